@@ -1,0 +1,126 @@
+/*
+ * MRMR: a directory of the pool: its spine directory and its clones.
+ *
+ * Every directory of the union exists in the spine, and on those members that
+ * hold something below it. A struct mrmr_dir keeps descriptors of all of them
+ * for a while, so that looking a name up is one system call a member, whatever
+ * the depth. It is found by the device and inode of the spine directory, which
+ * stay the same when the directory is renamed; and a rename renames the clones
+ * with it, so the descriptors stay right as well.
+ *
+ * What other programs do on a member behind our back is seen when descriptors
+ * are looked up again: after a second, or when the directory is listed.
+ *
+ * Locks. Whoever changes names in a directory holds a flock on its spine
+ * directory; two directories are locked in the order of their inodes. Renaming
+ * a directory with content, and cloning one onto a member, also take the
+ * pool's tree lock (exclusive, and shared), always last: a clone must not be
+ * made at a path that is being renamed.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#ifndef MRMR_DIR_H
+#define MRMR_DIR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include <mrmr/pool.h>
+
+/* The hidden directory at each member's root is nobody's business. */
+#define MRMR_PATH_MAX 4096
+
+struct mrmr_dir {
+	struct mrmr_pool *pool;
+	dev_t dev;              /* the key: of the spine directory */
+	ino_t ino;
+	int spine_fd;           /* O_RDONLY; locks are taken on it */
+	bool is_root;           /* of the pool */
+	unsigned int locks;     /* nested, by this process */
+	int64_t used_ns;
+	struct mrmr_dir_clone *clones; /* one per member */
+	size_t last_member;     /* where a file was last made here, */
+	bool has_last_member;
+	char hint_name[256];    /* what a listing gave last, */
+	size_t hint_member;     /* and where that is; SIZE_MAX: none */
+};
+
+/* A path on its way: where its last component would be. */
+struct mrmr_place {
+	struct mrmr_dir *dir;
+	char name[256];
+};
+
+/*
+ * The directory behind a descriptor of the spine (O_PATH will do; AT_FDCWD is
+ * the working directory). NULL with errno: ENOTDIR, ENOENT if it was removed,
+ * EXDEV if it is not in the spine. Good until eight more are got: an operation
+ * must not keep it across a return to the event loop.
+ */
+struct mrmr_dir *mrmr_dir_get(struct mrmr_pool *pool, int spine_fd);
+
+/*
+ * The directory that holds the last component of path, which is relative to
+ * the spine directory at_fd, or absolute and below the spine. Directories that
+ * only exist on members are brought into the spine on the way. No symlink is
+ * followed. 0; or -1 with errno: ENOENT, ENOTDIR, EXDEV outside of the spine,
+ * EINVAL if the last component is "." or "..", ENAMETOOLONG.
+ */
+int mrmr_place_find(struct mrmr_pool *pool, int at_fd, const char *path,
+		    struct mrmr_place *place);
+
+/*
+ * The path within the pool, without a leading slash; "" for the root. 0, or -1
+ * with errno (ENOENT: it was removed).
+ */
+int mrmr_dir_path(struct mrmr_dir *dir, char path[MRMR_PATH_MAX]);
+
+/*
+ * A descriptor (O_RDONLY, owned by the dir) of this directory on a member, or
+ * -1: errno ENOENT if the member lacks it, ENOTDIR if something else has its
+ * name there, ENODEV if the member is not online.
+ */
+int mrmr_dir_on_member(struct mrmr_dir *dir, size_t member);
+
+/*
+ * As mrmr_dir_on_member, but the directory and its parents are cloned onto the
+ * member if it lacks them. The caller holds the lock of dir.
+ */
+int mrmr_dir_clone_to(struct mrmr_dir *dir, size_t member);
+
+/* Forget what is remembered of the clones, of one member or (SIZE_MAX) all. */
+void mrmr_dir_forget(struct mrmr_dir *dir, size_t member);
+
+/*
+ * Take the lock and make sure that the directory still exists: -1 with ENOENT
+ * (and no lock) if it was removed meanwhile. Nests within a process.
+ */
+int mrmr_dir_lock(struct mrmr_dir *dir);
+void mrmr_dir_unlock(struct mrmr_dir *dir);
+
+/* Both, in the order that cannot deadlock; a may be b. */
+int mrmr_dir_lock_two(struct mrmr_dir *a, struct mrmr_dir *b);
+void mrmr_dir_unlock_two(struct mrmr_dir *a, struct mrmr_dir *b);
+
+int mrmr_tree_lock(struct mrmr_pool *pool, bool exclusive);
+void mrmr_tree_unlock(struct mrmr_pool *pool);
+
+/* Remember where a name is, for the lookup that follows. */
+void mrmr_dir_hint(struct mrmr_dir *dir, const char *name, size_t member);
+
+/*
+ * The directory's newest times, over the spine and its clones, into st (which
+ * describes the spine directory).
+ */
+void mrmr_dir_newest_times(struct mrmr_dir *dir, struct stat *st);
+
+/* Names below the pool's root that no client can use: ".mrmr" in any case. */
+bool mrmr_name_is_private(const struct mrmr_dir *dir, const char *name);
+
+/* Close all that is kept; for mrmr_pool_let_go(). */
+void mrmr_dir_cache_clear(struct mrmr_pool *pool);
+struct mrmr_dir_cache *mrmr_dir_cache_new(struct mrmr_pool *pool);
+
+#endif

@@ -1,0 +1,56 @@
+/*
+ * MRMR: the attributes of directories, the same wherever they exist.
+ *
+ * Mode, owner and group, extended attributes (ACLs are such) and times. When a
+ * clone and its spine directory differ, the one whose inode was changed last
+ * (ctime) is right: a client's change is made on the spine first, and an
+ * administrator's chmod on a member is the newest change there is.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#ifndef MRMR_DIRATTR_H
+#define MRMR_DIRATTR_H
+
+#include <stdbool.h>
+#include <sys/stat.h>
+
+#include <mrmr/dir.h>
+
+/*
+ * Make mode, owner and extended attributes of to_fd those of from_fd. Both are
+ * real descriptors, of directories or of files. What the file system of to_fd
+ * cannot keep (owners on exFAT, xattrs on NFS) is left out. Needs root. 0, or
+ * -1 with errno.
+ */
+int mrmr_attributes_copy(int from_fd, int to_fd);
+
+/* Set atime and mtime of a descriptor. */
+int mrmr_times_set(int fd, const struct stat *st);
+
+/*
+ * Make `name` in the directory at_fd, a copy of the directory from_fd without
+ * what is in it: first in staging_fd (a folder on the same file system that
+ * only root can enter), then renamed into place, so that it never shows with
+ * wrong rights. The mtime of at_fd is kept. Needs root. EEXIST if it is there.
+ */
+int mrmr_directory_copy(int from_fd, int staging_fd, int at_fd,
+			const char *name);
+
+/*
+ * Bring a clone and its spine directory in line, as root. Does nothing if
+ * another process is changing the directory.
+ */
+void mrmr_dir_reconcile(struct mrmr_dir *dir, size_t member, int clone_fd,
+			const struct stat *spine, const struct stat *clone);
+
+/*
+ * After a change of the spine directory's attributes: the same onto all its
+ * clones. name is the extended attribute to copy, or NULL for everything.
+ * Trouble with a member is logged and mended at the next look.
+ */
+void mrmr_dir_mirror(struct mrmr_dir *dir, const char *name);
+
+/* The same for its times. */
+void mrmr_dir_mirror_times(struct mrmr_dir *dir, const struct timespec ts[2]);
+
+#endif

@@ -1,0 +1,42 @@
+/*
+ * MRMR: moving a file to another member while it is open.
+ *
+ * A file goes where placement puts it when it is made. When it turns out that
+ * it does not fit there (a client announces its size, or the member fills in
+ * the middle of a write), it moves on: its bytes and attributes are copied
+ * into `.mrmr/rebuild` of another member, the copy is renamed into place, the
+ * old one removed. Invariant 1 holds at every instant but between those two,
+ * which an intent covers.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#ifndef MRMR_MOVE_H
+#define MRMR_MOVE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <mrmr/dir.h>
+
+/*
+ * Move the file behind fd (any access mode), which lies on a member, to a
+ * member that has room for size_bytes in all. On success *new_fd is an open
+ * descriptor of the new file with the flags `flags` (as for open), *member its
+ * index. The caller must make sure that nobody writes through other
+ * descriptors meanwhile. Needs root.
+ * -1 with errno: ENOSPC no other member has room; EMLINK it has further hard
+ * links, which cannot follow to another file system; ENOENT it has no name any
+ * more; or what failed: the old file is then untouched.
+ */
+int mrmr_move_file(struct mrmr_pool *pool, int fd, uint64_t size_bytes,
+		   int *new_fd, size_t *member);
+
+/*
+ * Which member a file lies on, and its path there (the pool path), by its
+ * descriptor; the kernel knows, whatever was renamed. -1 with errno: ENOENT it
+ * has no name any more, EXDEV it lies on no member.
+ */
+int mrmr_file_locate(struct mrmr_pool *pool, int fd, size_t *member,
+		     char path[MRMR_PATH_MAX]);
+
+#endif

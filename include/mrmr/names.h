@@ -1,0 +1,99 @@
+/*
+ * MRMR: names in the pool: finding, making, renaming and removing them.
+ *
+ * All of these take the locks of the directories concerned themselves, act as
+ * the user the process is at the moment (so that the kernel decides what that
+ * user may do on the member, as it does on a plain share), and become root
+ * only for what MRMR does on its own account: clones, intents, trash.
+ *
+ * They return 0 (or a descriptor), or -1 with errno.
+ *
+ * One name, one file. When the same name lies on several members, the first in
+ * the order of the config wins. The others stay where they are, are renamed
+ * with the winner, and go to `.mrmr/trash` of their member when it is removed
+ * or replaced: they are never deleted silently.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#ifndef MRMR_NAMES_H
+#define MRMR_NAMES_H
+
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include <mrmr/dir.h>
+
+#define MRMR_IN_SPINE SIZE_MAX /* a directory: the spine is where it is */
+
+/*
+ * Where name is: a member's index, or MRMR_IN_SPINE for a directory (brought
+ * into the spine if only members had it). st is filled, as by lstat.
+ */
+int mrmr_name_find(struct mrmr_dir *dir, const char *name, size_t *member,
+		   struct stat *st);
+
+/*
+ * Open what is there under name. The descriptor is the member's own file's (or
+ * the spine's own directory's). flags must have neither O_CREAT nor lack
+ * O_NOFOLLOW. *member is as with mrmr_name_find.
+ */
+int mrmr_name_open(struct mrmr_dir *dir, const char *name, int flags,
+		   size_t *member);
+
+/*
+ * Make a file, with O_EXCL semantics across the union, on the member that
+ * placement picks for need_bytes; the next ones are tried when it is full,
+ * read-only or failing. ENOSPC only when all eligible members are full.
+ */
+int mrmr_name_create(struct mrmr_dir *dir, const char *name, int flags,
+		     mode_t mode, uint64_t need_bytes, size_t *member);
+
+/* Directory: in the spine, and on the member that placement picks. */
+int mrmr_name_mkdir(struct mrmr_dir *dir, const char *name, mode_t mode);
+
+int mrmr_name_symlink(struct mrmr_dir *dir, const char *name,
+		      const char *target);
+int mrmr_name_mknod(struct mrmr_dir *dir, const char *name, mode_t mode,
+		    dev_t dev);
+
+/* A hard link, on the member of the existing file. */
+int mrmr_name_link(struct mrmr_dir *from_dir, const char *from,
+		   struct mrmr_dir *to_dir, const char *to);
+
+/* Everything but a directory. */
+int mrmr_name_unlink(struct mrmr_dir *dir, const char *name);
+
+/* A directory that is empty on the spine and every member. */
+int mrmr_name_rmdir(struct mrmr_dir *dir, const char *name);
+
+/*
+ * As rename(2), within members: never EXDEV. A failure half way is undone; a
+ * crash half way is finished by mrmr_intents_finish().
+ */
+int mrmr_name_rename(struct mrmr_dir *from_dir, const char *from,
+		     struct mrmr_dir *to_dir, const char *to);
+
+/*
+ * Move a file's copy on a member out of the way, to its `.mrmr/trash`. path is
+ * its pool path. Needs root.
+ */
+int mrmr_trash(struct mrmr_pool *pool, size_t member, int clone_fd,
+	       const char *name, const char *path);
+
+/*
+ * Resolve a path over the union, following symlinks as realpath(3) does,
+ * within the pool: path is relative to at_fd in the spine or absolute. The
+ * result is absolute; a symlink that leads out of the pool ends the walk with
+ * a path outside of the spine, for the caller to refuse. ELOOP after 40.
+ */
+int mrmr_path_resolve(struct mrmr_pool *pool, int at_fd, const char *path,
+		      char resolved[MRMR_PATH_MAX]);
+
+/*
+ * The members that may take a new file named name in dir, best first, by rules
+ * and policy. order has room for pool->num_members. Returns how many.
+ */
+size_t mrmr_name_place(struct mrmr_dir *dir, const char *name,
+		       uint64_t need_bytes, size_t *order);
+
+#endif

@@ -1,0 +1,150 @@
+/*
+ * MRMR: a pool in use: its members as they are now, and its state directory.
+ *
+ * One struct mrmr_pool serves one process. Nothing in it is shared between
+ * processes but the files below: the page of counters (mrmr/shared.h), the
+ * intents (mrmr/intent.h) and locks on directories of the spine.
+ *
+ * A pool keeps the roots of its members open while it is used, and looks at
+ * each member's marker again about once a second of use: an operation costs
+ * one look at a clock, not one look at a disk. When the pool has not been used
+ * for some seconds, or mrmr-admin asks for it, everything is let go, so that
+ * an idle member can be unmounted.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#ifndef MRMR_POOL_H
+#define MRMR_POOL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <time.h>
+
+#include <mrmr/config.h>
+#include <mrmr/error.h>
+
+struct mrmr_shared;
+struct mrmr_dir_cache; /* mrmr/dir.h */
+
+/* How the process becomes root for a moment. Both may nest. */
+struct mrmr_identity {
+	void (*become_root)(void);
+	void (*unbecome_root)(void);
+};
+
+enum mrmr_member_state {
+	MRMR_MEMBER_UNKNOWN,     /* not looked at since everything was let go */
+	MRMR_MEMBER_ONLINE,      /* its marker is there and names it */
+	MRMR_MEMBER_AWAY,        /* no directory, or no marker in it */
+	MRMR_MEMBER_FOREIGN,     /* its marker names another pool or member */
+	MRMR_MEMBER_EJECTED,     /* let go on request; back when it returns */
+	MRMR_MEMBER_UNSUPPORTED, /* a remote member; not reached yet */
+};
+
+struct mrmr_member {
+	const struct mrmr_member_config *config;
+	size_t index;             /* in the config, and in pool->members */
+	int slot;                 /* in the shared page */
+	enum mrmr_member_state state;
+	char why[256];            /* why it is not online, for a person */
+	int root_fd;              /* O_RDONLY directory, -1 unless online */
+	int private_fd;           /* its `.mrmr`, -1 unless online */
+	uint32_t epoch;           /* counts up whenever root_fd changes */
+	bool read_only;           /* mounted so */
+	bool no_owners;           /* its file system keeps no modes or owners */
+	dev_t dev;                /* of the root; valid once it was online */
+	ino_t root_ino;
+	ino_t private_ino;        /* of `.mrmr` */
+	ino_t marker_ino;
+	struct timespec marker_ctime;
+	uint64_t total_bytes;     /* of its file system, */
+	uint64_t free_bytes;      /* for unprivileged users, at the last look */
+};
+
+struct mrmr_pool {
+	struct mrmr_config *config;
+	struct mrmr_identity identity;
+	char *spine_path;         /* as the kernel spells it */
+	int state_fd;             /* state directory, O_RDONLY */
+	int spine_fd;             /* the share's root, O_RDONLY */
+	int tree_lock_fd;         /* see mrmr_tree_lock */
+	unsigned int tree_locks;
+	dev_t spine_dev;
+	struct mrmr_shared *shared;
+	struct mrmr_member *members; /* config->num_members of them */
+	size_t num_members;
+	bool all_online;          /* at the last look */
+	struct mrmr_dir_cache *dirs;
+	uint32_t seen_members_gen;
+	int64_t checked_ns;       /* when the members were last looked at */
+	int64_t used_ns;          /* when the pool was last used */
+	bool holds_members;       /* roots are open */
+	uint64_t random;          /* state of the lots that policies draw */
+};
+
+/*
+ * Open a pool as root: the state directory, the spine (which must exist), the
+ * shared page; sweep what a crash left in the staging folders and finish the
+ * intents. Members that are away do not fail it. The pool is a talloc child of
+ * mem_ctx; freeing it closes everything. config is taken over (reparented).
+ * identity may be NULL: the process is root all the time.
+ */
+struct mrmr_pool *mrmr_pool_open(void *mem_ctx, struct mrmr_config *config,
+				 const struct mrmr_identity *identity,
+				 struct mrmr_error *err);
+
+/*
+ * To be called at the start of every operation: looks at the members again if
+ * the last look is older than a second or somebody asked for it.
+ */
+void mrmr_pool_use(struct mrmr_pool *pool);
+
+/* Look at all members now. */
+void mrmr_pool_look(struct mrmr_pool *pool);
+
+/* Look only at how much room the online members have. */
+void mrmr_pool_look_at_space(struct mrmr_pool *pool);
+
+/* To be called every second or two: lets go of members that are not used or
+   whose eject was asked for. */
+void mrmr_pool_idle(struct mrmr_pool *pool);
+
+/* Close everything that keeps a member's file system busy. */
+void mrmr_pool_let_go(struct mrmr_pool *pool);
+
+/* An operation on this member failed with EIO, ENODEV, ENXIO or ESTALE: have
+   the next operation look at the members again. */
+void mrmr_pool_suspect(struct mrmr_pool *pool, const struct mrmr_member *member,
+		       int error);
+
+/* For people: mount point or URL. */
+const char *mrmr_member_name(const struct mrmr_member *member);
+const char *mrmr_member_state_name(enum mrmr_member_state state);
+
+/*
+ * Bytes that files may still take on this member: what is free less the
+ * reserve (min_free), 0 if the member is not online or read-only.
+ */
+uint64_t mrmr_member_room(const struct mrmr_member *member);
+
+/*
+ * Space of the whole pool over the online members: each file system counted
+ * once, reserves taken off the free space. What parity will need comes off
+ * here once there is parity.
+ */
+void mrmr_pool_space(struct mrmr_pool *pool, uint64_t *total_bytes,
+		     uint64_t *free_bytes);
+
+/*
+ * A device number for file ids that survives restarts and remounts: derived
+ * from the id of the member that lies on st_dev (of the pool, for the spine).
+ * Members on one file system share the number of the first of them, so that
+ * number and inode stay unique together.
+ */
+uint64_t mrmr_pool_device_id(const struct mrmr_pool *pool, dev_t dev);
+
+int64_t mrmr_now_ns(void); /* CLOCK_MONOTONIC_COARSE */
+
+#endif

@@ -1,0 +1,149 @@
+/*
+ * mrmr-admin: what its verbs share.
+ *
+ * A verb is one file, verb_<name>.c, that defines one struct admin_verb, and
+ * one line in the table of main.c. It gets its own arguments, reads its own
+ * options together with the global ones (admin_parse), does its work, and
+ * returns the exit status. What a person should know goes through admin_say,
+ * admin_note and admin_fail; what a program should know goes into
+ * admin->result, the one JSON object that --json prints at the end. Neither
+ * has to ask which of the two is wanted.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#ifndef MRMR_ADMIN_H
+#define MRMR_ADMIN_H
+
+#include <stdbool.h>
+
+#include <jansson.h>
+#include <popt.h>
+
+#include <mrmr/config.h>
+#include <mrmr/error.h>
+
+enum admin_exit {
+	ADMIN_OK = 0,
+	ADMIN_DEGRADED = 1, /* works, but degraded or with work left to do */
+	ADMIN_LOST = 2,     /* data lost, or at risk beyond the redundancy */
+	ADMIN_USAGE = 64,
+	ADMIN_CONFIG = 65,
+	ADMIN_FAILED = 70,
+};
+
+/* One run of the command. Everything it allocates is a talloc child of it. */
+struct admin {
+	char *config_path;
+	int json; /* flags are int, as popt writes them */
+	int dry_run;
+	int yes;
+	int quiet;
+	json_t *result;
+};
+
+struct admin_verb {
+	const char *name;
+	const char *arguments; /* for the usage line: "MEMBER..." */
+	const char *summary;   /* one line, for the list of verbs */
+	const char *help;      /* paragraphs, lines below 80 columns */
+	bool needs_root;
+	int (*run)(struct admin *admin, const struct admin_verb *verb, int argc,
+		   const char **argv);
+};
+
+extern const struct admin_verb admin_verb_init;
+extern const struct admin_verb admin_verb_add;
+extern const struct admin_verb admin_verb_status;
+extern const struct admin_verb admin_verb_where;
+extern const struct admin_verb admin_verb_eject;
+extern const struct admin_verb admin_verb_attach;
+extern const struct admin_verb admin_verb_config;
+
+/* --- options.c ------------------------------------------------------------ */
+
+#define ADMIN_GO_ON (-1)
+
+/*
+ * Read options up to the first argument that is none. *rest is what is left,
+ * ends with NULL, and belongs to admin. ADMIN_GO_ON, or the status to exit
+ * with (--help, --version, a wrong option).
+ */
+int admin_parse_global(struct admin *admin, int argc, const char **argv,
+		       const char ***rest);
+
+/*
+ * Read a verb's own options (may be NULL) and the global ones, in any order
+ * with its arguments. argv[0] is the verb. There must be from min to max
+ * arguments, and the user must be root if the verb needs that. Texts that popt stores belong to the caller: see admin_take_text.
+ */
+int admin_parse(struct admin *admin, const struct admin_verb *verb,
+		const struct poptOption *options, int argc, const char **argv,
+		int min, int max, const char ***arguments);
+
+/* Hand a text that popt allocated over to admin. NULL stays NULL. */
+char *admin_take_text(struct admin *admin, char **text);
+
+/* The text of the general help, with the list of verbs (main.c). */
+void admin_print_verbs(void);
+const struct admin_verb *admin_find_verb(const char *name);
+
+/* --- output.c ------------------------------------------------------------- */
+
+/* A line on standard output, unless --quiet or --json. */
+void admin_say(const struct admin *admin, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/*
+ * Something that a person should know but that is no failure: a line on
+ * standard error (unless --quiet), and in "notes" of the result.
+ */
+void admin_note(struct admin *admin, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/*
+ * What is about to be done, or with --dry-run would be: "make /x". In
+ * "actions" of the result; printed with --dry-run only. True if it is to be
+ * done.
+ */
+bool admin_step(struct admin *admin, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/*
+ * Say on standard error why the command fails, whatever the options, and put
+ * it into "error" of the result. Returns status.
+ */
+int admin_fail(struct admin *admin, int status, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* Print the result if --json. Returns status. */
+int admin_finish(struct admin *admin, int status);
+
+/* Set a key of an object; a value that could not be made ends the program. */
+void admin_set(json_t *object, const char *key, json_t *value);
+void admin_append(json_t *array, json_t *value);
+
+/* A string, for any bytes: what is not UTF-8 becomes "?". */
+json_t *admin_json_text(const char *text);
+json_t *admin_json_uuid(const struct mrmr_uuid *uuid);
+
+/* A file name for a terminal: control characters become "?". A talloc child of
+   mem_ctx. */
+char *admin_printable(void *mem_ctx, const char *text);
+
+/* For allocations that can't be done without: ends the program. */
+void *admin_need(void *pointer);
+
+/* --- configuration -------------------------------------------------------- */
+
+/* The config, or NULL after the failure was said: then exit ADMIN_CONFIG. */
+struct mrmr_config *admin_config(struct admin *admin);
+
+/* The member that a word means, or -1 after the failure was said. */
+int admin_config_member(struct admin *admin, const struct mrmr_config *config,
+			const char *word);
+
+/* A member's name and the beginning of its id. A talloc child of mem_ctx. */
+char *admin_member_label(void *mem_ctx,
+			 const struct mrmr_member_config *member);
+
+#endif

@@ -1,0 +1,703 @@
+/*
+ * MRMR: a directory of the pool: its spine directory and its clones.
+ *
+ * The cache is a small array. Its entries pin the inodes of their spine
+ * directories (the descriptor stays open), so that (device, inode) cannot come
+ * to mean another directory while an entry has it.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/file.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <talloc.h>
+
+#include <mrmr/dir.h>
+#include <mrmr/dirattr.h>
+#include <mrmr/fault.h>
+#include <mrmr/log.h>
+#include <mrmr/marker.h>
+#include <mrmr/names.h>
+#include <mrmr/shared.h>
+#include <mrmr/staging.h>
+
+#define CACHE_SIZE 64
+#define CLONE_LIFETIME_NS (1000 * INT64_C(1000000))
+
+struct mrmr_dir_clone {
+	enum {
+		CLONE_UNKNOWN, /* fd -1: has to be looked up */
+		CLONE_PRESENT, /* fd is open */
+		CLONE_LACKING, /* error says why */
+	} state;
+	int fd;
+	int error;
+	uint32_t epoch;     /* of the member, */
+	uint32_t dirs_gen;  /* of the pool, and */
+	int64_t checked_ns; /* the time, when it was looked up */
+};
+
+struct mrmr_dir_cache {
+	struct mrmr_dir *dirs[CACHE_SIZE];
+	size_t num_dirs;
+};
+
+struct mrmr_dir_cache *mrmr_dir_cache_new(struct mrmr_pool *pool)
+{
+	return talloc_zero(pool, struct mrmr_dir_cache);
+}
+
+void mrmr_dir_forget(struct mrmr_dir *dir, size_t member)
+{
+	size_t i;
+
+	for (i = 0; i < dir->pool->num_members; i++) {
+		struct mrmr_dir_clone *clone = &dir->clones[i];
+
+		if (member != SIZE_MAX && member != i) {
+			continue;
+		}
+		if (clone->fd != -1) {
+			close(clone->fd);
+			clone->fd = -1;
+		}
+		clone->state = CLONE_UNKNOWN;
+	}
+}
+
+static int dir_destructor(struct mrmr_dir *dir)
+{
+	mrmr_dir_forget(dir, SIZE_MAX);
+	if (dir->spine_fd != -1) {
+		close(dir->spine_fd);
+	}
+	return 0;
+}
+
+void mrmr_dir_cache_clear(struct mrmr_pool *pool)
+{
+	struct mrmr_dir_cache *cache = pool->dirs;
+	size_t i;
+
+	for (i = 0; i < cache->num_dirs; i++) {
+		TALLOC_FREE(cache->dirs[i]);
+	}
+	cache->num_dirs = 0;
+}
+
+/* Open as the user; as root if the user may not: what a user may see is
+   decided by smbd and by the spine, not by what we keep open. */
+static int open_as_needed(struct mrmr_pool *pool, int at_fd, const char *path,
+			  uint64_t flags, uint64_t resolve)
+{
+	struct open_how how = { .flags = flags, .resolve = resolve };
+	int saved_errno;
+	int fd;
+
+	fd = (int)syscall(SYS_openat2, at_fd, path, &how, sizeof(how));
+	if (fd != -1 || errno != EACCES) {
+		return fd;
+	}
+	pool->identity.become_root();
+	fd = (int)syscall(SYS_openat2, at_fd, path, &how, sizeof(how));
+	saved_errno = errno;
+	pool->identity.unbecome_root();
+	errno = saved_errno;
+	return fd;
+}
+
+static int path_of(struct mrmr_pool *pool, int fd, char path[MRMR_PATH_MAX])
+{
+	size_t spine_len = strlen(pool->spine_path);
+	char buf[MRMR_PATH_MAX + 256];
+	char link[64];
+	ssize_t len;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	len = readlink(link, buf, sizeof(buf) - 1);
+	if (len == -1) {
+		return -1;
+	}
+	buf[len] = '\0';
+	if (strncmp(buf, pool->spine_path, spine_len) != 0 ||
+	    (buf[spine_len] != '/' && buf[spine_len] != '\0')) {
+		errno = EXDEV;
+		return -1;
+	}
+	if (buf[spine_len] == '/') {
+		spine_len++;
+	}
+	if (strlen(buf + spine_len) >= MRMR_PATH_MAX) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	strcpy(path, buf + spine_len);
+	return 0;
+}
+
+int mrmr_dir_path(struct mrmr_dir *dir, char path[MRMR_PATH_MAX])
+{
+	struct stat st;
+
+	if (fstat(dir->spine_fd, &st) == -1) {
+		return -1;
+	}
+	if (st.st_nlink == 0) {
+		errno = ENOENT;
+		return -1;
+	}
+	return path_of(dir->pool, dir->spine_fd, path);
+}
+
+static struct mrmr_dir *dir_new(struct mrmr_pool *pool, int spine_fd,
+				const struct stat *st)
+{
+	struct mrmr_dir *dir = NULL;
+	char path[MRMR_PATH_MAX];
+	size_t i;
+
+	dir = talloc_zero(pool->dirs, struct mrmr_dir);
+	if (dir == NULL) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	*dir = (struct mrmr_dir) {
+		.pool = pool,
+		.dev = st->st_dev,
+		.ino = st->st_ino,
+		.spine_fd = -1,
+		.hint_member = SIZE_MAX,
+	};
+	dir->clones = talloc_zero_array(dir, struct mrmr_dir_clone,
+					pool->num_members);
+	if (dir->clones == NULL) {
+		TALLOC_FREE(dir);
+		errno = ENOMEM;
+		return NULL;
+	}
+	for (i = 0; i < pool->num_members; i++) {
+		dir->clones[i].fd = -1;
+	}
+	talloc_set_destructor(dir, dir_destructor);
+
+	dir->spine_fd = open_as_needed(pool, spine_fd, ".", O_RDONLY |
+				       O_DIRECTORY | O_CLOEXEC, 0);
+	if (dir->spine_fd == -1 || path_of(pool, dir->spine_fd, path) == -1) {
+		int saved_errno = errno;
+
+		TALLOC_FREE(dir);
+		errno = saved_errno;
+		return NULL;
+	}
+	dir->is_root = path[0] == '\0';
+	return dir;
+}
+
+static struct mrmr_dir *cache_find(struct mrmr_dir_cache *cache,
+				   const struct stat *st)
+{
+	size_t i;
+
+	for (i = 0; i < cache->num_dirs; i++) {
+		struct mrmr_dir *dir = cache->dirs[i];
+
+		if (dir->ino == st->st_ino && dir->dev == st->st_dev) {
+			return dir;
+		}
+	}
+	return NULL;
+}
+
+static void cache_add(struct mrmr_dir_cache *cache, struct mrmr_dir *dir)
+{
+	size_t oldest = 0;
+	size_t i;
+
+	if (cache->num_dirs < CACHE_SIZE) {
+		cache->dirs[cache->num_dirs++] = dir;
+		return;
+	}
+	for (i = 1; i < CACHE_SIZE; i++) {
+		if (cache->dirs[i]->locks == 0 &&
+		    cache->dirs[i]->used_ns < cache->dirs[oldest]->used_ns) {
+			oldest = i;
+		}
+	}
+	TALLOC_FREE(cache->dirs[oldest]);
+	cache->dirs[oldest] = dir;
+}
+
+struct mrmr_dir *mrmr_dir_get(struct mrmr_pool *pool, int spine_fd)
+{
+	static int64_t ticket;
+	struct mrmr_dir *dir = NULL;
+	struct stat st;
+	int ret;
+
+	ret = (spine_fd == AT_FDCWD) ? stat(".", &st) : fstat(spine_fd, &st);
+	if (ret == -1) {
+		return NULL;
+	}
+	if (!S_ISDIR(st.st_mode)) {
+		errno = ENOTDIR;
+		return NULL;
+	}
+
+	dir = cache_find(pool->dirs, &st);
+	if (dir == NULL) {
+		dir = dir_new(pool, spine_fd, &st);
+		if (dir == NULL) {
+			return NULL;
+		}
+		cache_add(pool->dirs, dir);
+	}
+	/* A coarse clock gives the same time to many: count uses instead. */
+	dir->used_ns = ++ticket;
+	return dir;
+}
+
+/* Where a spine directory's clone would be, opened. */
+static int open_clone(struct mrmr_dir *dir, struct mrmr_member *member)
+{
+	struct mrmr_pool *pool = dir->pool;
+	char path[MRMR_PATH_MAX];
+
+	if (dir->is_root) {
+		return open_as_needed(pool, member->root_fd, ".", O_RDONLY |
+				      O_DIRECTORY | O_CLOEXEC, 0);
+	}
+	if (mrmr_dir_path(dir, path) == -1) {
+		return -1;
+	}
+	return open_as_needed(pool, member->root_fd, path, O_RDONLY |
+			      O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC,
+			      RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
+			      RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV);
+}
+
+static void check_attributes(struct mrmr_dir *dir, size_t member, int fd)
+{
+	struct stat spine;
+	struct stat clone;
+
+	if (dir->pool->members[member].no_owners ||
+	    fstat(dir->spine_fd, &spine) == -1 || fstat(fd, &clone) == -1) {
+		return;
+	}
+	if (spine.st_mode == clone.st_mode && spine.st_uid == clone.st_uid &&
+	    spine.st_gid == clone.st_gid) {
+		return;
+	}
+	mrmr_dir_reconcile(dir, member, fd, &spine, &clone);
+}
+
+int mrmr_dir_on_member(struct mrmr_dir *dir, size_t index)
+{
+	struct mrmr_pool *pool = dir->pool;
+	struct mrmr_member *member = &pool->members[index];
+	struct mrmr_dir_clone *clone = &dir->clones[index];
+	uint32_t dirs_gen;
+	int64_t now;
+
+	if (member->state != MRMR_MEMBER_ONLINE) {
+		errno = ENODEV;
+		return -1;
+	}
+	dirs_gen = atomic_load_explicit(&pool->shared->dirs_gen,
+					memory_order_acquire);
+	now = pool->used_ns;
+	if (clone->state != CLONE_UNKNOWN && clone->epoch == member->epoch &&
+	    now - clone->checked_ns < CLONE_LIFETIME_NS) {
+		if (clone->state == CLONE_PRESENT) {
+			return clone->fd;
+		}
+		if (clone->dirs_gen == dirs_gen) {
+			errno = clone->error;
+			return -1;
+		}
+	}
+
+	mrmr_dir_forget(dir, index);
+	clone->fd = open_clone(dir, member);
+	clone->error = errno;
+	clone->epoch = member->epoch;
+	clone->dirs_gen = dirs_gen;
+	clone->checked_ns = now;
+	if (clone->fd != -1) {
+		clone->state = CLONE_PRESENT;
+		check_attributes(dir, index, clone->fd);
+		return clone->fd;
+	}
+
+	switch (clone->error) {
+	case ENOENT:
+		clone->state = CLONE_LACKING;
+		break;
+	case ENOTDIR:
+	case ELOOP:
+	case EXDEV:
+		/* A file, a symlink or another file system is in the way. */
+		clone->error = ENOTDIR;
+		clone->state = CLONE_LACKING;
+		break;
+	default:
+		mrmr_pool_suspect(pool, member, clone->error);
+		break;
+	}
+	errno = clone->error;
+	return -1;
+}
+
+/*
+ * Clone path, a directory of the spine, onto the member, parents first. A
+ * trailing component at a time, so that what is already there is kept.
+ */
+static int clone_path(struct mrmr_pool *pool, struct mrmr_member *member,
+		      char *path, int staging_fd)
+{
+	const uint64_t resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
+				 RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;
+	const uint64_t flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+	char *next = path;
+	int at_fd;
+	int fd;
+
+	at_fd = dup(member->root_fd);
+	if (at_fd == -1) {
+		return -1;
+	}
+	while (next != NULL) {
+		char *name = next;
+		char *slash = strchr(name, '/');
+		int spine_fd;
+
+		if (slash != NULL) {
+			*slash = '\0';
+		}
+		fd = open_as_needed(pool, at_fd, name, flags, resolve);
+		if (fd == -1 && errno == ENOENT) {
+			spine_fd = open_as_needed(pool, pool->spine_fd, path,
+						  flags, resolve);
+			if (spine_fd == -1) {
+				close(at_fd);
+				return -1;
+			}
+			if (mrmr_directory_copy(spine_fd, staging_fd, at_fd,
+						name) == -1 &&
+			    errno != EEXIST) {
+				int saved_errno = errno;
+
+				close(spine_fd);
+				close(at_fd);
+				errno = saved_errno;
+				return -1;
+			}
+			close(spine_fd);
+			atomic_fetch_add(&pool->shared->dirs_gen, 1);
+			fd = open_as_needed(pool, at_fd, name, flags, resolve);
+		}
+		close(at_fd);
+		if (fd == -1) {
+			if (errno == ELOOP || errno == EXDEV) {
+				errno = ENOTDIR;
+			}
+			return -1;
+		}
+		at_fd = fd;
+		if (slash != NULL) {
+			*slash = '/';
+			next = slash + 1;
+		} else {
+			next = NULL;
+		}
+	}
+	close(at_fd);
+	return 0;
+}
+
+int mrmr_dir_clone_to(struct mrmr_dir *dir, size_t index)
+{
+	struct mrmr_pool *pool = dir->pool;
+	struct mrmr_member *member = &pool->members[index];
+	char path[MRMR_PATH_MAX];
+	int staging_fd = -1;
+	int ret = -1;
+	int saved_errno;
+	int fd;
+
+	fd = mrmr_dir_on_member(dir, index);
+	if (fd != -1 || errno != ENOENT) {
+		return fd;
+	}
+
+	if (mrmr_fault("dir-clone") != 0) {
+		return -1;
+	}
+	pool->identity.become_root();
+	if (mrmr_tree_lock(pool, false) == -1) {
+		goto out;
+	}
+	/* Under the lock: the directory cannot move any more. */
+	if (mrmr_dir_path(dir, path) == 0) {
+		staging_fd = mrmr_folder_open(member->private_fd,
+					      MRMR_REBUILD);
+		if (staging_fd != -1) {
+			ret = clone_path(pool, member, path, staging_fd);
+		}
+	}
+	saved_errno = errno;
+	if (staging_fd != -1) {
+		close(staging_fd);
+	}
+	mrmr_tree_unlock(pool);
+	errno = saved_errno;
+out:
+	saved_errno = errno;
+	pool->identity.unbecome_root();
+	mrmr_dir_forget(dir, index);
+	if (ret == -1) {
+		mrmr_pool_suspect(pool, member, saved_errno);
+		errno = saved_errno;
+		return -1;
+	}
+	return mrmr_dir_on_member(dir, index);
+}
+
+static int lock_fd(int fd, int operation)
+{
+	int ret;
+
+	do {
+		ret = flock(fd, operation);
+	} while (ret == -1 && errno == EINTR);
+	return ret;
+}
+
+int mrmr_dir_lock(struct mrmr_dir *dir)
+{
+	struct stat st;
+
+	if (dir->locks > 0) {
+		dir->locks++;
+		return 0;
+	}
+	if (lock_fd(dir->spine_fd, LOCK_EX) == -1) {
+		return -1;
+	}
+	dir->locks = 1;
+	if (fstat(dir->spine_fd, &st) == -1 || st.st_nlink == 0) {
+		mrmr_dir_unlock(dir);
+		errno = ENOENT;
+		return -1;
+	}
+	return 0;
+}
+
+void mrmr_dir_unlock(struct mrmr_dir *dir)
+{
+	int saved_errno = errno;
+
+	if (--dir->locks == 0) {
+		flock(dir->spine_fd, LOCK_UN);
+	}
+	errno = saved_errno;
+}
+
+int mrmr_dir_lock_two(struct mrmr_dir *a, struct mrmr_dir *b)
+{
+	struct mrmr_dir *first = (a->ino <= b->ino) ? a : b;
+	struct mrmr_dir *second = (first == a) ? b : a;
+
+	if (mrmr_dir_lock(first) == -1) {
+		return -1;
+	}
+	if (mrmr_dir_lock(second) == -1) {
+		mrmr_dir_unlock(first);
+		return -1;
+	}
+	return 0;
+}
+
+void mrmr_dir_unlock_two(struct mrmr_dir *a, struct mrmr_dir *b)
+{
+	mrmr_dir_unlock(a);
+	mrmr_dir_unlock(b);
+}
+
+int mrmr_tree_lock(struct mrmr_pool *pool, bool exclusive)
+{
+	if (pool->tree_locks > 0) {
+		/* Who has it exclusively may clone; nobody who has it shared
+		   asks for more. */
+		pool->tree_locks++;
+		return 0;
+	}
+	if (lock_fd(pool->tree_lock_fd, exclusive ? LOCK_EX : LOCK_SH) == -1) {
+		return -1;
+	}
+	pool->tree_locks = 1;
+	return 0;
+}
+
+void mrmr_tree_unlock(struct mrmr_pool *pool)
+{
+	int saved_errno = errno;
+
+	if (--pool->tree_locks == 0) {
+		flock(pool->tree_lock_fd, LOCK_UN);
+	}
+	errno = saved_errno;
+}
+
+void mrmr_dir_hint(struct mrmr_dir *dir, const char *name, size_t member)
+{
+	size_t len = strlen(name);
+
+	if (len >= sizeof(dir->hint_name)) {
+		dir->hint_member = SIZE_MAX;
+		return;
+	}
+	memcpy(dir->hint_name, name, len + 1);
+	dir->hint_member = member;
+}
+
+static bool newer(const struct timespec *a, const struct timespec *b)
+{
+	return a->tv_sec > b->tv_sec ||
+	       (a->tv_sec == b->tv_sec && a->tv_nsec > b->tv_nsec);
+}
+
+void mrmr_dir_newest_times(struct mrmr_dir *dir, struct stat *st)
+{
+	size_t i;
+
+	for (i = 0; i < dir->pool->num_members; i++) {
+		struct stat clone;
+		int fd = mrmr_dir_on_member(dir, i);
+
+		if (fd == -1 || fstat(fd, &clone) == -1) {
+			continue;
+		}
+		if (newer(&clone.st_mtim, &st->st_mtim)) {
+			st->st_mtim = clone.st_mtim;
+		}
+		if (newer(&clone.st_ctim, &st->st_ctim)) {
+			st->st_ctim = clone.st_ctim;
+		}
+	}
+}
+
+bool mrmr_name_is_private(const struct mrmr_dir *dir, const char *name)
+{
+	return dir->is_root && strcasecmp(name, MRMR_DIR) == 0;
+}
+
+/* Component by component, so that what only members have is brought in. */
+static int walk(struct mrmr_pool *pool, int at_fd, const char *path,
+		size_t len)
+{
+	char name[NAME_MAX + 1];
+	int fd = dup(at_fd == AT_FDCWD ? pool->spine_fd : at_fd);
+
+	if (at_fd == AT_FDCWD && fd != -1) {
+		close(fd);
+		fd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	}
+	while (len > 0 && fd != -1) {
+		struct mrmr_dir *dir = NULL;
+		const char *slash = memchr(path, '/', len);
+		size_t name_len = slash != NULL ? (size_t)(slash - path) : len;
+		size_t member;
+		int next;
+
+		if (name_len > NAME_MAX) {
+			close(fd);
+			errno = ENAMETOOLONG;
+			return -1;
+		}
+		memcpy(name, path, name_len);
+		name[name_len] = '\0';
+		path += name_len;
+		len -= name_len;
+		while (len > 0 && *path == '/') {
+			path++;
+			len--;
+		}
+		if (name_len == 0 || strcmp(name, ".") == 0) {
+			continue;
+		}
+		if (strcmp(name, "..") == 0) {
+			close(fd);
+			errno = EXDEV;
+			return -1;
+		}
+		dir = mrmr_dir_get(pool, fd);
+		if (dir == NULL) {
+			close(fd);
+			return -1;
+		}
+		next = mrmr_name_open(dir, name, O_PATH | O_DIRECTORY |
+				      O_NOFOLLOW | O_CLOEXEC, &member);
+		close(fd);
+		fd = next;
+	}
+	return fd;
+}
+
+int mrmr_place_find(struct mrmr_pool *pool, int at_fd, const char *path,
+		    struct mrmr_place *place)
+{
+	const char *slash = NULL;
+	const char *name = path;
+	size_t spine_len = strlen(pool->spine_path);
+	int saved_errno;
+	int fd;
+
+	if (path[0] == '/') {
+		if (strncmp(path, pool->spine_path, spine_len) != 0 ||
+		    (path[spine_len] != '/' && path[spine_len] != '\0')) {
+			errno = EXDEV;
+			return -1;
+		}
+		path += spine_len;
+		path += strspn(path, "/");
+		at_fd = pool->spine_fd;
+		name = path;
+	}
+	slash = strrchr(path, '/');
+	if (slash != NULL) {
+		name = slash + 1;
+	}
+	if (name[0] == '\0' || strcmp(name, ".") == 0 ||
+	    strcmp(name, "..") == 0) {
+		errno = EINVAL;
+		return -1;
+	}
+	if (strlen(name) >= sizeof(place->name)) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	strcpy(place->name, name);
+
+	if (slash == NULL) {
+		place->dir = mrmr_dir_get(pool, at_fd);
+		return place->dir != NULL ? 0 : -1;
+	}
+	fd = walk(pool, at_fd, path, slash - path);
+	if (fd == -1) {
+		return -1;
+	}
+	place->dir = mrmr_dir_get(pool, fd);
+	saved_errno = errno;
+	close(fd);
+	errno = saved_errno;
+	return place->dir != NULL ? 0 : -1;
+}

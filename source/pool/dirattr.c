@@ -1,0 +1,336 @@
+/*
+ * MRMR: the attributes of directories, the same wherever they exist.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <mrmr/dirattr.h>
+#include <mrmr/fault.h>
+#include <mrmr/log.h>
+#include <mrmr/staging.h>
+
+#define XATTR_MAX 65536 /* the kernel's own limit, for a list and a value */
+
+/* Labels that security modules give are theirs, not the directory's. */
+static bool is_copied(const char *name)
+{
+	return strcmp(name, "security.selinux") != 0 &&
+	       strcmp(name, "security.ima") != 0 &&
+	       strcmp(name, "security.evm") != 0 &&
+	       strcmp(name, "security.apparmor") != 0;
+}
+
+/* What a file system without such attributes answers. */
+static bool is_unsupported(int error)
+{
+	return error == ENOTSUP || error == ENOSYS || error == EINVAL ||
+	       error == EPERM;
+}
+
+static bool list_has(const char *list, ssize_t len, const char *name)
+{
+	const char *p = NULL;
+
+	for (p = list; p < list + len; p += strlen(p) + 1) {
+		if (strcmp(p, name) == 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* One attribute, or its absence. */
+static int copy_xattr(int from_fd, int to_fd, const char *name, char *value)
+{
+	ssize_t len;
+
+	len = fgetxattr(from_fd, name, value, XATTR_MAX);
+	if (len == -1 && errno == ENODATA) {
+		if (fremovexattr(to_fd, name) == -1 && errno != ENODATA &&
+		    !is_unsupported(errno)) {
+			return -1;
+		}
+		return 0;
+	}
+	if (len == -1) {
+		return is_unsupported(errno) ? 0 : -1;
+	}
+	if (fsetxattr(to_fd, name, value, len, 0) == -1 &&
+	    !is_unsupported(errno)) {
+		return -1;
+	}
+	return 0;
+}
+
+static int copy_xattrs(int from_fd, int to_fd)
+{
+	char *buffer = malloc(3 * XATTR_MAX);
+	char *list = buffer;
+	char *to_list = NULL;
+	char *value = NULL;
+	const char *name = NULL;
+	ssize_t to_len;
+	ssize_t len;
+	int ret = -1;
+
+	if (buffer == NULL) {
+		return -1;
+	}
+	to_list = buffer + XATTR_MAX;
+	value = to_list + XATTR_MAX;
+
+	len = flistxattr(from_fd, list, XATTR_MAX);
+	if (len == -1) {
+		ret = is_unsupported(errno) ? 0 : -1;
+		goto out;
+	}
+	to_len = flistxattr(to_fd, to_list, XATTR_MAX);
+	if (to_len == -1) {
+		ret = is_unsupported(errno) ? 0 : -1;
+		goto out;
+	}
+	for (name = to_list; name < to_list + to_len;
+	     name += strlen(name) + 1) {
+		if (!list_has(list, len, name) && is_copied(name) &&
+		    fremovexattr(to_fd, name) == -1 && errno != ENODATA &&
+		    !is_unsupported(errno)) {
+			goto out;
+		}
+	}
+	for (name = list; name < list + len; name += strlen(name) + 1) {
+		if (is_copied(name) &&
+		    copy_xattr(from_fd, to_fd, name, value) == -1) {
+			goto out;
+		}
+	}
+	ret = 0;
+out:
+	free(buffer);
+	return ret;
+}
+
+int mrmr_attributes_copy(int from_fd, int to_fd)
+{
+	struct stat from;
+	struct stat to;
+
+	if (fstat(from_fd, &from) == -1 || fstat(to_fd, &to) == -1) {
+		return -1;
+	}
+	/* Owner first: a change of owner clears set-id bits. */
+	if ((from.st_uid != to.st_uid || from.st_gid != to.st_gid) &&
+	    fchown(to_fd, from.st_uid, from.st_gid) == -1 &&
+	    !is_unsupported(errno)) {
+		return -1;
+	}
+	if (copy_xattrs(from_fd, to_fd) == -1) {
+		return -1;
+	}
+	/* The mode last: it holds the ACL's mask, which then agrees. */
+	if (fchmod(to_fd, from.st_mode & 07777) == -1 &&
+	    !is_unsupported(errno)) {
+		return -1;
+	}
+	return 0;
+}
+
+int mrmr_times_set(int fd, const struct stat *st)
+{
+	struct timespec ts[2] = { st->st_atim, st->st_mtim };
+
+	return futimens(fd, ts);
+}
+
+int mrmr_directory_copy(int from_fd, int staging_fd, int at_fd,
+			const char *name)
+{
+	struct stat from;
+	struct stat parent;
+	char staged[128];
+	int saved_errno;
+	int fd;
+
+	if (fstat(from_fd, &from) == -1 || fstat(at_fd, &parent) == -1) {
+		return -1;
+	}
+	mrmr_staging_name(staged, sizeof(staged));
+	if (mkdirat(staging_fd, staged, 0700) == -1) {
+		return -1;
+	}
+	fd = openat(staging_fd, staged,
+		    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd == -1) {
+		goto fail;
+	}
+	if (mrmr_attributes_copy(from_fd, fd) == -1 ||
+	    mrmr_times_set(fd, &from) == -1) {
+		saved_errno = errno;
+		close(fd);
+		errno = saved_errno;
+		goto fail;
+	}
+	close(fd);
+	if (mrmr_fault("directory-copy") != 0) {
+		goto fail;
+	}
+	if (renameat2(staging_fd, staged, at_fd, name, RENAME_NOREPLACE)
+	    == -1) {
+		/* File systems without that flag: mkdir said nothing is
+		   there, and the caller holds the lock. */
+		if (errno != EINVAL ||
+		    faccessat(at_fd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0 ||
+		    renameat(staging_fd, staged, at_fd, name) == -1) {
+			goto fail;
+		}
+	}
+	/* A clone is no change that a client should see. */
+	mrmr_times_set(at_fd, &parent);
+	return 0;
+
+fail:
+	saved_errno = errno;
+	unlinkat(staging_fd, staged, AT_REMOVEDIR);
+	errno = saved_errno;
+	return -1;
+}
+
+static bool same_rights(const struct stat *a, const struct stat *b)
+{
+	return a->st_mode == b->st_mode && a->st_uid == b->st_uid &&
+	       a->st_gid == b->st_gid;
+}
+
+static bool changed_later(const struct stat *a, const struct stat *b)
+{
+	return a->st_ctim.tv_sec > b->st_ctim.tv_sec ||
+	       (a->st_ctim.tv_sec == b->st_ctim.tv_sec &&
+		a->st_ctim.tv_nsec > b->st_ctim.tv_nsec);
+}
+
+/*
+ * Both were looked at without a lock, so look again with it. The lock may be
+ * had by this process already, for another directory: asking for this one
+ * without waiting cannot deadlock.
+ */
+void mrmr_dir_reconcile(struct mrmr_dir *dir, size_t index, int clone_fd,
+			const struct stat *seen_spine,
+			const struct stat *seen_clone)
+{
+	struct mrmr_member *member = &dir->pool->members[index];
+	struct stat spine = *seen_spine;
+	struct stat clone = *seen_clone;
+	bool locked_here = false;
+	int from_fd;
+	int to_fd;
+	int ret;
+
+	if (dir->locks == 0) {
+		if (flock(dir->spine_fd, LOCK_EX | LOCK_NB) == -1) {
+			return;
+		}
+		locked_here = true;
+		if (fstat(dir->spine_fd, &spine) == -1 ||
+		    fstat(clone_fd, &clone) == -1) {
+			goto out;
+		}
+	}
+	if (same_rights(&spine, &clone)) {
+		goto out;
+	}
+
+	from_fd = changed_later(&clone, &spine) ? clone_fd : dir->spine_fd;
+	to_fd = (from_fd == clone_fd) ? dir->spine_fd : clone_fd;
+
+	dir->pool->identity.become_root();
+	ret = mrmr_attributes_copy(from_fd, to_fd);
+	if (ret == 0 && fstat(to_fd, &clone) == 0 &&
+	    fstat(from_fd, &spine) == 0 && !same_rights(&spine, &clone)) {
+		/* exFAT and the like show every directory alike. */
+		member->no_owners = true;
+	}
+	dir->pool->identity.unbecome_root();
+
+	if (ret == -1) {
+		char path[MRMR_PATH_MAX] = "?";
+		int error = errno;
+
+		mrmr_dir_path(dir, path);
+		mrmr_log(MRMR_LOG_WARNING, "member %s: rights of directory "
+			 "'%s' differ from the pool's and cannot be mended: "
+			 "%s", mrmr_member_name(member), path,
+			 strerror(error));
+		member->no_owners = true;
+	}
+out:
+	if (locked_here) {
+		flock(dir->spine_fd, LOCK_UN);
+	}
+}
+
+static void mirror_trouble(struct mrmr_dir *dir, size_t member)
+{
+	int error = errno;
+	char path[MRMR_PATH_MAX] = "?";
+
+	mrmr_dir_path(dir, path);
+	mrmr_log(MRMR_LOG_WARNING, "member %s: attributes of directory '%s' "
+		 "could not be set: %s",
+		 mrmr_member_name(&dir->pool->members[member]), path,
+		 strerror(error));
+	mrmr_pool_suspect(dir->pool, &dir->pool->members[member], error);
+}
+
+void mrmr_dir_mirror(struct mrmr_dir *dir, const char *name)
+{
+	struct mrmr_pool *pool = dir->pool;
+	char *value = NULL;
+	size_t i;
+
+	if (name != NULL) {
+		value = malloc(XATTR_MAX);
+		if (value == NULL) {
+			name = NULL;
+		}
+	}
+	pool->identity.become_root();
+	for (i = 0; i < pool->num_members; i++) {
+		int fd = mrmr_dir_on_member(dir, i);
+		int ret;
+
+		if (fd == -1) {
+			continue;
+		}
+		ret = (name != NULL) ?
+			      copy_xattr(dir->spine_fd, fd, name, value) :
+			      mrmr_attributes_copy(dir->spine_fd, fd);
+		if (ret == -1) {
+			mirror_trouble(dir, i);
+		}
+	}
+	pool->identity.unbecome_root();
+	free(value);
+}
+
+void mrmr_dir_mirror_times(struct mrmr_dir *dir, const struct timespec ts[2])
+{
+	struct mrmr_pool *pool = dir->pool;
+	size_t i;
+
+	pool->identity.become_root();
+	for (i = 0; i < pool->num_members; i++) {
+		int fd = mrmr_dir_on_member(dir, i);
+
+		if (fd != -1 && futimens(fd, ts) == -1) {
+			mirror_trouble(dir, i);
+		}
+	}
+	pool->identity.unbecome_root();
+}

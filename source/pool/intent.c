@@ -1,0 +1,429 @@
+/*
+ * MRMR: what was begun on several members and must be finished: the records.
+ *
+ * {"kind": "rename-directory", "from": PATH, "to": PATH, "keep": ID,
+ *  "members": [ID, ...], "committed": BOOL}
+ *
+ * Paths are bytes, JSON is UTF-8: what is not printable ASCII, and '%', is
+ * written as %XX.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <jansson.h>
+#include <talloc.h>
+
+#include <mrmr/dir.h>
+#include <mrmr/fault.h>
+#include <mrmr/intent.h>
+#include <mrmr/intent_replay.h>
+#include <mrmr/log.h>
+#include <mrmr/staging.h>
+
+static const char *const kind_names[] = {
+	[MRMR_INTENT_RENAME_DIR] = "rename-directory",
+	[MRMR_INTENT_REPLACE] = "replace",
+	[MRMR_INTENT_MOVE] = "move",
+};
+
+#define NUM_KINDS (sizeof(kind_names) / sizeof(kind_names[0]))
+
+static char *escape(void *mem_ctx, const char *path)
+{
+	char *text = talloc_array(mem_ctx, char, 3 * strlen(path) + 1);
+	char *out = text;
+
+	if (text == NULL) {
+		return NULL;
+	}
+	for (; *path != '\0'; path++) {
+		unsigned char c = (unsigned char)*path;
+
+		if (c > ' ' && c < 0x7f && c != '%') {
+			*out++ = (char)c;
+		} else {
+			out += sprintf(out, "%%%02X", c);
+		}
+	}
+	*out = '\0';
+	return text;
+}
+
+static char *unescape(void *mem_ctx, const char *text)
+{
+	char *path = talloc_array(mem_ctx, char, strlen(text) + 1);
+	char *out = path;
+
+	if (path == NULL) {
+		return NULL;
+	}
+	while (*text != '\0') {
+		unsigned int c;
+
+		if (*text == '%' && sscanf(text + 1, "%2x", &c) == 1 &&
+		    c != 0) {
+			*out++ = (char)c;
+			text += 3;
+		} else {
+			*out++ = *text++;
+		}
+	}
+	*out = '\0';
+	return path;
+}
+
+static json_t *id_json(const struct mrmr_pool *pool, size_t member)
+{
+	char id[MRMR_UUID_LEN + 1];
+
+	mrmr_uuid_format(&pool->members[member].config->id, id);
+	return json_string(id);
+}
+
+static char *to_text(struct mrmr_pool *pool, const struct mrmr_intent *intent)
+{
+	void *frame = talloc_new(NULL);
+	json_t *members = json_array();
+	json_t *json = NULL;
+	char *text = NULL;
+	size_t i;
+
+	for (i = 0; i < intent->num_members; i++) {
+		json_array_append_new(members,
+				      id_json(pool, intent->members[i]));
+	}
+	json = json_pack("{s:s, s:s, s:s, s:o, s:o, s:b}", "kind",
+			 kind_names[intent->kind], "from",
+			 escape(frame, intent->from), "to",
+			 escape(frame, intent->to), "keep",
+			 id_json(pool, intent->keep), "members", members,
+			 "committed", (int)intent->committed);
+	if (json != NULL) {
+		text = json_dumps(json, JSON_INDENT(1));
+		json_decref(json);
+	}
+	talloc_free(frame);
+	if (text == NULL) {
+		errno = ENOMEM;
+	}
+	return text;
+}
+
+static void file_name(uint64_t sequence, char name[64])
+{
+	snprintf(name, 64, "%020" PRIu64 ".json", sequence);
+}
+
+/* Content, then name, then the folder: durable in that order. */
+static int write_file(int folder, const char *name, const char *text,
+		      bool replace)
+{
+	char staged[96];
+	size_t len = strlen(text);
+	int saved_errno;
+	int ret = -1;
+	int fd;
+
+	snprintf(staged, sizeof(staged), "%s.new", name);
+	fd = openat(folder, staged,
+		    O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
+		    0600);
+	if (fd == -1) {
+		return -1;
+	}
+	if (mrmr_fault("intent-write") == 0 &&
+	    write(fd, text, len) == (ssize_t)len && fsync(fd) == 0) {
+		ret = replace ? renameat(folder, staged, folder, name) :
+				linkat(folder, staged, folder, name, 0);
+	}
+	saved_errno = errno;
+	close(fd);
+	if (ret == -1 || !replace) {
+		unlinkat(folder, staged, 0);
+	}
+	if (ret == 0 && fsync(folder) == -1) {
+		saved_errno = errno;
+		ret = -1;
+	}
+	errno = saved_errno;
+	return ret;
+}
+
+static int save(struct mrmr_pool *pool, struct mrmr_intent *intent,
+		bool replace)
+{
+	char name[64];
+	char *text = to_text(pool, intent);
+	int folder;
+	int saved_errno;
+	int ret;
+
+	if (text == NULL) {
+		return -1;
+	}
+	folder = mrmr_folder_open(pool->state_fd, MRMR_INTENTS);
+	if (folder == -1) {
+		free(text);
+		return -1;
+	}
+	do {
+		if (!replace) {
+			struct timespec ts;
+
+			clock_gettime(CLOCK_REALTIME, &ts);
+			intent->sequence = (uint64_t)ts.tv_sec * 1000000000 +
+					   (uint64_t)ts.tv_nsec;
+		}
+		file_name(intent->sequence, name);
+		ret = write_file(folder, name, text, replace);
+	} while (ret == -1 && errno == EEXIST);
+
+	saved_errno = errno;
+	close(folder);
+	free(text);
+	errno = saved_errno;
+	return ret;
+}
+
+int mrmr_intent_begin(struct mrmr_pool *pool, struct mrmr_intent *intent)
+{
+	intent->committed = false;
+	return save(pool, intent, false);
+}
+
+int mrmr_intent_keep_for(struct mrmr_pool *pool, struct mrmr_intent *intent,
+			 const size_t *members, size_t num_members)
+{
+	intent->members = members;
+	intent->num_members = num_members;
+	intent->committed = true;
+	return save(pool, intent, true);
+}
+
+void mrmr_intent_end(struct mrmr_pool *pool, const struct mrmr_intent *intent)
+{
+	char name[64];
+	int folder;
+
+	if (mrmr_fault("intent-end") != 0) {
+		return;
+	}
+	folder = mrmr_folder_open(pool->state_fd, MRMR_INTENTS);
+	if (folder == -1) {
+		return;
+	}
+	/* Not synced: an intent that comes back is carried out again, which
+	   does no harm. */
+	file_name(intent->sequence, name);
+	unlinkat(folder, name, 0);
+	close(folder);
+}
+
+static int member_by_id(const struct mrmr_pool *pool, const char *text)
+{
+	struct mrmr_uuid id;
+	size_t i;
+
+	if (text == NULL || !mrmr_uuid_parse(text, &id)) {
+		return -1;
+	}
+	for (i = 0; i < pool->num_members; i++) {
+		if (mrmr_uuid_equal(&pool->members[i].config->id, &id)) {
+			return (int)i;
+		}
+	}
+	return -1;
+}
+
+/* A member that was removed from the pool has nothing to be done on it. */
+static struct mrmr_intent *from_json(void *mem_ctx,
+				     const struct mrmr_pool *pool,
+				     const json_t *json)
+{
+	struct mrmr_intent *intent = talloc_zero(mem_ctx, struct mrmr_intent);
+	const json_t *members = json_object_get(json, "members");
+	const char *kind = json_string_value(json_object_get(json, "kind"));
+	const char *from = json_string_value(json_object_get(json, "from"));
+	const char *to = json_string_value(json_object_get(json, "to"));
+	int keep = member_by_id(pool, json_string_value(
+					      json_object_get(json, "keep")));
+	size_t *list = NULL;
+	size_t k, i;
+
+	if (intent == NULL || kind == NULL || from == NULL || to == NULL) {
+		return NULL;
+	}
+	for (k = 0; k < NUM_KINDS && strcmp(kind, kind_names[k]) != 0; k++) {
+	}
+	if (k == NUM_KINDS) {
+		return NULL;
+	}
+	list = talloc_array(intent, size_t, json_array_size(members) + 1);
+	if (list == NULL) {
+		return NULL;
+	}
+	for (i = 0; i < json_array_size(members); i++) {
+		int member = member_by_id(pool, json_string_value(
+						json_array_get(members, i)));
+
+		if (member != -1) {
+			list[intent->num_members++] = (size_t)member;
+		}
+	}
+	intent->kind = (enum mrmr_intent_kind)k;
+	intent->from = unescape(intent, from);
+	intent->to = unescape(intent, to);
+	intent->keep = keep == -1 ? SIZE_MAX : (size_t)keep;
+	intent->members = list;
+	intent->committed = json_is_true(json_object_get(json, "committed"));
+	return intent;
+}
+
+static struct mrmr_intent *load(void *mem_ctx, struct mrmr_pool *pool,
+				int folder, const char *name)
+{
+	struct mrmr_intent *intent = NULL;
+	json_error_t error;
+	json_t *json = NULL;
+	int fd;
+
+	fd = openat(folder, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd == -1) {
+		return NULL; /* ended meanwhile */
+	}
+	json = json_loadfd(fd, JSON_REJECT_DUPLICATES, &error);
+	close(fd);
+	if (json != NULL) {
+		intent = from_json(mem_ctx, pool, json);
+		json_decref(json);
+	}
+	if (intent == NULL) {
+		mrmr_log(MRMR_LOG_ERROR, "intents/%s in the state directory "
+			 "cannot be read; look at it and remove it", name);
+		return NULL;
+	}
+	if (sscanf(name, "%" SCNu64, &intent->sequence) != 1) {
+		TALLOC_FREE(intent);
+	}
+	return intent;
+}
+
+static int is_record(const struct dirent *entry)
+{
+	size_t len = strlen(entry->d_name);
+
+	return len > 5 && strcmp(entry->d_name + len - 5, ".json") == 0;
+}
+
+/* The names of all records, oldest first. -1 with errno. */
+static int list_records(int folder, struct dirent ***names)
+{
+	int n = scandirat(folder, ".", names, is_record, alphasort);
+
+	return n;
+}
+
+static void free_records(struct dirent **names, int n)
+{
+	while (n-- > 0) {
+		free(names[n]);
+	}
+	free(names);
+}
+
+static void finish_one(struct mrmr_pool *pool, struct mrmr_intent *intent)
+{
+	size_t left[MRMR_MEMBERS_MAX];
+	size_t num_left = mrmr_intent_replay(pool, intent, left);
+
+	if (num_left == 0) {
+		mrmr_intent_end(pool, intent);
+	} else if (intent->kind == MRMR_INTENT_RENAME_DIR &&
+		   intent->committed) {
+		mrmr_intent_keep_for(pool, intent, left, num_left);
+	}
+}
+
+int mrmr_intents_finish(struct mrmr_pool *pool)
+{
+	struct dirent **names = NULL;
+	int num_left = 0;
+	int folder;
+	int n, i;
+
+	folder = mrmr_folder_open(pool->state_fd, MRMR_INTENTS);
+	if (folder == -1) {
+		return 0;
+	}
+	n = list_records(folder, &names);
+	if (n > 0) {
+		free_records(names, n);
+		/* Whoever is in the middle of what an intent says has the tree
+		   lock: once we have it, what is there was left behind. */
+		if (mrmr_tree_lock(pool, true) == 0) {
+			n = list_records(folder, &names);
+			for (i = 0; i < n; i++) {
+				void *frame = talloc_new(NULL);
+				struct mrmr_intent *intent =
+					load(frame, pool, folder,
+					     names[i]->d_name);
+
+				if (intent != NULL) {
+					finish_one(pool, intent);
+				}
+				talloc_free(frame);
+			}
+			if (n >= 0) {
+				free_records(names, n);
+			}
+			mrmr_tree_unlock(pool);
+		}
+		n = list_records(folder, &names);
+		num_left = n > 0 ? n : 0;
+	}
+	if (n >= 0) {
+		free_records(names, n);
+	}
+	close(folder);
+	return num_left;
+}
+
+bool mrmr_intents_wait_for(struct mrmr_pool *pool, size_t member)
+{
+	struct dirent **names = NULL;
+	bool waits = false;
+	int folder;
+	int n, i;
+
+	folder = mrmr_folder_open(pool->state_fd, MRMR_INTENTS);
+	if (folder == -1) {
+		return false;
+	}
+	n = list_records(folder, &names);
+	for (i = 0; i < n && !waits; i++) {
+		void *frame = talloc_new(NULL);
+		struct mrmr_intent *intent = load(frame, pool, folder,
+						  names[i]->d_name);
+		size_t m;
+
+		for (m = 0; intent != NULL && m < intent->num_members; m++) {
+			waits = waits || (intent->committed &&
+					  intent->members[m] == member);
+		}
+		talloc_free(frame);
+	}
+	if (n >= 0) {
+		free_records(names, n);
+	}
+	close(folder);
+	return waits;
+}

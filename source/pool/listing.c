@@ -1,0 +1,477 @@
+/*
+ * MRMR: the names in a directory, each once, over the spine and the members.
+ *
+ * The snapshot is an array of entries and one string of all names. A table of
+ * positions, open addressing with at most half of it in use, tells whether a
+ * name is there already.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <talloc.h>
+
+#include <mrmr/listing.h>
+#include <mrmr/log.h>
+#include <mrmr/names.h>
+#include <mrmr/staging.h>
+
+#define READ_SIZE (256 * 1024)
+#define NOWHERE UINT32_MAX
+
+struct linux_dirent64 {
+	uint64_t d_ino;
+	int64_t d_off;
+	uint16_t d_reclen;
+	uint8_t d_type;
+	char d_name[];
+};
+
+struct entry {
+	uint64_t ino;
+	uint32_t name;      /* offset in names */
+	int16_t member;     /* -1: the spine */
+	uint8_t type;
+	bool on_member;     /* a spine directory that a member has as well */
+};
+
+struct mrmr_listing {
+	struct entry *entries;
+	size_t num_entries;
+	size_t max_entries;
+	char *names;
+	size_t names_len;
+	size_t names_size;
+	uint32_t *table;
+	size_t table_size;  /* a power of two */
+};
+
+static bool is_dots(const char *name)
+{
+	return name[0] == '.' &&
+	       (name[1] == '\0' || (name[1] == '.' && name[2] == '\0'));
+}
+
+/* Calls fn for all entries of fd but "." and "..", from the start. */
+static int for_each_entry(int fd,
+			  bool (*fn)(const struct linux_dirent64 *entry,
+				     void *private_data),
+			  void *private_data)
+{
+	static _Alignas(struct linux_dirent64) char buffer[READ_SIZE];
+
+	if (lseek(fd, 0, SEEK_SET) == -1) {
+		return -1;
+	}
+	for (;;) {
+		long len = syscall(SYS_getdents64, fd, buffer, READ_SIZE);
+		long pos = 0;
+
+		if (len == -1) {
+			return -1;
+		}
+		if (len == 0) {
+			return 0;
+		}
+		while (pos < len) {
+			const struct linux_dirent64 *entry =
+				(const void *)(buffer + pos);
+
+			pos += entry->d_reclen;
+			if (is_dots(entry->d_name)) {
+				continue;
+			}
+			if (fn(entry, private_data)) {
+				return 1;
+			}
+		}
+	}
+}
+
+static uint32_t hash_name(const char *name)
+{
+	uint32_t hash = UINT32_C(2166136261);
+
+	for (; *name != '\0'; name++) {
+		hash = (hash ^ (uint8_t)*name) * UINT32_C(16777619);
+	}
+	return hash ^ (hash >> 15);
+}
+
+/* The position in the table where name is, or where it would go. */
+static size_t table_find(const struct mrmr_listing *l, const char *name)
+{
+	size_t mask = l->table_size - 1;
+	size_t i = hash_name(name) & mask;
+
+	while (l->table[i] != NOWHERE &&
+	       strcmp(l->names + l->entries[l->table[i]].name, name) != 0) {
+		i = (i + 1) & mask;
+	}
+	return i;
+}
+
+static int table_grow(struct mrmr_listing *l)
+{
+	size_t size = l->table_size > 0 ? 2 * l->table_size : 256;
+	size_t i;
+
+	talloc_free(l->table);
+	l->table = talloc_array(l, uint32_t, size);
+	if (l->table == NULL) {
+		return -1;
+	}
+	memset(l->table, 0xff, size * sizeof(l->table[0]));
+	l->table_size = size;
+	for (i = 0; i < l->num_entries; i++) {
+		const char *name = l->names + l->entries[i].name;
+
+		l->table[table_find(l, name)] = (uint32_t)i;
+	}
+	return 0;
+}
+
+static int make_room(struct mrmr_listing *l, size_t name_len)
+{
+	if (l->num_entries == l->max_entries) {
+		size_t max = l->max_entries > 0 ? 2 * l->max_entries : 128;
+		struct entry *entries = talloc_realloc(l, l->entries,
+						       struct entry, max);
+
+		if (entries == NULL) {
+			return -1;
+		}
+		l->entries = entries;
+		l->max_entries = max;
+	}
+	if (l->names_size - l->names_len < name_len + 1) {
+		size_t size = l->names_size > 0 ? 2 * l->names_size : 4096;
+		char *names = talloc_realloc(l, l->names, char, size);
+
+		if (names == NULL || size > UINT32_MAX) {
+			return -1;
+		}
+		l->names = names;
+		l->names_size = size;
+	}
+	if (2 * (l->num_entries + 1) > l->table_size) {
+		return table_grow(l);
+	}
+	return 0;
+}
+
+struct reading {
+	struct mrmr_listing *listing;
+	struct mrmr_dir *dir;
+	int16_t member;
+	int fd;
+	bool no_memory;
+	bool strangers; /* directories that the spine lacks */
+};
+
+static uint8_t type_of(int fd, const struct linux_dirent64 *entry)
+{
+	struct stat st;
+
+	if (entry->d_type != DT_UNKNOWN) {
+		return entry->d_type;
+	}
+	if (fstatat(fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == -1) {
+		return DT_UNKNOWN;
+	}
+	return IFTODT(st.st_mode);
+}
+
+static bool take(const struct linux_dirent64 *entry, void *private_data)
+{
+	struct reading *r = private_data;
+	struct mrmr_listing *l = r->listing;
+	size_t len = strlen(entry->d_name);
+	uint8_t type = type_of(r->fd, entry);
+	size_t at;
+
+	if (mrmr_name_is_private(r->dir, entry->d_name)) {
+		return false;
+	}
+	if (make_room(l, len) == -1) {
+		r->no_memory = true;
+		return true;
+	}
+	at = table_find(l, entry->d_name);
+	if (l->table[at] != NOWHERE) {
+		struct entry *known = &l->entries[l->table[at]];
+
+		if (type == DT_DIR && known->type == DT_DIR) {
+			known->on_member = true;
+		}
+		return false;
+	}
+
+	if (type == DT_DIR && r->member != -1) {
+		r->strangers = true;
+	}
+	memcpy(l->names + l->names_len, entry->d_name, len + 1);
+	l->entries[l->num_entries] = (struct entry) {
+		.ino = entry->d_ino,
+		.name = (uint32_t)l->names_len,
+		.member = r->member,
+		.type = type,
+		.on_member = r->member != -1,
+	};
+	l->table[at] = (uint32_t)l->num_entries;
+	l->num_entries++;
+	l->names_len += len + 1;
+	return false;
+}
+
+/*
+ * Spine directories that no member has any more, though all are here: somebody
+ * deleted them behind our back.
+ */
+static void prune(struct mrmr_dir *dir, struct mrmr_listing *l)
+{
+	struct mrmr_pool *pool = dir->pool;
+	size_t kept = 2; /* "." and ".." */
+	size_t i;
+
+	if (!pool->all_online || pool->num_members == 0 ||
+	    mrmr_dir_lock(dir) == -1) {
+		return;
+	}
+	for (i = 2; i < l->num_entries; i++) {
+		struct entry *entry = &l->entries[i];
+		const char *name = l->names + entry->name;
+		struct stat st;
+		bool gone = false;
+		size_t m;
+
+		if (entry->member == -1 && entry->type == DT_DIR &&
+		    !entry->on_member) {
+			gone = true;
+			for (m = 0; m < pool->num_members && gone; m++) {
+				int fd = mrmr_dir_on_member(dir, m);
+
+				gone = fd == -1 ? errno == ENOENT :
+						  fstatat(fd, name, &st,
+							  AT_SYMLINK_NOFOLLOW)
+							  == -1 &&
+							  errno == ENOENT;
+			}
+		}
+		if (gone) {
+			pool->identity.become_root();
+			gone = mrmr_spine_prune(pool, dir->spine_fd, name)
+			       == 0;
+			pool->identity.unbecome_root();
+		}
+		if (!gone) {
+			l->entries[kept++] = *entry;
+		}
+	}
+	l->num_entries = kept;
+	mrmr_dir_unlock(dir);
+}
+
+static void bring_in_strangers(struct mrmr_dir *dir, struct mrmr_listing *l)
+{
+	size_t i;
+
+	for (i = 2; i < l->num_entries; i++) {
+		struct entry *entry = &l->entries[i];
+		struct stat st;
+		size_t member;
+
+		if (entry->type == DT_DIR && entry->member != -1 &&
+		    mrmr_name_find(dir, l->names + entry->name, &member, &st)
+			    == 0 && member == MRMR_IN_SPINE) {
+			entry->member = -1;
+			entry->ino = st.st_ino;
+		}
+	}
+}
+
+static int add_dots(struct mrmr_listing *l, const struct mrmr_dir *dir)
+{
+	static const char *const dots[] = { ".", ".." };
+	size_t i;
+
+	for (i = 0; i < 2; i++) {
+		if (make_room(l, 2) == -1) {
+			return -1;
+		}
+		strcpy(l->names + l->names_len, dots[i]);
+		l->entries[i] = (struct entry) {
+			.ino = dir->ino,
+			.name = (uint32_t)l->names_len,
+			.member = -1,
+			.type = DT_DIR,
+			.on_member = true,
+		};
+		l->names_len += i + 2;
+		l->num_entries++;
+	}
+	return 0;
+}
+
+struct mrmr_listing *mrmr_listing_new(void *mem_ctx, struct mrmr_dir *dir)
+{
+	struct mrmr_pool *pool = dir->pool;
+	struct mrmr_listing *l = talloc_zero(mem_ctx, struct mrmr_listing);
+	struct reading reading = {
+		.listing = l, .dir = dir, .member = -1, .fd = dir->spine_fd,
+	};
+	size_t i;
+	bool lacking = false;
+
+	if (l == NULL || add_dots(l, dir) == -1) {
+		goto no_memory;
+	}
+	/* A listing is when changes behind our back are seen. */
+	mrmr_dir_forget(dir, SIZE_MAX);
+
+	if (for_each_entry(dir->spine_fd, take, &reading) == -1) {
+		int saved_errno = errno;
+
+		talloc_free(l);
+		errno = saved_errno;
+		return NULL;
+	}
+	for (i = 0; i < pool->num_members && !reading.no_memory; i++) {
+		reading.member = (int16_t)i;
+		reading.fd = mrmr_dir_on_member(dir, i);
+		if (reading.fd == -1) {
+			continue;
+		}
+		if (for_each_entry(reading.fd, take, &reading) == -1) {
+			/* A drive that cannot be read hides its files, not
+			   those of the others. */
+			mrmr_log(MRMR_LOG_ERROR, "member %s: a directory "
+				 "cannot be read: %s",
+				 mrmr_member_name(&pool->members[i]),
+				 strerror(errno));
+			mrmr_pool_suspect(pool, &pool->members[i], errno);
+		}
+	}
+	if (reading.no_memory) {
+		goto no_memory;
+	}
+
+	if (reading.strangers) {
+		bring_in_strangers(dir, l);
+	}
+	for (i = 2; i < l->num_entries && !lacking; i++) {
+		lacking = l->entries[i].member == -1 &&
+			  !l->entries[i].on_member;
+	}
+	if (lacking) {
+		prune(dir, l);
+	}
+	TALLOC_FREE(l->table);
+	return l;
+
+no_memory:
+	talloc_free(l);
+	errno = ENOMEM;
+	return NULL;
+}
+
+size_t mrmr_listing_count(const struct mrmr_listing *listing)
+{
+	return listing->num_entries;
+}
+
+struct mrmr_listing_entry mrmr_listing_get(const struct mrmr_listing *listing,
+					   size_t i)
+{
+	const struct entry *entry = &listing->entries[i];
+
+	return (struct mrmr_listing_entry) {
+		.name = listing->names + entry->name,
+		.ino = entry->ino,
+		.member = entry->member == -1 ? MRMR_IN_SPINE :
+						(size_t)entry->member,
+		.type = entry->type,
+	};
+}
+
+struct search {
+	struct mrmr_dir *dir;
+	bool (*fn)(const char *name, void *private_data);
+	void *private_data;
+};
+
+static bool search_one(const struct linux_dirent64 *entry, void *private_data)
+{
+	struct search *search = private_data;
+
+	return !mrmr_name_is_private(search->dir, entry->d_name) &&
+	       search->fn(entry->d_name, search->private_data);
+}
+
+int mrmr_dir_search(struct mrmr_dir *dir,
+		    bool (*fn)(const char *name, void *private_data),
+		    void *private_data)
+{
+	struct search search = {
+		.dir = dir, .fn = fn, .private_data = private_data,
+	};
+	size_t i;
+	int ret;
+
+	ret = for_each_entry(dir->spine_fd, search_one, &search);
+	for (i = 0; i < dir->pool->num_members && ret == 0; i++) {
+		int fd = mrmr_dir_on_member(dir, i);
+
+		if (fd == -1) {
+			continue;
+		}
+		ret = for_each_entry(fd, search_one, &search);
+		if (ret == -1) {
+			mrmr_pool_suspect(dir->pool, &dir->pool->members[i],
+					  errno);
+			ret = 0;
+		}
+	}
+	return ret;
+}
+
+static bool anything(const struct linux_dirent64 *entry, void *private_data)
+{
+	(void)entry;
+	(void)private_data;
+	return true;
+}
+
+int mrmr_fd_is_empty(int fd, bool *empty)
+{
+	int ret = for_each_entry(fd, anything, NULL);
+
+	if (ret == -1) {
+		return -1;
+	}
+	*empty = ret == 0;
+	return 0;
+}
+
+int mrmr_dir_is_empty(struct mrmr_dir *dir, bool *empty)
+{
+	size_t i;
+
+	if (mrmr_fd_is_empty(dir->spine_fd, empty) == -1) {
+		return -1;
+	}
+	for (i = 0; i < dir->pool->num_members && *empty; i++) {
+		int fd = mrmr_dir_on_member(dir, i);
+
+		if (fd != -1 && mrmr_fd_is_empty(fd, empty) == -1) {
+			return -1;
+		}
+	}
+	return 0;
+}

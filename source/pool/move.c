@@ -1,0 +1,338 @@
+/*
+ * MRMR: moving a file to another member while it is open.
+ *
+ * The copy is made without a lock, as it may take long: only the caller writes
+ * to the file. Then, with the directory locked, the file's name is looked up
+ * again (it may have been renamed meanwhile), the copy renamed into place and
+ * the old file removed.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <mrmr/dirattr.h>
+#include <mrmr/fault.h>
+#include <mrmr/intent.h>
+#include <mrmr/log.h>
+#include <mrmr/move.h>
+#include <mrmr/names.h>
+#include <mrmr/staging.h>
+
+#define COPY_CHUNK (1024 * 1024)
+
+static int kernel_path(int fd, char *path, size_t size)
+{
+	char link[64];
+	ssize_t len;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	len = readlink(link, path, size - 1);
+	if (len == -1) {
+		return -1;
+	}
+	path[len] = '\0';
+	return 0;
+}
+
+int mrmr_file_locate(struct mrmr_pool *pool, int fd, size_t *index,
+		     char path[MRMR_PATH_MAX])
+{
+	char full[MRMR_PATH_MAX + 256];
+	struct stat st;
+	size_t i;
+
+	if (fstat(fd, &st) == -1 ||
+	    kernel_path(fd, full, sizeof(full)) == -1) {
+		return -1;
+	}
+	if (st.st_nlink == 0) {
+		errno = ENOENT;
+		return -1;
+	}
+	for (i = 0; i < pool->num_members; i++) {
+		const struct mrmr_member *member = &pool->members[i];
+		char root[MRMR_PATH_MAX];
+		size_t len;
+
+		if (member->state != MRMR_MEMBER_ONLINE ||
+		    member->dev != st.st_dev ||
+		    kernel_path(member->root_fd, root, sizeof(root)) == -1) {
+			continue;
+		}
+		len = strlen(root);
+		if (strncmp(full, root, len) == 0 && full[len] == '/' &&
+		    strlen(full + len + 1) < MRMR_PATH_MAX) {
+			*index = i;
+			strcpy(path, full + len + 1);
+			return 0;
+		}
+	}
+	errno = EXDEV;
+	return -1;
+}
+
+static int copy_range(int from_fd, int to_fd, off_t pos, off_t end,
+		      char *buffer)
+{
+	while (pos < end) {
+		size_t want = end - pos < COPY_CHUNK ? (size_t)(end - pos) :
+						       COPY_CHUNK;
+		ssize_t len = pread(from_fd, buffer, want, pos);
+		ssize_t done = 0;
+
+		if (len == -1 && errno == EINTR) {
+			continue;
+		}
+		if (len <= 0) {
+			return (int)len;
+		}
+		while (done < len) {
+			ssize_t ret = pwrite(to_fd, buffer + done, len - done,
+					     pos + done);
+
+			if (ret == -1 && errno != EINTR) {
+				return -1;
+			}
+			done += ret > 0 ? ret : 0;
+		}
+		pos += len;
+	}
+	return 0;
+}
+
+/* Data only: holes stay holes. */
+static int copy_content(int from_fd, int to_fd, off_t size)
+{
+	char *buffer = malloc(COPY_CHUNK);
+	off_t data = 0;
+	int ret = 0;
+
+	if (buffer == NULL) {
+		return -1;
+	}
+	while (ret == 0 && data < size) {
+		off_t hole;
+
+		data = lseek(from_fd, data, SEEK_DATA);
+		if (data == -1) {
+			ret = errno == ENXIO ? 0 : -1;
+			break;
+		}
+		hole = lseek(from_fd, data, SEEK_HOLE);
+		if (hole == -1) {
+			hole = size;
+		}
+		ret = mrmr_fault("move-copy") == 0 ?
+			      copy_range(from_fd, to_fd, data, hole, buffer) :
+			      -1;
+		data = hole;
+	}
+	free(buffer);
+	return ret == 0 ? ftruncate(to_fd, size) : -1;
+}
+
+struct moving {
+	struct mrmr_pool *pool;
+	struct stat st;            /* of the old file */
+	size_t from;               /* members */
+	size_t to;
+	char path[MRMR_PATH_MAX];  /* of the file, when it was looked up */
+	struct mrmr_dir *dir;
+	const char *name;          /* in path */
+	int staging_fd;            /* on the target */
+	char staged[96];
+	int new_fd;
+};
+
+/* Where the file is now; its directory. */
+static int find_place(struct moving *m, int fd)
+{
+	struct mrmr_place place;
+
+	if (mrmr_file_locate(m->pool, fd, &m->from, m->path) == -1 ||
+	    mrmr_place_find(m->pool, m->pool->spine_fd, m->path, &place)
+	    == -1) {
+		return -1;
+	}
+	m->dir = place.dir;
+	m->name = strrchr(m->path, '/');
+	m->name = (m->name != NULL) ? m->name + 1 : m->path;
+	return 0;
+}
+
+/* The best member with room for all of it, and a copy of the file there. */
+static int make_copy(struct moving *m, int from_fd)
+{
+	const struct mrmr_member *member = &m->pool->members[m->to];
+
+	m->staging_fd = mrmr_folder_open(member->private_fd, MRMR_REBUILD);
+	if (m->staging_fd == -1) {
+		return -1;
+	}
+	mrmr_staging_name(m->staged, sizeof(m->staged));
+	m->new_fd = openat(m->staging_fd, m->staged, O_RDWR | O_CREAT |
+			   O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (m->new_fd == -1) {
+		return -1;
+	}
+	if (copy_content(from_fd, m->new_fd, m->st.st_size) == -1 ||
+	    mrmr_attributes_copy(from_fd, m->new_fd) == -1 ||
+	    mrmr_times_set(m->new_fd, &m->st) == -1) {
+		return -1;
+	}
+	/* What the client may have synced must not become less durable. */
+	if (m->st.st_size > 0 && fsync(m->new_fd) == -1) {
+		return -1;
+	}
+	return 0;
+}
+
+static void drop_copy(struct moving *m)
+{
+	int saved_errno = errno;
+
+	if (m->new_fd != -1) {
+		close(m->new_fd);
+		m->new_fd = -1;
+		unlinkat(m->staging_fd, m->staged, 0);
+	}
+	if (m->staging_fd != -1) {
+		close(m->staging_fd);
+		m->staging_fd = -1;
+	}
+	errno = saved_errno;
+}
+
+static int copy_somewhere(struct moving *m, int from_fd, uint64_t need_bytes)
+{
+	size_t order[MRMR_MEMBERS_MAX];
+	int error = ENOSPC;
+	size_t n, i;
+
+	mrmr_pool_look_at_space(m->pool);
+	n = mrmr_name_place(m->dir, m->name, need_bytes, order);
+	for (i = 0; i < n; i++) {
+		const struct mrmr_member *member = &m->pool->members[order[i]];
+
+		if (order[i] == m->from ||
+		    member->dev == m->pool->members[m->from].dev ||
+		    mrmr_member_room(member) < need_bytes) {
+			continue;
+		}
+		m->to = order[i];
+		if (make_copy(m, from_fd) == 0) {
+			return 0;
+		}
+		error = errno;
+		mrmr_pool_suspect(m->pool, member, error);
+		drop_copy(m);
+	}
+	errno = error;
+	return -1;
+}
+
+/* With the directory locked: the copy takes the name, the old file loses it. */
+static int swap_names(struct moving *m)
+{
+	struct mrmr_intent intent = {
+		.kind = MRMR_INTENT_MOVE,
+		.from = m->path,
+		.to = m->path,
+		.keep = m->to,
+		.members = &m->from,
+		.num_members = 1,
+	};
+	int from_fd = mrmr_dir_on_member(m->dir, m->from);
+	int to_fd = mrmr_dir_clone_to(m->dir, m->to);
+	struct stat st;
+	int ret = -1;
+
+	if (from_fd == -1 || to_fd == -1 ||
+	    fstatat(from_fd, m->name, &st, AT_SYMLINK_NOFOLLOW) == -1) {
+		return -1;
+	}
+	if (st.st_ino != m->st.st_ino) {
+		errno = ENOENT; /* another file has the name now */
+		return -1;
+	}
+	if (fstatat(to_fd, m->name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+		errno = EEXIST; /* a copy that lost is in the way */
+		return -1;
+	}
+	if (mrmr_tree_lock(m->pool, false) == -1) {
+		return -1;
+	}
+	if (mrmr_intent_begin(m->pool, &intent) == 0) {
+		ret = mrmr_fault("move-rename") == 0 ?
+			      renameat(m->staging_fd, m->staged, to_fd,
+				       m->name) : -1;
+		if (ret == 0 && (mrmr_fault("move-unlink") != 0 ||
+				 unlinkat(from_fd, m->name, 0) == -1)) {
+			/* Two copies: take back the new one. */
+			int saved_errno = errno;
+
+			renameat(to_fd, m->name, m->staging_fd, m->staged);
+			errno = saved_errno;
+			ret = -1;
+		}
+		if (ret == 0) {
+			mrmr_dir_hint(m->dir, m->name, m->to);
+		}
+		mrmr_intent_end(m->pool, &intent);
+	}
+	mrmr_tree_unlock(m->pool);
+	return ret;
+}
+
+int mrmr_move_file(struct mrmr_pool *pool, int fd, uint64_t size_bytes,
+		   int *new_fd, size_t *member)
+{
+	struct moving m = { .pool = pool, .staging_fd = -1, .new_fd = -1 };
+	char proc_path[64];
+	int from_fd;
+	int ret = -1;
+
+	if (fstat(fd, &m.st) == -1) {
+		return -1;
+	}
+	if (!S_ISREG(m.st.st_mode)) {
+		errno = EINVAL;
+		return -1;
+	}
+	if (m.st.st_nlink > 1) {
+		errno = EMLINK;
+		return -1;
+	}
+	if (find_place(&m, fd) == -1) {
+		return -1;
+	}
+	/* fd may be open for writing only. */
+	snprintf(proc_path, sizeof(proc_path), "/proc/self/fd/%d", fd);
+	from_fd = open(proc_path, O_RDONLY | O_CLOEXEC);
+	if (from_fd == -1) {
+		return -1;
+	}
+	if (copy_somewhere(&m, from_fd, size_bytes) == 0 &&
+	    find_place(&m, fd) == 0 && mrmr_dir_lock(m.dir) == 0) {
+		ret = swap_names(&m);
+		mrmr_dir_unlock(m.dir);
+	}
+	if (ret == -1) {
+		drop_copy(&m);
+	} else {
+		mrmr_log(MRMR_LOG_INFO, "'%s' moved from member %s to %s, "
+			 "where there is room for it", m.path,
+			 mrmr_member_name(&pool->members[m.from]),
+			 mrmr_member_name(&pool->members[m.to]));
+		close(m.staging_fd);
+		*new_fd = m.new_fd;
+		*member = m.to;
+	}
+	close(from_fd);
+	return ret;
+}

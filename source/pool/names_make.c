@@ -1,0 +1,464 @@
+/*
+ * MRMR: making names in the pool.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <mrmr/fault.h>
+#include <mrmr/log.h>
+#include <mrmr/names.h>
+#include <mrmr/placement.h>
+
+/* What shall be made, by one system call below a directory of a member. */
+struct recipe {
+	enum { MAKE_FILE, MAKE_SYMLINK, MAKE_NODE } kind;
+	const char *name;
+	int flags;          /* MAKE_FILE */
+	mode_t mode;        /* MAKE_FILE, MAKE_NODE */
+	dev_t dev;          /* MAKE_NODE */
+	const char *target; /* MAKE_SYMLINK */
+};
+
+static int make_in(const struct recipe *recipe, int fd)
+{
+	if (mrmr_fault("name-make") != 0) {
+		return -1;
+	}
+	switch (recipe->kind) {
+	case MAKE_FILE:
+		return openat(fd, recipe->name,
+			      recipe->flags | O_CREAT | O_EXCL, recipe->mode);
+	case MAKE_SYMLINK:
+		return symlinkat(recipe->target, fd, recipe->name);
+	case MAKE_NODE:
+		return mknodat(fd, recipe->name, recipe->mode, recipe->dev);
+	}
+	errno = EINVAL;
+	return -1;
+}
+
+/* 0 if the name is free in the union, or -1 with EEXIST or what failed. */
+static int check_free(struct mrmr_dir *dir, const char *name)
+{
+	struct stat st;
+	size_t i;
+
+	if (mrmr_name_is_private(dir, name)) {
+		errno = EACCES;
+		return -1;
+	}
+	if (fstatat(dir->spine_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+		errno = EEXIST;
+		return -1;
+	}
+	if (errno != ENOENT) {
+		return -1;
+	}
+	for (i = 0; i < dir->pool->num_members; i++) {
+		int fd = mrmr_dir_on_member(dir, i);
+
+		if (fd == -1) {
+			continue;
+		}
+		if (fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+			errno = EEXIST;
+			return -1;
+		}
+		if (errno != ENOENT) {
+			int saved_errno = errno;
+
+			mrmr_pool_suspect(dir->pool, &dir->pool->members[i],
+					  errno);
+			errno = saved_errno;
+			return -1;
+		}
+	}
+	return 0;
+}
+
+/* xorshift64*: lots need to be fair, not secret. */
+static uint64_t draw(struct mrmr_pool *pool)
+{
+	pool->random ^= pool->random >> 12;
+	pool->random ^= pool->random << 25;
+	pool->random ^= pool->random >> 27;
+	return pool->random * UINT64_C(0x2545f4914f6cdd1d);
+}
+
+/*
+ * macOS keeps a file's other half in "._NAME": it goes where NAME is, so that
+ * both are lost or saved together.
+ */
+static size_t member_of_other_half(struct mrmr_dir *dir, const char *name)
+{
+	struct stat st;
+	size_t member;
+
+	if (strncmp(name, "._", 2) != 0 || name[2] == '\0' ||
+	    mrmr_name_find(dir, name + 2, &member, &st) == -1) {
+		return SIZE_MAX;
+	}
+	return member;
+}
+
+static bool is_listed(const size_t *members, size_t n, size_t member)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++) {
+		if (members[i] == member) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static size_t gather(struct mrmr_dir *dir, const struct mrmr_policy *policy,
+		     const size_t *allowed, size_t num_allowed,
+		     struct mrmr_candidate *candidates)
+{
+	struct mrmr_pool *pool = dir->pool;
+	bool wants_dirs = policy == &mrmr_policy_keep_together;
+	size_t n = 0;
+	size_t i;
+
+	for (i = 0; i < pool->num_members; i++) {
+		const struct mrmr_member *member = &pool->members[i];
+		struct stat st;
+
+		if (member->state != MRMR_MEMBER_ONLINE || member->read_only ||
+		    (allowed != NULL && !is_listed(allowed, num_allowed, i))) {
+			continue;
+		}
+		candidates[n] = (struct mrmr_candidate) {
+			.member = i,
+			.free_bytes = mrmr_member_room(member),
+			.total_bytes = member->total_bytes,
+			.tier = member->config->tier,
+			.role = member->config->role,
+		};
+		if (wants_dirs) {
+			int fd = mrmr_dir_on_member(dir, i);
+
+			if (fd != -1 && fstat(fd, &st) == 0) {
+				candidates[n].has_dir = true;
+				candidates[n].dir_mtime_ns =
+					st.st_mtim.tv_sec *
+						INT64_C(1000000000) +
+					st.st_mtim.tv_nsec;
+			}
+		}
+		n++;
+	}
+	return n;
+}
+
+size_t mrmr_name_place(struct mrmr_dir *dir, const char *name,
+		       uint64_t need_bytes, size_t *order)
+{
+	struct mrmr_pool *pool = dir->pool;
+	struct mrmr_candidate candidates[MRMR_MEMBERS_MAX];
+	struct mrmr_placement_request request = { .need_bytes = need_bytes };
+	const struct mrmr_policy *policy = NULL;
+	const size_t *allowed = NULL;
+	size_t num_allowed = 0;
+	char path[MRMR_PATH_MAX] = "";
+	size_t together;
+	size_t n, i;
+
+	if (pool->config->num_rules > 0 && mrmr_dir_path(dir, path) == 0 &&
+	    strlen(path) + strlen(name) + 2 <= sizeof(path)) {
+		if (path[0] != '\0') {
+			strcat(path, "/");
+		}
+		strcat(path, name);
+	}
+	policy = mrmr_placement_rule(pool->config, path, &allowed,
+				     &num_allowed);
+	request.random = draw(pool);
+
+	n = gather(dir, policy, allowed, num_allowed, candidates);
+	i = mrmr_placement_order(policy, &request, candidates, n);
+	if (i == 0 && need_bytes > 0) {
+		/* What was announced fits nowhere. The name may be made all
+		   the same; whoever writes that much is told then. */
+		request.need_bytes = 0;
+		i = mrmr_placement_order(policy, &request, candidates, n);
+	}
+	n = i;
+	for (i = 0; i < n; i++) {
+		order[i] = candidates[i].member;
+	}
+
+	together = member_of_other_half(dir, name);
+	for (i = 1; i < n; i++) {
+		if (order[i] == together) {
+			memmove(order + 1, order, i * sizeof(order[0]));
+			order[0] = together;
+			break;
+		}
+	}
+	return n;
+}
+
+/* Why no member can take anything. */
+static int nowhere(const struct mrmr_pool *pool)
+{
+	bool online = false;
+	bool writable = false;
+	size_t i;
+
+	for (i = 0; i < pool->num_members; i++) {
+		if (pool->members[i].state == MRMR_MEMBER_ONLINE) {
+			online = true;
+			writable = writable || !pool->members[i].read_only;
+		}
+	}
+	if (!online) {
+		mrmr_log(MRMR_LOG_ERROR, "no member of the pool is online");
+		return ENODEV;
+	}
+	return writable ? ENOSPC : EROFS;
+}
+
+enum verdict { TRY_NEXT, TRY_AGAIN, GIVE_UP };
+
+/* What an error on one member means for the rest. */
+static enum verdict judge(struct mrmr_dir *dir, size_t index, int error)
+{
+	const struct mrmr_member *member = &dir->pool->members[index];
+
+	switch (error) {
+	case ENOENT:
+	case ESTALE:
+		/* The clone was removed behind our back. */
+		mrmr_dir_forget(dir, index);
+		return TRY_AGAIN;
+	case ENOSPC:
+	case EDQUOT:
+	case ENOTDIR:      /* a file has the name of the directory there */
+	case EINVAL:       /* a name that this file system cannot take */
+	case ENAMETOOLONG:
+	case EOPNOTSUPP:
+	case EPERM:        /* no symlinks there, or immutable */
+		return TRY_NEXT;
+	case EIO:
+	case EROFS:
+	case ENODEV:
+	case ENXIO:
+		mrmr_pool_suspect(dir->pool, member, error);
+		return TRY_NEXT;
+	case EACCES:
+		if (faccessat(dir->spine_fd, ".", W_OK | X_OK, AT_EACCESS)
+		    == -1) {
+			return GIVE_UP; /* this user may not, anywhere */
+		}
+		mrmr_log(MRMR_LOG_WARNING, "member %s refuses what the "
+			 "pool's rights allow; trying the next member",
+			 mrmr_member_name(member));
+		return TRY_NEXT;
+	default:
+		return GIVE_UP;
+	}
+}
+
+/* Which error to report when several members failed: room and rights say more
+   about the request than trouble of one drive. */
+static int worse(int a, int b)
+{
+	if (a == 0 || a == ENOTDIR) {
+		return b;
+	}
+	return (b == ENOSPC || b == EDQUOT) ? b : a;
+}
+
+static int make_somewhere(struct mrmr_dir *dir, const struct recipe *recipe,
+			  uint64_t need_bytes, size_t *member)
+{
+	size_t order[MRMR_MEMBERS_MAX];
+	int error = 0;
+	size_t n, i;
+
+	n = mrmr_name_place(dir, recipe->name, need_bytes, order);
+	if (n == 0) {
+		mrmr_pool_look_at_space(dir->pool);
+		n = mrmr_name_place(dir, recipe->name, need_bytes, order);
+	}
+	for (i = 0; i < n; i++) {
+		enum verdict verdict = TRY_AGAIN;
+		unsigned int tries;
+
+		for (tries = 0; verdict == TRY_AGAIN && tries < 2; tries++) {
+			int fd = mrmr_dir_clone_to(dir, order[i]);
+			int ret = (fd != -1) ? make_in(recipe, fd) : -1;
+
+			if (ret != -1) {
+				*member = order[i];
+				return ret;
+			}
+			error = worse(error, errno);
+			verdict = judge(dir, order[i], errno);
+		}
+		if (verdict == GIVE_UP) {
+			return -1;
+		}
+	}
+	errno = (error != 0) ? error : nowhere(dir->pool);
+	return -1;
+}
+
+static int make(struct mrmr_dir *dir, const struct recipe *recipe,
+		uint64_t need_bytes, size_t *member)
+{
+	int ret;
+
+	if (mrmr_dir_lock(dir) == -1) {
+		return -1;
+	}
+	ret = check_free(dir, recipe->name);
+	if (ret == 0) {
+		ret = make_somewhere(dir, recipe, need_bytes, member);
+	}
+	if (ret != -1) {
+		mrmr_dir_hint(dir, recipe->name, *member);
+	}
+	mrmr_dir_unlock(dir);
+	return ret;
+}
+
+int mrmr_name_create(struct mrmr_dir *dir, const char *name, int flags,
+		     mode_t mode, uint64_t need_bytes, size_t *member)
+{
+	struct recipe recipe = {
+		.kind = MAKE_FILE,
+		.name = name,
+		.flags = flags | O_NOFOLLOW | O_CLOEXEC,
+		.mode = mode,
+	};
+
+	return make(dir, &recipe, need_bytes, member);
+}
+
+int mrmr_name_symlink(struct mrmr_dir *dir, const char *name,
+		      const char *target)
+{
+	struct recipe recipe = {
+		.kind = MAKE_SYMLINK, .name = name, .target = target,
+	};
+	size_t member;
+
+	return make(dir, &recipe, 0, &member);
+}
+
+int mrmr_name_mknod(struct mrmr_dir *dir, const char *name, mode_t mode,
+		    dev_t dev)
+{
+	struct recipe recipe = {
+		.kind = MAKE_NODE, .name = name, .mode = mode, .dev = dev,
+	};
+	size_t member;
+
+	return make(dir, &recipe, 0, &member);
+}
+
+/* The new spine directory, onto the first member that can take it. */
+static int clone_new(struct mrmr_dir *dir, const char *name)
+{
+	size_t order[MRMR_MEMBERS_MAX];
+	struct mrmr_dir *made = NULL;
+	int error = 0;
+	size_t n, i;
+	int fd;
+
+	n = mrmr_name_place(dir, name, 0, order);
+	if (n == 0) {
+		mrmr_pool_look_at_space(dir->pool);
+		n = mrmr_name_place(dir, name, 0, order);
+	}
+	fd = openat(dir->spine_fd, name,
+		    O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd == -1) {
+		return -1;
+	}
+	made = mrmr_dir_get(dir->pool, fd);
+	error = errno;
+	close(fd);
+	if (made == NULL) {
+		errno = error;
+		return -1;
+	}
+	error = 0;
+	for (i = 0; i < n; i++) {
+		if (mrmr_dir_clone_to(made, order[i]) != -1) {
+			return 0;
+		}
+		error = worse(error, errno);
+		judge(dir, order[i], errno);
+	}
+	errno = (error != 0) ? error : nowhere(dir->pool);
+	return -1;
+}
+
+int mrmr_name_mkdir(struct mrmr_dir *dir, const char *name, mode_t mode)
+{
+	int saved_errno;
+	int ret;
+
+	if (mrmr_dir_lock(dir) == -1) {
+		return -1;
+	}
+	ret = check_free(dir, name);
+	if (ret == 0) {
+		ret = mkdirat(dir->spine_fd, name, mode);
+	}
+	if (ret == 0) {
+		ret = mrmr_fault("mkdir-between") == 0 ? clone_new(dir, name) :
+							-1;
+		if (ret == -1) {
+			saved_errno = errno;
+			unlinkat(dir->spine_fd, name, AT_REMOVEDIR);
+			errno = saved_errno;
+		}
+	}
+	mrmr_dir_unlock(dir);
+	return ret;
+}
+
+int mrmr_name_link(struct mrmr_dir *from_dir, const char *from,
+		   struct mrmr_dir *to_dir, const char *to)
+{
+	struct stat st;
+	size_t member;
+	int from_fd;
+	int to_fd;
+	int ret = -1;
+
+	if (mrmr_dir_lock_two(from_dir, to_dir) == -1) {
+		return -1;
+	}
+	if (mrmr_name_find(from_dir, from, &member, &st) == -1 ||
+	    check_free(to_dir, to) == -1) {
+		goto out;
+	}
+	if (member == MRMR_IN_SPINE) {
+		errno = EPERM; /* as link(2) says of directories */
+		goto out;
+	}
+	from_fd = mrmr_dir_on_member(from_dir, member);
+	if (from_fd == -1) {
+		goto out;
+	}
+	to_fd = mrmr_dir_clone_to(to_dir, member);
+	if (to_fd == -1) {
+		goto out;
+	}
+	ret = linkat(from_fd, from, to_fd, to, 0);
+out:
+	mrmr_dir_unlock_two(from_dir, to_dir);
+	return ret;
+}

@@ -1,0 +1,477 @@
+/*
+ * MRMR: a pool in use.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <talloc.h>
+
+#include <mrmr/dir.h>
+#include <mrmr/intent.h>
+#include <mrmr/local.h>
+#include <mrmr/log.h>
+#include <mrmr/marker.h>
+#include <mrmr/pool.h>
+#include <mrmr/shared.h>
+#include <mrmr/staging.h>
+
+#define LOOK_INTERVAL_NS (1000 * INT64_C(1000000))
+#define IDLE_NS (3000 * INT64_C(1000000))
+
+int64_t mrmr_now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
+	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+const char *mrmr_member_name(const struct mrmr_member *member)
+{
+	return mrmr_member_config_name(member->config);
+}
+
+const char *mrmr_member_state_name(enum mrmr_member_state state)
+{
+	switch (state) {
+	case MRMR_MEMBER_UNKNOWN:
+		return "unknown";
+	case MRMR_MEMBER_ONLINE:
+		return "online";
+	case MRMR_MEMBER_AWAY:
+		return "away";
+	case MRMR_MEMBER_FOREIGN:
+		return "foreign";
+	case MRMR_MEMBER_EJECTED:
+		return "ejected";
+	case MRMR_MEMBER_UNSUPPORTED:
+		return "unsupported";
+	}
+	return "unknown";
+}
+
+static void nobody(void)
+{
+}
+
+/*
+ * An ejected member is let go of. Once its marker was seen to be gone, the
+ * marker's return is what a person means by plugging it in again.
+ */
+static bool is_ejected(struct mrmr_pool *pool, struct mrmr_member *member)
+{
+	struct mrmr_shared_member *slot = &pool->shared->members[member->slot];
+	uint32_t eject = atomic_load(&slot->eject);
+	bool seen;
+
+	if (eject == MRMR_EJECT_NONE) {
+		return false;
+	}
+	seen = mrmr_local_marker_seen(member);
+	if (eject == MRMR_EJECT_ASKED) {
+		if (!seen) {
+			atomic_compare_exchange_strong(&slot->eject, &eject,
+						       MRMR_EJECT_GONE);
+		}
+		return true;
+	}
+	if (seen) {
+		atomic_compare_exchange_strong(&slot->eject, &eject,
+					       MRMR_EJECT_NONE);
+		return false;
+	}
+	return true;
+}
+
+static void look_at(struct mrmr_pool *pool, struct mrmr_member *member)
+{
+	if (member->config->kind != MRMR_MEMBER_LOCAL) {
+		member->state = MRMR_MEMBER_UNSUPPORTED;
+		snprintf(member->why, sizeof(member->why), "remote members "
+			 "are not reached by this version");
+		return;
+	}
+	if (is_ejected(pool, member)) {
+		mrmr_local_eject(member);
+		return;
+	}
+	if (mrmr_local_look(member, &pool->config->pool_id)) {
+		atomic_store(&pool->shared->members[member->slot].dev,
+			     (uint64_t)member->dev);
+	}
+}
+
+/*
+ * What was renamed or replaced while a member was away is done on it before
+ * its names count again.
+ */
+static void catch_up(struct mrmr_pool *pool)
+{
+	size_t i;
+
+	mrmr_intents_finish(pool);
+	for (i = 0; i < pool->num_members; i++) {
+		struct mrmr_member *member = &pool->members[i];
+
+		if (member->state == MRMR_MEMBER_ONLINE &&
+		    mrmr_intents_wait_for(pool, i)) {
+			mrmr_local_let_go(member);
+			member->state = MRMR_MEMBER_AWAY;
+			snprintf(member->why, sizeof(member->why), "what was "
+				 "renamed while it was away could not be done "
+				 "on it; see the log");
+		}
+	}
+}
+
+void mrmr_pool_look(struct mrmr_pool *pool)
+{
+	bool came_online = false;
+	bool changed = false;
+	bool all_online = true;
+	size_t i;
+
+	pool->identity.become_root();
+	pool->seen_members_gen = atomic_load(&pool->shared->members_gen);
+	for (i = 0; i < pool->num_members; i++) {
+		struct mrmr_member *member = &pool->members[i];
+		uint32_t epoch = member->epoch;
+
+		look_at(pool, member);
+		if (member->epoch != epoch) {
+			changed = true;
+			came_online = came_online ||
+				      member->state == MRMR_MEMBER_ONLINE;
+		}
+	}
+	if (changed) {
+		/* Descriptors below a root that was closed keep its file
+		   system busy. */
+		mrmr_dir_cache_clear(pool);
+	}
+	if (came_online) {
+		catch_up(pool);
+	}
+	for (i = 0; i < pool->num_members; i++) {
+		all_online = all_online &&
+			     pool->members[i].state == MRMR_MEMBER_ONLINE;
+	}
+	pool->identity.unbecome_root();
+
+	pool->all_online = all_online;
+	pool->holds_members = true;
+	pool->checked_ns = mrmr_now_ns();
+}
+
+void mrmr_pool_look_at_space(struct mrmr_pool *pool)
+{
+	size_t i;
+
+	for (i = 0; i < pool->num_members; i++) {
+		if (pool->members[i].state == MRMR_MEMBER_ONLINE) {
+			mrmr_local_look_at_space(&pool->members[i]);
+		}
+	}
+}
+
+void mrmr_pool_use(struct mrmr_pool *pool)
+{
+	int64_t now = mrmr_now_ns();
+
+	pool->used_ns = now;
+	if (now - pool->checked_ns >= LOOK_INTERVAL_NS ||
+	    !pool->holds_members ||
+	    pool->seen_members_gen !=
+		    atomic_load_explicit(&pool->shared->members_gen,
+					 memory_order_relaxed)) {
+		mrmr_pool_look(pool);
+	}
+}
+
+void mrmr_pool_let_go(struct mrmr_pool *pool)
+{
+	size_t i;
+
+	mrmr_dir_cache_clear(pool);
+	for (i = 0; i < pool->num_members; i++) {
+		mrmr_local_let_go(&pool->members[i]);
+	}
+	pool->holds_members = false;
+}
+
+void mrmr_pool_idle(struct mrmr_pool *pool)
+{
+	int64_t now = mrmr_now_ns();
+
+	if (!pool->holds_members) {
+		return;
+	}
+	if (now - pool->used_ns >= IDLE_NS ||
+	    pool->seen_members_gen != atomic_load(&pool->shared->members_gen)) {
+		mrmr_pool_let_go(pool);
+	}
+}
+
+void mrmr_pool_suspect(struct mrmr_pool *pool, const struct mrmr_member *member,
+		       int error)
+{
+	switch (error) {
+	case EIO:
+	case ENODEV:
+	case ENXIO:
+	case ESTALE:
+	case EROFS:
+	case ENOTCONN:
+		break;
+	default:
+		return;
+	}
+	mrmr_log(MRMR_LOG_WARNING, "member %s: %s; looking at it again",
+		 mrmr_member_name(member), strerror(error));
+	pool->checked_ns = 0;
+}
+
+uint64_t mrmr_member_room(const struct mrmr_member *member)
+{
+	uint64_t reserve = member->config->min_free_bytes;
+
+	if (member->state != MRMR_MEMBER_ONLINE || member->read_only ||
+	    member->free_bytes <= reserve) {
+		return 0;
+	}
+	return member->free_bytes - reserve;
+}
+
+void mrmr_pool_space(struct mrmr_pool *pool, uint64_t *total_bytes,
+		     uint64_t *free_bytes)
+{
+	size_t i, j;
+
+	*total_bytes = 0;
+	*free_bytes = 0;
+	for (i = 0; i < pool->num_members; i++) {
+		const struct mrmr_member *member = &pool->members[i];
+		uint64_t room = mrmr_member_room(member);
+		bool counted = false;
+
+		if (member->state != MRMR_MEMBER_ONLINE) {
+			continue;
+		}
+		for (j = 0; j < i; j++) {
+			const struct mrmr_member *other = &pool->members[j];
+
+			counted = counted ||
+				  (other->state == MRMR_MEMBER_ONLINE &&
+				   other->dev == member->dev);
+		}
+		if (counted) {
+			continue;
+		}
+		/* Of members on one file system, the smallest reserve says
+		   how much of it may be used. */
+		for (j = i + 1; j < pool->num_members; j++) {
+			const struct mrmr_member *other = &pool->members[j];
+
+			if (other->state == MRMR_MEMBER_ONLINE &&
+			    other->dev == member->dev &&
+			    mrmr_member_room(other) > room) {
+				room = mrmr_member_room(other);
+			}
+		}
+		*total_bytes += member->total_bytes;
+		*free_bytes += room;
+	}
+}
+
+uint64_t mrmr_pool_device_id(const struct mrmr_pool *pool, dev_t dev)
+{
+	size_t i;
+
+	for (i = 0; i < pool->num_members; i++) {
+		const struct mrmr_member *member = &pool->members[i];
+
+		if (atomic_load_explicit(&pool->shared->members[member->slot]
+					 .dev, memory_order_relaxed) == dev) {
+			return mrmr_uuid_hash(&member->config->id);
+		}
+	}
+	if (dev == pool->spine_dev) {
+		return mrmr_uuid_hash(&pool->config->pool_id);
+	}
+	return dev;
+}
+
+static int pool_destructor(struct mrmr_pool *pool)
+{
+	mrmr_pool_let_go(pool);
+	mrmr_shared_close(pool->shared);
+	if (pool->tree_lock_fd != -1) {
+		close(pool->tree_lock_fd);
+	}
+	if (pool->spine_fd != -1) {
+		close(pool->spine_fd);
+	}
+	if (pool->state_fd != -1) {
+		close(pool->state_fd);
+	}
+	return 0;
+}
+
+/* The path of the spine as /proc/self/fd spells it, whatever symlinks the
+   config's path goes through. */
+static char *kernel_path(void *mem_ctx, int fd)
+{
+	char link[64];
+	char path[PATH_MAX];
+	ssize_t len;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	len = readlink(link, path, sizeof(path) - 1);
+	if (len == -1) {
+		return NULL;
+	}
+	path[len] = '\0';
+	return talloc_strdup(mem_ctx, path);
+}
+
+static int open_state(struct mrmr_pool *pool, struct mrmr_error *err)
+{
+	const char *state_dir = pool->config->state_dir;
+	struct stat st;
+
+	pool->state_fd = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (pool->state_fd == -1) {
+		return mrmr_error_set(err, errno, "state directory %s cannot "
+				      "be opened: %s; mrmr-admin init makes "
+				      "it", state_dir, strerror(errno));
+	}
+	pool->spine_fd = openat(pool->state_fd, "spine",
+				O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (pool->spine_fd == -1 || fstat(pool->spine_fd, &st) == -1) {
+		return mrmr_error_set(err, errno, "%s/spine, the share's "
+				      "path, cannot be opened: %s; make an "
+				      "empty directory there, it is filled "
+				      "from the members", state_dir,
+				      strerror(errno));
+	}
+	pool->spine_dev = st.st_dev;
+	pool->spine_path = kernel_path(pool, pool->spine_fd);
+	if (pool->spine_path == NULL) {
+		return mrmr_error_set(err, errno, "/proc must be mounted");
+	}
+	pool->tree_lock_fd = openat(pool->state_fd, "tree.lock",
+				    O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC,
+				    0600);
+	if (pool->tree_lock_fd == -1) {
+		return mrmr_error_set(err, errno, "%s/tree.lock cannot be "
+				      "made: %s", state_dir, strerror(errno));
+	}
+	if (mrmr_state_folders(pool->state_fd) == -1) {
+		return mrmr_error_set(err, errno, "%s cannot be written: %s",
+				      state_dir, strerror(errno));
+	}
+	return 0;
+}
+
+static int make_members(struct mrmr_pool *pool, struct mrmr_error *err)
+{
+	struct mrmr_config *config = pool->config;
+	size_t i;
+
+	pool->num_members = config->num_members;
+	pool->members = talloc_zero_array(pool, struct mrmr_member,
+					  config->num_members);
+	if (pool->members == NULL) {
+		return mrmr_error_set(err, ENOMEM, "out of memory");
+	}
+	for (i = 0; i < pool->num_members; i++) {
+		struct mrmr_member *member = &pool->members[i];
+		int slot = mrmr_shared_slot(pool->shared, pool->state_fd,
+					    config, &config->members[i].id);
+
+		if (slot == -1) {
+			return mrmr_error_set(err, errno, "no slot for member "
+					      "%zu: %s", i, strerror(errno));
+		}
+		*member = (struct mrmr_member) {
+			.config = &config->members[i],
+			.index = i,
+			.slot = slot,
+			.root_fd = -1,
+			.private_fd = -1,
+		};
+	}
+	return 0;
+}
+
+static void report_missing(const struct mrmr_pool *pool)
+{
+	size_t i;
+
+	for (i = 0; i < pool->num_members; i++) {
+		const struct mrmr_member *member = &pool->members[i];
+
+		if (member->state != MRMR_MEMBER_ONLINE) {
+			mrmr_log(MRMR_LOG_WARNING, "member %s is %s: %s",
+				 mrmr_member_name(member),
+				 mrmr_member_state_name(member->state),
+				 member->why);
+		}
+	}
+}
+
+struct mrmr_pool *mrmr_pool_open(void *mem_ctx, struct mrmr_config *config,
+				 const struct mrmr_identity *identity,
+				 struct mrmr_error *err)
+{
+	struct mrmr_pool *pool = NULL;
+
+	pool = talloc_zero(mem_ctx, struct mrmr_pool);
+	if (pool == NULL) {
+		mrmr_error_set(err, ENOMEM, "out of memory");
+		return NULL;
+	}
+	pool->state_fd = -1;
+	pool->spine_fd = -1;
+	pool->tree_lock_fd = -1;
+	pool->identity = (struct mrmr_identity) { nobody, nobody };
+	if (identity != NULL) {
+		pool->identity = *identity;
+	}
+	talloc_set_destructor(pool, pool_destructor);
+	pool->config = talloc_steal(pool, config);
+
+	pool->dirs = mrmr_dir_cache_new(pool);
+	if (pool->dirs == NULL) {
+		mrmr_error_set(err, ENOMEM, "out of memory");
+		goto fail;
+	}
+	if (getrandom(&pool->random, sizeof(pool->random), 0) == -1) {
+		pool->random = (uint64_t)mrmr_now_ns();
+	}
+	if (open_state(pool, err) == -1) {
+		goto fail;
+	}
+	pool->shared = mrmr_shared_open(pool->state_fd, err);
+	if (pool->shared == NULL || make_members(pool, err) == -1) {
+		goto fail;
+	}
+
+	mrmr_pool_look(pool);
+	report_missing(pool);
+	mrmr_staging_sweep(pool);
+	return pool;
+
+fail:
+	TALLOC_FREE(pool);
+	return NULL;
+}

@@ -1,0 +1,185 @@
+/*
+ * MRMR: one page that all processes of a pool see.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <mrmr/shared.h>
+
+/* The kernel's boot id as a number: what a page says of st_dev holds for one
+   boot only. 0 if it cannot be read: then every opener renews the page once. */
+static uint64_t boot_id(void)
+{
+	char text[64] = { 0 };
+	uint64_t hash = UINT64_C(0xcbf29ce484222325);
+	ssize_t len;
+	ssize_t i;
+	int fd;
+
+	fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+	if (fd == -1) {
+		return 0;
+	}
+	len = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	if (len <= 0) {
+		return 0;
+	}
+	for (i = 0; i < len; i++) {
+		hash = (hash ^ (uint8_t)text[i]) * UINT64_C(0x100000001b3);
+	}
+	return hash;
+}
+
+static int lock(int fd)
+{
+	int ret;
+
+	do {
+		ret = flock(fd, LOCK_EX);
+	} while (ret == -1 && errno == EINTR);
+	return ret;
+}
+
+static void renew(struct mrmr_shared *shared, uint64_t boot)
+{
+	size_t i;
+
+	if (shared->magic != MRMR_SHARED_MAGIC) {
+		memset(shared, 0, sizeof(*shared));
+	}
+	for (i = 0; i < MRMR_MEMBERS_MAX; i++) {
+		atomic_store(&shared->members[i].dev, 0);
+	}
+	memset(shared->moves, 0, sizeof(shared->moves));
+	atomic_store(&shared->num_moves, 0);
+	shared->boot = boot;
+	shared->magic = MRMR_SHARED_MAGIC;
+}
+
+struct mrmr_shared *mrmr_shared_open(int state_fd, struct mrmr_error *err)
+{
+	struct mrmr_shared *shared = NULL;
+	uint64_t boot = boot_id();
+	struct stat st;
+	int fd;
+
+	fd = openat(state_fd, MRMR_SHARED_NAME,
+		    O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd == -1) {
+		mrmr_error_set(err, errno, "%s in the state directory cannot "
+			       "be opened: %s", MRMR_SHARED_NAME,
+			       strerror(errno));
+		return NULL;
+	}
+
+	if (lock(fd) == -1 || fstat(fd, &st) == -1) {
+		goto fail;
+	}
+	if (st.st_size != (off_t)sizeof(*shared) &&
+	    (ftruncate(fd, 0) == -1 || ftruncate(fd, sizeof(*shared)) == -1)) {
+		goto fail;
+	}
+	/* A hole in a mapping on a full disk is a SIGBUS: take the blocks. */
+	if (posix_fallocate(fd, 0, sizeof(*shared)) == ENOSPC) {
+		errno = ENOSPC;
+		goto fail;
+	}
+
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
+		      MAP_SHARED, fd, 0);
+	if (shared == MAP_FAILED) {
+		goto fail;
+	}
+	if (shared->magic != MRMR_SHARED_MAGIC || shared->boot != boot) {
+		renew(shared, boot);
+	}
+	/* The mapping keeps the open file, and so the lock, alive. */
+	flock(fd, LOCK_UN);
+	close(fd);
+	return shared;
+
+fail:
+	mrmr_error_set(err, errno, "%s in the state directory cannot be used: "
+		       "%s", MRMR_SHARED_NAME, strerror(errno));
+	close(fd);
+	return NULL;
+}
+
+void mrmr_shared_close(struct mrmr_shared *shared)
+{
+	if (shared != NULL) {
+		munmap(shared, sizeof(*shared));
+	}
+}
+
+static bool in_config(const struct mrmr_config *config, const uint8_t id[16])
+{
+	size_t i;
+
+	for (i = 0; i < config->num_members; i++) {
+		if (memcmp(config->members[i].id.byte, id, 16) == 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+int mrmr_shared_slot(struct mrmr_shared *shared, int state_fd,
+		     const struct mrmr_config *config,
+		     const struct mrmr_uuid *id)
+{
+	int found = -1;
+	int i;
+	int fd;
+
+	for (i = 0; i < MRMR_MEMBERS_MAX; i++) {
+		if (memcmp(shared->members[i].id, id->byte, 16) == 0) {
+			return i;
+		}
+	}
+
+	fd = openat(state_fd, MRMR_SHARED_NAME, O_RDWR | O_CLOEXEC);
+	if (fd == -1) {
+		return -1;
+	}
+	if (lock(fd) == -1) {
+		close(fd);
+		return -1;
+	}
+	for (i = 0; i < MRMR_MEMBERS_MAX; i++) {
+		if (memcmp(shared->members[i].id, id->byte, 16) == 0) {
+			found = i; /* another process was faster */
+			break;
+		}
+		if (found == -1 && !in_config(config, shared->members[i].id)) {
+			found = i;
+		}
+	}
+	if (found != -1 &&
+	    memcmp(shared->members[found].id, id->byte, 16) != 0) {
+		atomic_store(&shared->members[found].dev, 0);
+		atomic_store(&shared->members[found].eject, MRMR_EJECT_NONE);
+		memcpy(shared->members[found].id, id->byte, 16);
+	}
+	close(fd);
+	if (found == -1) {
+		errno = ENOSPC;
+	}
+	return found;
+}
+
+void mrmr_shared_set_eject(struct mrmr_shared *shared, int slot,
+			   enum mrmr_eject_state eject)
+{
+	atomic_store(&shared->members[slot].eject, eject);
+	atomic_fetch_add(&shared->members_gen, 1);
+}

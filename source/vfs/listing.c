@@ -1,0 +1,240 @@
+/*
+ * MRMR: the Samba module: reading directories.
+ *
+ * The DIR that smbd holds is ours: a snapshot of the union, made at the first
+ * read, and a position in it.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#include "vfs_mrmr.h"
+
+#include <mrmr/listing.h>
+
+struct open_dir {
+	int fd;                        /* the fsp's, closed by closedir */
+	struct mrmr_listing *listing;  /* NULL: still to be made */
+	size_t position;
+	struct dirent entry;           /* what readdir gave last */
+};
+
+DIR *mrmr_fdopendir(struct vfs_handle_struct *handle, files_struct *fsp,
+		    const char *mask, uint32_t attributes)
+{
+	struct open_dir *open_dir = NULL;
+
+	open_dir = talloc_zero(handle->conn, struct open_dir);
+	if (open_dir == NULL) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	open_dir->fd = fsp_get_io_fd(fsp);
+	return (DIR *)open_dir;
+}
+
+static bool make_listing(struct vfs_handle_struct *handle,
+			 struct open_dir *open_dir)
+{
+	struct mrmr_pool *pool = mrmr_pool_of(handle);
+	struct mrmr_dir *dir = NULL;
+
+	if (open_dir->listing != NULL) {
+		return true;
+	}
+	if (pool == NULL) {
+		errno = EIO;
+		return false;
+	}
+	dir = mrmr_dir_get(pool, open_dir->fd);
+	if (dir != NULL) {
+		open_dir->listing = mrmr_listing_new(open_dir, dir);
+	}
+	return open_dir->listing != NULL;
+}
+
+/* Saves smbd a stat, and leaves a hint for the open that follows. */
+static void stat_entry(struct vfs_handle_struct *handle,
+		       struct open_dir *open_dir,
+		       const struct mrmr_listing_entry *entry, bool posix,
+		       SMB_STRUCT_STAT *sbuf)
+{
+	struct mrmr_pool *pool = mrmr_pool_of(handle);
+	struct mrmr_dir *dir = NULL;
+	struct stat st;
+	int fd;
+
+	dir = mrmr_dir_get(pool, open_dir->fd);
+	if (dir == NULL) {
+		return;
+	}
+	if (entry->member == MRMR_IN_SPINE) {
+		fd = dir->spine_fd;
+	} else {
+		fd = mrmr_dir_on_member(dir, entry->member);
+		mrmr_dir_hint(dir, entry->name,
+			      entry->type == DT_REG ? entry->member :
+						      SIZE_MAX);
+	}
+	if (fd == -1 || sbuf == NULL ||
+	    fstatat(fd, entry->name, &st, AT_SYMLINK_NOFOLLOW) == -1) {
+		return;
+	}
+	if (S_ISLNK(st.st_mode) && !posix) {
+		return; /* what it points to is for smbd to ask */
+	}
+	init_stat_ex_from_stat(
+		sbuf, &st, lp_fake_directory_create_times(SNUM(handle->conn)));
+}
+
+struct dirent *mrmr_readdir(struct vfs_handle_struct *handle,
+			    struct files_struct *dirfsp, DIR *dirp,
+			    SMB_STRUCT_STAT *sbuf)
+{
+	struct open_dir *open_dir = (struct open_dir *)dirp;
+	struct mrmr_listing_entry entry;
+	size_t len;
+
+	if (sbuf != NULL) {
+		SET_STAT_INVALID(*sbuf);
+	}
+	if (!make_listing(handle, open_dir)) {
+		return NULL;
+	}
+	if (open_dir->position >= mrmr_listing_count(open_dir->listing)) {
+		return NULL;
+	}
+	entry = mrmr_listing_get(open_dir->listing, open_dir->position++);
+
+	len = strlen(entry.name);
+	if (len >= sizeof(open_dir->entry.d_name)) {
+		errno = ENAMETOOLONG;
+		return NULL;
+	}
+	memcpy(open_dir->entry.d_name, entry.name, len + 1);
+	open_dir->entry.d_ino = entry.ino;
+	open_dir->entry.d_off = (off_t)open_dir->position;
+	open_dir->entry.d_type = entry.type;
+	open_dir->entry.d_reclen = sizeof(open_dir->entry);
+
+	if (!ISDOT(entry.name) && !ISDOTDOT(entry.name)) {
+		bool posix = dirfsp->fsp_name->flags & SMB_FILENAME_POSIX_PATH;
+
+		stat_entry(handle, open_dir, &entry, posix, sbuf);
+	}
+	return &open_dir->entry;
+}
+
+void mrmr_seekdir(struct vfs_handle_struct *handle, DIR *dirp, long offset)
+{
+	struct open_dir *open_dir = (struct open_dir *)dirp;
+
+	open_dir->position = offset < 0 ? 0 : (size_t)offset;
+}
+
+/* 0 only before the first read: smbd takes 0 for the start. */
+long mrmr_telldir(struct vfs_handle_struct *handle, DIR *dirp)
+{
+	struct open_dir *open_dir = (struct open_dir *)dirp;
+
+	return (long)open_dir->position;
+}
+
+void mrmr_rewinddir(struct vfs_handle_struct *handle, DIR *dirp)
+{
+	struct open_dir *open_dir = (struct open_dir *)dirp;
+
+	TALLOC_FREE(open_dir->listing);
+	open_dir->position = 0;
+}
+
+int mrmr_closedir(struct vfs_handle_struct *handle, DIR *dirp)
+{
+	struct open_dir *open_dir = (struct open_dir *)dirp;
+	int ret = close(open_dir->fd);
+
+	TALLOC_FREE(open_dir);
+	return ret;
+}
+
+struct search {
+	const char *name;
+	char found[NAME_MAX + 1];
+};
+
+static char upper(char c)
+{
+	return (c >= 'a' && c <= 'z') ? (char)(c - 'a' + 'A') : c;
+}
+
+/*
+ * Samba's own comparison converts both strings. Most names differ in an ASCII
+ * letter near the start, and then no conversion can make them equal: letters
+ * outside of ASCII are the only ones whose case is not plain.
+ */
+static bool is_same_name(const struct search *search, const char *name)
+{
+	const char *a = search->name;
+	const char *b = name;
+
+	for (; *a != '\0' && *b != '\0'; a++, b++) {
+		if ((unsigned char)*a >= 0x80 || (unsigned char)*b >= 0x80) {
+			return strequal(search->name, name);
+		}
+		if (upper(*a) != upper(*b)) {
+			return false;
+		}
+	}
+	return *a == *b;
+}
+
+static bool compare(const char *name, void *private_data)
+{
+	struct search *search = private_data;
+
+	if (!is_same_name(search, name) ||
+	    strlen(name) >= sizeof(search->found)) {
+		return false;
+	}
+	strlcpy(search->found, name, sizeof(search->found));
+	return true;
+}
+
+/*
+ * A name in another case. The default reads the directory through smbd's own
+ * listing, once for each name that is not there: the most expensive part of
+ * creating a file in a large directory.
+ */
+NTSTATUS mrmr_get_real_filename_at(struct vfs_handle_struct *handle,
+				   struct files_struct *dirfsp,
+				   const char *name, TALLOC_CTX *mem_ctx,
+				   char **found_name)
+{
+	struct mrmr_pool *pool = mrmr_pool_of(handle);
+	struct search search = { .name = name };
+	struct mrmr_dir *dir = NULL;
+	int ret;
+
+	if (pool == NULL) {
+		return SMB_VFS_NEXT_GET_REAL_FILENAME_AT(handle, dirfsp, name,
+							 mem_ctx, found_name);
+	}
+	if (handle->conn->case_sensitive) {
+		return NT_STATUS_OBJECT_NAME_NOT_FOUND;
+	}
+	dir = mrmr_dir_of_fsp(pool, dirfsp);
+	if (dir == NULL) {
+		return map_nt_error_from_unix(errno);
+	}
+	/* Searching is reading: the user must be allowed to. */
+	if (faccessat(dir->spine_fd, ".", R_OK, AT_EACCESS) == -1) {
+		return map_nt_error_from_unix(errno);
+	}
+	ret = mrmr_dir_search(dir, compare, &search);
+	if (ret == -1) {
+		return map_nt_error_from_unix(errno);
+	}
+	if (ret == 0) {
+		return NT_STATUS_OBJECT_NAME_NOT_FOUND;
+	}
+	*found_name = talloc_strdup(mem_ctx, search.found);
+	return *found_name != NULL ? NT_STATUS_OK : NT_STATUS_NO_MEMORY;
+}

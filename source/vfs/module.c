@@ -1,0 +1,316 @@
+/*
+ * MRMR: the Samba module: connecting, and the table of its operations.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#include "vfs_mrmr.h"
+
+#include <mrmr/log.h>
+
+#define TICK_SECONDS 2
+
+/* All shares of a process that have the same config share one pool. */
+struct open_pool {
+	struct open_pool *prev, *next;
+	char *config_path;
+	struct stat config_st;
+	struct mrmr_pool *pool;
+	unsigned int users;
+};
+
+static struct open_pool *open_pools;
+
+static void log_to_samba(enum mrmr_log_level level, const char *text)
+{
+	switch (level) {
+	case MRMR_LOG_ERROR:
+		DBG_ERR("%s\n", text);
+		break;
+	case MRMR_LOG_WARNING:
+		DBG_WARNING("%s\n", text);
+		break;
+	case MRMR_LOG_INFO:
+		DBG_NOTICE("%s\n", text);
+		break;
+	case MRMR_LOG_DEBUG:
+		DBG_DEBUG("%s\n", text);
+		break;
+	}
+}
+
+static void to_root(void)
+{
+	become_root();
+}
+
+static void from_root(void)
+{
+	int saved_errno = errno;
+
+	unbecome_root();
+	errno = saved_errno;
+}
+
+static bool same_file(const struct stat *a, const struct stat *b)
+{
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino &&
+	       a->st_ctim.tv_sec == b->st_ctim.tv_sec &&
+	       a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
+}
+
+static struct open_pool *pool_get(const char *config_path)
+{
+	static const struct mrmr_identity identity = {
+		.become_root = to_root,
+		.unbecome_root = from_root,
+	};
+	struct open_pool *p = NULL;
+	struct mrmr_config *config = NULL;
+	struct mrmr_error err = { 0 };
+	struct stat st = { 0 };
+
+	/* A config that has been changed since is another one. */
+	stat(config_path, &st);
+	for (p = open_pools; p != NULL; p = p->next) {
+		if (strcmp(p->config_path, config_path) == 0 &&
+		    same_file(&p->config_st, &st)) {
+			p->users++;
+			return p;
+		}
+	}
+
+	p = talloc_zero(NULL, struct open_pool);
+	if (p == NULL) {
+		return NULL;
+	}
+	p->config_st = st;
+	p->users = 1;
+	p->config_path = talloc_strdup(p, config_path);
+	if (p->config_path == NULL) {
+		TALLOC_FREE(p);
+		return NULL;
+	}
+	config = mrmr_config_load(p, config_path, &err);
+	if (config != NULL) {
+		p->pool = mrmr_pool_open(p, config, &identity, &err);
+	}
+	if (p->pool == NULL) {
+		DBG_ERR("%s\n", err.text);
+		TALLOC_FREE(p);
+		errno = err.code;
+		return NULL;
+	}
+	DLIST_ADD(open_pools, p);
+	return p;
+}
+
+static void pool_put(struct mrmr_pool *pool)
+{
+	struct open_pool *p = NULL;
+
+	for (p = open_pools; p != NULL; p = p->next) {
+		if (p->pool == pool && --p->users == 0) {
+			DLIST_REMOVE(open_pools, p);
+			TALLOC_FREE(p);
+			return;
+		}
+	}
+}
+
+static void tick(struct tevent_context *ev, struct tevent_timer *te,
+		 struct timeval now, void *private_data)
+{
+	struct mrmr_share *share = private_data;
+
+	mrmr_pool_idle(share->pool);
+	share->tick = tevent_add_timer(ev, share,
+				       timeval_current_ofs(TICK_SECONDS, 0),
+				       tick, share);
+}
+
+static void share_free(void **data)
+{
+	TALLOC_FREE(*data);
+}
+
+static int share_destructor(struct mrmr_share *share)
+{
+	TALLOC_FREE(share->tick);
+	pool_put(share->pool);
+	return 0;
+}
+
+/* What else in smb.conf has to be as MRMR needs it. */
+static int check_settings(struct vfs_handle_struct *handle,
+			  const struct mrmr_pool *pool)
+{
+	const char *path = handle->conn->connectpath;
+	size_t len = strlen(pool->spine_path);
+
+	if (strncmp(path, pool->spine_path, len) != 0 ||
+	    (path[len] != '/' && path[len] != '\0')) {
+		DBG_ERR("share %s: its path is %s, but the pool of %s has its "
+			"spine at %s; set path = %s\n",
+			lp_const_servicename(SNUM(handle->conn)), path,
+			pool->config->path, pool->spine_path,
+			pool->spine_path);
+		return -1;
+	}
+	if (lp_kernel_change_notify()) {
+		DBG_WARNING("kernel change notify = yes: clients will not be "
+			    "told of changed files, as the kernel sees none "
+			    "in %s; set kernel change notify = no in [global]\n",
+			    pool->spine_path);
+	}
+	return 0;
+}
+
+static int mrmr_connect(struct vfs_handle_struct *handle, const char *service,
+			const char *user)
+{
+	const char *config_path = NULL;
+	struct mrmr_share *share = NULL;
+	struct open_pool *p = NULL;
+	int ret;
+
+	ret = SMB_VFS_NEXT_CONNECT(handle, service, user);
+	if (ret < 0 || IS_IPC(handle->conn) || IS_PRINT(handle->conn)) {
+		return ret;
+	}
+	mrmr_log_to(log_to_samba);
+
+	config_path = lp_parm_const_string(SNUM(handle->conn), "mrmr",
+					   "config", MRMR_CONFIG_DEFAULT);
+	become_root();
+	p = pool_get(config_path);
+	from_root();
+	if (p == NULL) {
+		SMB_VFS_NEXT_DISCONNECT(handle);
+		return -1;
+	}
+
+	share = talloc_zero(handle->conn, struct mrmr_share);
+	if (share == NULL) {
+		pool_put(p->pool);
+		SMB_VFS_NEXT_DISCONNECT(handle);
+		errno = ENOMEM;
+		return -1;
+	}
+	share->pool = p->pool;
+	talloc_set_destructor(share, share_destructor);
+
+	if (check_settings(handle, p->pool) == -1) {
+		TALLOC_FREE(share);
+		SMB_VFS_NEXT_DISCONNECT(handle);
+		errno = EINVAL;
+		return -1;
+	}
+	share->tick = tevent_add_timer(handle->conn->sconn->ev_ctx, share,
+				       timeval_current_ofs(TICK_SECONDS, 0),
+				       tick, share);
+	SMB_VFS_HANDLE_SET_DATA(handle, share, share_free, struct mrmr_share,
+				return -1);
+	return 0;
+}
+
+static void mrmr_disconnect(struct vfs_handle_struct *handle)
+{
+	SMB_VFS_NEXT_DISCONNECT(handle);
+	SMB_VFS_HANDLE_FREE_DATA(handle);
+}
+
+struct mrmr_share *mrmr_share_of(struct vfs_handle_struct *handle)
+{
+	return handle->data;
+}
+
+struct mrmr_pool *mrmr_pool_of(struct vfs_handle_struct *handle)
+{
+	struct mrmr_share *share = handle->data;
+
+	if (share == NULL) {
+		return NULL;
+	}
+	mrmr_pool_use(share->pool);
+	return share->pool;
+}
+
+struct mrmr_dir *mrmr_dir_of_fsp(struct mrmr_pool *pool,
+				 const struct files_struct *fsp)
+{
+	return mrmr_dir_get(pool, fsp_get_pathref_fd(fsp));
+}
+
+int mrmr_place_at(struct mrmr_pool *pool, const struct files_struct *dirfsp,
+		  const struct smb_filename *smb_fname,
+		  struct mrmr_place *place)
+{
+	int fd = dirfsp != NULL ? fsp_get_pathref_fd(dirfsp) : AT_FDCWD;
+
+	return mrmr_place_find(pool, fd, smb_fname->base_name, place);
+}
+
+bool mrmr_name_is_sambas(const struct smb_filename *smb_fname)
+{
+	const char *name = smb_fname->base_name;
+
+	return name[0] == '\0' || ISDOT(name) || ISDOTDOT(name) ||
+	       strncmp(name, "/proc/self/fd/", 14) == 0 ||
+	       is_named_stream(smb_fname);
+}
+
+static struct vfs_fn_pointers mrmr_fns = {
+	.connect_fn = mrmr_connect,
+	.disconnect_fn = mrmr_disconnect,
+	.disk_free_fn = mrmr_disk_free,
+	.get_quota_fn = mrmr_get_quota,
+	.set_quota_fn = mrmr_set_quota,
+	.statvfs_fn = mrmr_statvfs,
+	.create_dfs_pathat_fn = mrmr_create_dfs_pathat,
+	.read_dfs_pathat_fn = mrmr_read_dfs_pathat,
+
+	.fdopendir_fn = mrmr_fdopendir,
+	.readdir_fn = mrmr_readdir,
+	.seekdir_fn = mrmr_seekdir,
+	.telldir_fn = mrmr_telldir,
+	.rewind_dir_fn = mrmr_rewinddir,
+	.closedir_fn = mrmr_closedir,
+	.get_real_filename_at_fn = mrmr_get_real_filename_at,
+
+	.openat_fn = mrmr_openat,
+	.create_file_fn = mrmr_create_file,
+
+	.mkdirat_fn = mrmr_mkdirat,
+	.unlinkat_fn = mrmr_unlinkat,
+	.renameat_fn = mrmr_renameat,
+	.linkat_fn = mrmr_linkat,
+	.symlinkat_fn = mrmr_symlinkat,
+	.mknodat_fn = mrmr_mknodat,
+	.readlinkat_fn = mrmr_readlinkat,
+
+	.stat_fn = mrmr_stat,
+	.lstat_fn = mrmr_lstat,
+	.fstat_fn = mrmr_fstat,
+	.fstatat_fn = mrmr_fstatat,
+	.chdir_fn = mrmr_chdir,
+	.realpath_fn = mrmr_realpath,
+	.file_id_create_fn = mrmr_file_id_create,
+	.fs_file_id_fn = mrmr_fs_file_id,
+
+	.fchmod_fn = mrmr_fchmod,
+	.fchown_fn = mrmr_fchown,
+	.lchown_fn = mrmr_lchown,
+	.fntimes_fn = mrmr_fntimes,
+	.sys_acl_set_fd_fn = mrmr_sys_acl_set_fd,
+	.sys_acl_delete_def_fd_fn = mrmr_sys_acl_delete_def_fd,
+	.fsetxattr_fn = mrmr_fsetxattr,
+	.fremovexattr_fn = mrmr_fremovexattr,
+	.getxattrat_send_fn = mrmr_getxattrat_send,
+	.getxattrat_recv_fn = mrmr_getxattrat_recv,
+};
+
+static_decl_vfs;
+NTSTATUS vfs_mrmr_init(TALLOC_CTX *ctx)
+{
+	return smb_register_vfs(SMB_VFS_INTERFACE_VERSION, "mrmr", &mrmr_fns);
+}

@@ -1,0 +1,129 @@
+/*
+ * MRMR: the Samba module: opening and creating.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#include "vfs_mrmr.h"
+
+/* The flags that vfs_default would come to. */
+static int open_flags(const struct files_struct *fsp,
+		      const struct vfs_open_how *how)
+{
+	int flags = how->flags | O_NOFOLLOW;
+
+	if (fsp->fsp_flags.is_pathref) {
+		flags |= O_PATH;
+	}
+	if ((flags & O_PATH) != 0) {
+		flags &= O_PATH | O_DIRECTORY | O_NOFOLLOW;
+	}
+	return flags | O_CLOEXEC;
+}
+
+/*
+ * O_CREAT without O_EXCL: what is there, or a new file. Between the two, others
+ * may make or remove the name, so ask more than once.
+ */
+static int open_or_create(struct mrmr_place *place, int flags, mode_t mode,
+			  uint64_t need_bytes)
+{
+	unsigned int tries;
+	size_t member;
+	int fd = -1;
+
+	if ((flags & O_EXCL) != 0) {
+		return mrmr_name_create(place->dir, place->name, flags, mode,
+					need_bytes, &member);
+	}
+	for (tries = 0; tries < 10; tries++) {
+		fd = mrmr_name_open(place->dir, place->name, flags & ~O_CREAT,
+				    &member);
+		if (fd != -1 || errno != ENOENT) {
+			return fd;
+		}
+		fd = mrmr_name_create(place->dir, place->name, flags, mode,
+				      need_bytes, &member);
+		if (fd != -1 || errno != EEXIST) {
+			return fd;
+		}
+	}
+	return fd;
+}
+
+int mrmr_openat(struct vfs_handle_struct *handle,
+		const struct files_struct *dirfsp,
+		const struct smb_filename *smb_fname,
+		struct files_struct *fsp, const struct vfs_open_how *how)
+{
+	struct mrmr_pool *pool = mrmr_pool_of(handle);
+	struct mrmr_place place;
+	size_t member;
+	int flags;
+	int fd;
+
+	if (pool == NULL || mrmr_name_is_sambas(smb_fname)) {
+		return SMB_VFS_NEXT_OPENAT(handle, dirfsp, smb_fname, fsp, how);
+	}
+	if (how->resolve != 0) {
+		/*
+		 * A whole path in one go, which is possible as far as the
+		 * spine has it. With ENOENT, smbd goes component by component,
+		 * and so do we.
+		 */
+		return SMB_VFS_NEXT_OPENAT(handle, dirfsp, smb_fname, fsp, how);
+	}
+	if (mrmr_place_at(pool, dirfsp, smb_fname, &place) == -1) {
+		if (errno == EXDEV || errno == EINVAL) {
+			/* The share's root by its absolute name, a snapshot. */
+			return SMB_VFS_NEXT_OPENAT(handle, dirfsp, smb_fname,
+						   fsp, how);
+		}
+		return -1;
+	}
+
+	flags = open_flags(fsp, how);
+	if ((flags & O_CREAT) != 0) {
+		fd = open_or_create(&place, flags, how->mode,
+				    mrmr_share_of(handle)->announced_bytes);
+	} else {
+		fd = mrmr_name_open(place.dir, place.name, flags, &member);
+	}
+	if (fd != -1) {
+		fsp->fsp_flags.have_proc_fds = fsp->conn->have_proc_fds;
+	}
+	return fd;
+}
+
+/* A client may say how large a new file will be: placement should know. */
+NTSTATUS mrmr_create_file(struct vfs_handle_struct *handle,
+			  struct smb_request *req,
+			  struct files_struct *dirfsp,
+			  struct smb_filename *smb_fname,
+			  uint32_t access_mask, uint32_t share_access,
+			  uint32_t create_disposition,
+			  uint32_t create_options, uint32_t file_attributes,
+			  uint32_t oplock_request,
+			  const struct smb2_lease *lease,
+			  uint64_t allocation_size, uint32_t private_flags,
+			  struct security_descriptor *sd,
+			  struct ea_list *ea_list, files_struct **result,
+			  int *pinfo,
+			  const struct smb2_create_blobs *in_context_blobs,
+			  struct smb2_create_blobs *out_context_blobs)
+{
+	struct mrmr_share *share = mrmr_share_of(handle);
+	NTSTATUS status;
+
+	if (share != NULL) {
+		share->announced_bytes = allocation_size;
+	}
+	status = SMB_VFS_NEXT_CREATE_FILE(
+		handle, req, dirfsp, smb_fname, access_mask, share_access,
+		create_disposition, create_options, file_attributes,
+		oplock_request, lease, allocation_size, private_flags, sd,
+		ea_list, result, pinfo, in_context_blobs, out_context_blobs);
+	if (share != NULL) {
+		share->announced_bytes = 0;
+	}
+	return status;
+}

@@ -1,0 +1,281 @@
+"""The cost of a pool at the client: the same load on a plain share, on a pool,
+and on Samba over mergerfs.
+
+    tests/bench share [OPTION]...
+
+  --members LIST   members of the pool; a table for each number [3,12]
+  --rounds N       [5]
+  --clients LIST   client processes [1,4]
+  --files N        10 KB files per client [1000]
+  --dirs N         directories they are spread over, per client [1]
+  --big N          MiB of the big file per client [512]
+  --huge-dir N     entries of the directory that is listed alone, 0: none
+                   [100000]
+  --shares LIST    [plain,pool,mergerfs]
+  --vfs "LIST"     other `vfs objects`, on all shares [none: with nothing else
+                   there, what mrmr costs shows most]
+  --build DIR      use what was built in DIR [build now]
+  --stand-in       no pool: `pool` is a plain share too, so every ratio should
+                   be near 1; shows how much of the rest is noise
+  --markdown FILE, --json FILE   the tables, and every single number
+
+All shares belong to one smbd. Every member, and the plain share, is a tmpfs of
+its own, so that no disk hides what the software costs; smbd's databases and
+the pool's state lie on another. The rounds are interleaved, and the order of
+the shares is turned around from one to the next (plain, pool, mergerfs, pool,
+plain, ...). A table shows medians over the rounds. mergerfs is mounted as its
+manual recommends when no mmap is needed (Samba needs none).
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.dont_write_bytecode = True
+import testpool    # noqa: E402
+
+FILE_PHASES = ['create', 'list', 'stat', 'read', 'rename', 'unlink']
+BIG_PHASES = ['write', 'readbig']
+NAMES = {'create': 'create /s', 'list': 'list entries/s', 'stat': 'stat /s',
+         'read': 'open-read /s', 'rename': 'rename /s', 'unlink': 'unlink /s',
+         'write': 'write MiB/s', 'readbig': 'read MiB/s',
+         'dir': 'list entries/s'}
+
+# What the pool must reach: of plain (by number of members), and of mergerfs.
+OF_PLAIN = {'small': {3: 0.90, 12: 0.85}, 'big': 0.97, 'dir': 0.80}
+OF_MERGERFS = {'create': 2.2, 'rename': 2.2, 'list': 5.0, 'dir': 5.0}
+
+MERGERFS = ('allow_other,use_ino,cache.files=off,dropcacheonclose=true,'
+            'category.create=mfs,minfreespace=16M')
+
+
+def target_of_plain(phase, members):
+    if phase == 'dir':
+        return OF_PLAIN['dir']
+    if phase in BIG_PHASES:
+        return OF_PLAIN['big']
+    return OF_PLAIN['small'][3 if members <= 3 else 12]
+
+
+class Bench:
+    def __init__(self, work, options, members):
+        self.options = options
+        self.members = members
+        self.directory = work.join('s%d' % members)
+        os.mkdir(self.directory)
+        name = os.path.join('s%d' % members, '%s')
+        # The shares are as big as one another: a member has its part.
+        roots = [work.tmpfs(name % ('member%d' % i), size='6g')
+                 for i in range(members)]
+        plain = work.tmpfs(name % 'plain', size='16g')
+        self.fill([plain])
+        # a stand-in is a plain share over its first member
+        self.fill(roots[:1] if options.stand_in else roots)
+        conf = None
+        if 'mergerfs' in options.shares:
+            conf = self.mount_mergerfs(work, name)
+        self.pool = work.pool(name % 'q', members=roots, plain=plain,
+                              build_dir=options.build,
+                              stand_in=options.stand_in)
+        self.pool.up(vfs=options.vfs, conf=conf)
+        self.password_file = work.write(name % 'password',
+                                        self.pool.env['MRMR_PASSWORD'] + '\n')
+        self.smbload = os.path.join(options.build, 'tools', 'smbload')
+        self.results = {}    # (phase, clients) -> share -> [rates]
+        self.warm_up()
+
+    def fill(self, roots):
+        """The directory with many entries, spread over the roots."""
+        count = self.options.huge_dir
+        for root in roots:
+            os.chmod(root, 0o777)
+            if count:
+                os.mkdir(os.path.join(root, 'huge'))
+        for i in range(count):
+            path = os.path.join(roots[i % len(roots)], 'huge', 'f%07d' % i)
+            os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o644))
+
+    def mount_mergerfs(self, work, name):
+        roots = [work.tmpfs(name % ('merged%d' % i), size='6g')
+                 for i in range(self.members)]
+        self.fill(roots)
+        target = work.join(name % 'mergerfs')
+        os.mkdir(target)
+        subprocess.run(['mergerfs', '-o', MERGERFS, ':'.join(roots), target],
+                       check=True)
+        work.mounts.append(target)
+        return work.write(name % 'mergerfs.conf', '''
+[mergerfs]
+    path = %s
+    read only = no
+    vfs objects = %s
+''' % (target, self.options.vfs))
+
+    def warm_up(self):
+        """On a virtual machine, the first use of a page of memory is slow: use
+        as many as will be needed. Then one short round that does not count."""
+        target = os.path.join(self.pool.plain, 'memory')
+        megabytes = self.options.big * max(self.options.clients) + 1024
+        subprocess.run(['dd', 'if=/dev/zero', 'of=' + target, 'bs=1M',
+                        'count=%d' % megabytes], check=True,
+                       stderr=subprocess.DEVNULL)
+        os.unlink(target)
+        for share in self.options.shares:
+            self.load(share, 1, FILE_PHASES + BIG_PHASES, '--files', '100')
+        self.results = {}
+
+    def load(self, share, clients, phases, *more):
+        command = [self.smbload, '--user', self.pool.env['MRMR_USER'],
+                   '--password-file', self.password_file,
+                   '--phases', ','.join(phases), '--clients', str(clients)]
+        url = 'smb://127.0.0.1:%s/%s' % (self.pool.env['MRMR_PORT'], share)
+        if phases == ['dir']:
+            url += '/huge'
+        done = subprocess.run(command + list(more) + [url], timeout=1200,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              text=True, env=dict(os.environ,
+                                                  HOME=self.directory))
+        if done.returncode != 0:
+            raise testpool.Failure('smbload on %s failed: %s'
+                                   % (share, done.stderr))
+        for phase, numbers in json.loads(done.stdout).items():
+            rates = self.results.setdefault((phase, clients), {})
+            rates.setdefault(share, []).append(numbers['rate'])
+
+    def round(self, number):
+        options = self.options
+        shares = options.shares if number % 2 == 0 else options.shares[::-1]
+        for clients in options.clients:
+            for share in shares:
+                self.load(share, clients, FILE_PHASES,
+                          '--files', str(options.files),
+                          '--dirs', str(options.dirs),
+                          '--repeat', str(max(1, 20000 // options.files)))
+            for share in shares if options.big else []:
+                self.load(share, clients, BIG_PHASES,
+                          '--files', '0', '--big', str(options.big))
+        for share in shares if options.huge_dir else []:
+            self.load(share, 1, ['dir'], '--entries', str(self.options.huge_dir))
+
+    def rows(self, clients):
+        """One list per phase: name, a median per share, the two ratios with
+        their targets."""
+        rows = []
+        for phase in FILE_PHASES + BIG_PHASES + ['dir']:
+            rates = self.results.get((phase, clients))
+            if rates is None:
+                continue
+            medians = {share: statistics.median(values)
+                       for share, values in rates.items()}
+            name = NAMES[phase]
+            if phase == 'dir':
+                name = '%s of %d' % (name, self.options.huge_dir)
+            row = [name] + ['%.0f' % medians[share]
+                            for share in self.options.shares]
+            if 'pool' in medians and 'plain' in medians:
+                row.append(ratio(medians['pool'] / medians['plain'],
+                                 target_of_plain(phase, self.members)))
+            if 'pool' in medians and 'mergerfs' in medians:
+                row.append(ratio(medians['pool'] / medians['mergerfs'],
+                                 OF_MERGERFS.get(phase, 1.0)))
+            rows.append(row)
+        return rows
+
+    def head(self):
+        head = ['operation'] + list(self.options.shares)
+        if 'pool' in head and 'plain' in head:
+            head.append('pool/plain')
+        if 'pool' in head and 'mergerfs' in head:
+            head.append('pool/mergerfs')
+        return head
+
+
+def ratio(value, target):
+    return '%.2f (%s %.2f)' % (value, '>=' if value >= target else 'below',
+                               target)
+
+
+def markdown(head, rows):
+    lines = ['| ' + ' | '.join(head) + ' |',
+             '|---' + '|--:' * (len(head) - 1) + '|']
+    lines += ['| ' + ' | '.join(row) + ' |' for row in rows]
+    return '\n'.join(lines)
+
+
+def plain_text(head, rows):
+    widths = [max(len(row[i]) for row in [head] + rows)
+              for i in range(len(head))]
+    return '\n'.join('  '.join(
+        [row[0].ljust(widths[0])]
+        + [cell.rjust(width) for cell, width in zip(row[1:], widths[1:])])
+        for row in [head] + rows)
+
+
+def numbers(text):
+    return [int(word) for word in text.split(',')]
+
+
+def main():
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument('--members', type=numbers, default=[3, 12])
+    parser.add_argument('--rounds', type=int, default=5)
+    parser.add_argument('--clients', type=numbers, default=[1, 4])
+    parser.add_argument('--files', type=int, default=1000)
+    parser.add_argument('--dirs', type=int, default=1)
+    parser.add_argument('--big', type=int, default=512)
+    parser.add_argument('--huge-dir', type=int, default=100000)
+    parser.add_argument('--shares', type=lambda text: text.split(','),
+                        default=['plain', 'pool', 'mergerfs'])
+    parser.add_argument('--vfs', default='')
+    parser.add_argument('--build')
+    parser.add_argument('--stand-in', action='store_true')
+    parser.add_argument('--markdown')
+    parser.add_argument('--json')
+    parser.add_argument('-h', '--help', action='store_true')
+    options = parser.parse_args()
+    if options.help:
+        print(__doc__.strip())
+        return 0
+
+    testpool.isolate()
+    if not options.build:
+        options.build = testpool.build(['bench'])
+    options.build = os.path.abspath(options.build)
+    texts = []
+    raw = []
+    for members in options.members:
+        with testpool.Workspace() as work:
+            bench = Bench(work, options, members)
+            for number in range(options.rounds):
+                print('# %d members, round %d of %d'
+                      % (members, number + 1, options.rounds),
+                      file=sys.stderr, flush=True)
+                bench.round(number)
+        for clients in options.clients:
+            title = '%d members, %d client%s (medians of %d rounds)' % (
+                members, clients, 's' if clients > 1 else '', options.rounds)
+            rows = bench.rows(clients)
+            print('\n%s\n\n%s' % (title, plain_text(bench.head(), rows)),
+                  flush=True)
+            texts.append('%s\n\n%s\n' % (title, markdown(bench.head(), rows)))
+            raw.append({'members': members, 'clients': clients, 'rates': {
+                phase: rates for (phase, n), rates in bench.results.items()
+                if n == clients}})
+    if options.markdown:
+        with open(options.markdown, 'w') as out:
+            out.write('\n'.join(texts))
+    if options.json:
+        with open(options.json, 'w') as out:
+            json.dump(raw, out, indent=1)
+    return 0
+
+
+if __name__ == '__main__':
+    try:
+        sys.exit(main())
+    except testpool.Failure as problem:
+        sys.exit('bench: %s' % problem)
