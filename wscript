@@ -87,6 +87,9 @@ def options(opt):
                      help='no optimisation, for a debugger')
     group.add_option('--sanitize', action='store_true', default=False,
                      help='address and undefined behaviour sanitizers')
+    group.add_option('--with-faults', action='store_true', default=False,
+                     help='named points that tests can make fail '
+                          '(include/mrmr/fault.h); never for a release')
 
 
 def configure(conf):
@@ -127,6 +130,8 @@ def configure_flags(conf):
         env.append_value('CFLAGS', sanitize)
         env.append_value('LINKFLAGS', sanitize)
     env.SANITIZE = bool(conf.options.sanitize)
+    if conf.options.with_faults:
+        env.append_value('DEFINES', ['MRMR_WITH_FAULTS=1'])
 
 
 def configure_libraries(conf):

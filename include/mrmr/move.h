@@ -32,6 +32,20 @@ int mrmr_move_file(struct mrmr_pool *pool, int fd, uint64_t size_bytes,
 		   int *new_fd, size_t *member);
 
 /*
+ * The same in three steps, for a caller with an event loop: begin and finish
+ * are quick and need root; copy may take long and touches nothing but the
+ * descriptors of the move, so it may run in a thread. Freeing the move (talloc)
+ * gives up what was not finished. finish also fails with EBUSY if the file was
+ * written to meanwhile.
+ */
+struct mrmr_move;
+struct mrmr_move *mrmr_move_begin(void *mem_ctx, struct mrmr_pool *pool,
+				  int fd, uint64_t size_bytes);
+int mrmr_move_copy(struct mrmr_move *move);
+int mrmr_move_new_fd(const struct mrmr_move *move); /* of the copy, the move's */
+int mrmr_move_finish(struct mrmr_move *move, int *new_fd, size_t *member);
+
+/*
  * Which member a file lies on, and its path there (the pool path), by its
  * descriptor; the kernel knows, whatever was renamed. -1 with errno: ENOENT it
  * has no name any more, EXDEV it lies on no member.

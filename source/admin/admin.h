@@ -133,7 +133,14 @@ char *admin_printable(void *mem_ctx, const char *text);
 /* For allocations that can't be done without: ends the program. */
 void *admin_need(void *pointer);
 
-/* --- configuration -------------------------------------------------------- */
+/* --- pool_config.c ---------------------------------------------------------- */
+
+/*
+ * For verbs that change the config, before they read it: two at once would
+ * lose one of the changes. Held until the process ends. ADMIN_GO_ON, or the
+ * status after the failure was said.
+ */
+int admin_lock_config(struct admin *admin);
 
 /* The config, or NULL after the failure was said: then exit ADMIN_CONFIG. */
 struct mrmr_config *admin_config(struct admin *admin);

@@ -171,38 +171,3 @@ int admin_finish(struct admin *admin, int status)
 	}
 	return status;
 }
-
-/* --- configuration -------------------------------------------------------- */
-
-struct mrmr_config *admin_config(struct admin *admin)
-{
-	struct mrmr_error err = {0};
-	struct mrmr_config *config =
-		mrmr_config_load(admin, admin->config_path, &err);
-
-	if (config == NULL) {
-		admin_fail(admin, ADMIN_CONFIG, "%s", err.text);
-	}
-	return config;
-}
-
-int admin_config_member(struct admin *admin, const struct mrmr_config *config,
-			const char *word)
-{
-	struct mrmr_error err = {0};
-	int found = mrmr_config_find_member(config, word, &err);
-
-	if (found == -1) {
-		admin_fail(admin, ADMIN_USAGE, "%s", err.text);
-	}
-	return found;
-}
-
-char *admin_member_label(void *mem_ctx, const struct mrmr_member_config *member)
-{
-	char id[MRMR_UUID_LEN + 1];
-
-	mrmr_uuid_format(&member->id, id);
-	return admin_need(talloc_asprintf(mem_ctx, "%s (%.8s)",
-					  mrmr_member_config_name(member), id));
-}

@@ -171,13 +171,24 @@ struct recruit *admin_recruit_look(struct admin *admin, const char *word,
 	return recruit;
 }
 
+/* Also by way of a bind mount. */
+static bool is_same_directory(const struct recruit *recruit, const char *path)
+{
+	struct stat a = {0};
+	struct stat b = {0};
+
+	return fstat(recruit->root_fd, &a) == 0 && stat(path, &b) == 0 &&
+	       a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
 int admin_recruit_compare(struct admin *admin, const struct recruit *recruit,
 			  const char *other_path)
 {
 	char *other = admin_real_path(NULL, other_path);
 	int status = ADMIN_GO_ON;
 
-	if (strcmp(recruit->real_path, other) == 0) {
+	if (strcmp(recruit->real_path, other) == 0 ||
+	    is_same_directory(recruit, other)) {
 		status = admin_fail(admin, ADMIN_FAILED,
 				    "%s and %s are the same directory",
 				    recruit->path, other_path);
@@ -199,9 +210,7 @@ int admin_recruit_compare(struct admin *admin, const struct recruit *recruit,
 int admin_recruit_mark(struct admin *admin, struct recruit *recruit)
 {
 	struct mrmr_error err = {0};
-	char id[MRMR_UUID_LEN + 1];
 
-	mrmr_uuid_format(&recruit->marker.member_id, id);
 	if (recruit->has_marker) {
 		return ADMIN_GO_ON;
 	}

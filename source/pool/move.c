@@ -15,6 +15,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <talloc.h>
+
 #include <mrmr/dirattr.h>
 #include <mrmr/fault.h>
 #include <mrmr/intent.h>
@@ -136,8 +138,9 @@ static int copy_content(int from_fd, int to_fd, off_t size)
 	return ret == 0 ? ftruncate(to_fd, size) : -1;
 }
 
-struct moving {
+struct mrmr_move {
 	struct mrmr_pool *pool;
+	int from_fd;               /* the old file, for reading */
 	struct stat st;            /* of the old file */
 	size_t from;               /* members */
 	size_t to;
@@ -150,7 +153,7 @@ struct moving {
 };
 
 /* Where the file is now; its directory. */
-static int find_place(struct moving *m, int fd)
+static int find_place(struct mrmr_move *m, int fd)
 {
 	struct mrmr_place place;
 
@@ -165,8 +168,7 @@ static int find_place(struct moving *m, int fd)
 	return 0;
 }
 
-/* The best member with room for all of it, and a copy of the file there. */
-static int make_copy(struct moving *m, int from_fd)
+static int make_target(struct mrmr_move *m)
 {
 	const struct mrmr_member *member = &m->pool->members[m->to];
 
@@ -177,22 +179,10 @@ static int make_copy(struct moving *m, int from_fd)
 	mrmr_staging_name(m->staged, sizeof(m->staged));
 	m->new_fd = openat(m->staging_fd, m->staged, O_RDWR | O_CREAT |
 			   O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (m->new_fd == -1) {
-		return -1;
-	}
-	if (copy_content(from_fd, m->new_fd, m->st.st_size) == -1 ||
-	    mrmr_attributes_copy(from_fd, m->new_fd) == -1 ||
-	    mrmr_times_set(m->new_fd, &m->st) == -1) {
-		return -1;
-	}
-	/* What the client may have synced must not become less durable. */
-	if (m->st.st_size > 0 && fsync(m->new_fd) == -1) {
-		return -1;
-	}
-	return 0;
+	return m->new_fd == -1 ? -1 : 0;
 }
 
-static void drop_copy(struct moving *m)
+static void drop_copy(struct mrmr_move *m)
 {
 	int saved_errno = errno;
 
@@ -208,7 +198,8 @@ static void drop_copy(struct moving *m)
 	errno = saved_errno;
 }
 
-static int copy_somewhere(struct moving *m, int from_fd, uint64_t need_bytes)
+/* The best other member with room for all of it. */
+static int choose_target(struct mrmr_move *m, uint64_t need_bytes)
 {
 	size_t order[MRMR_MEMBERS_MAX];
 	int error = ENOSPC;
@@ -225,7 +216,7 @@ static int copy_somewhere(struct moving *m, int from_fd, uint64_t need_bytes)
 			continue;
 		}
 		m->to = order[i];
-		if (make_copy(m, from_fd) == 0) {
+		if (make_target(m) == 0) {
 			return 0;
 		}
 		error = errno;
@@ -237,7 +228,7 @@ static int copy_somewhere(struct moving *m, int from_fd, uint64_t need_bytes)
 }
 
 /* With the directory locked: the copy takes the name, the old file loses it. */
-static int swap_names(struct moving *m)
+static int swap_names(struct mrmr_move *m)
 {
 	struct mrmr_intent intent = {
 		.kind = MRMR_INTENT_MOVE,
@@ -289,50 +280,129 @@ static int swap_names(struct moving *m)
 	return ret;
 }
 
-int mrmr_move_file(struct mrmr_pool *pool, int fd, uint64_t size_bytes,
-		   int *new_fd, size_t *member)
+static int move_destructor(struct mrmr_move *m)
 {
-	struct moving m = { .pool = pool, .staging_fd = -1, .new_fd = -1 };
-	char proc_path[64];
-	int from_fd;
-	int ret = -1;
+	drop_copy(m);
+	if (m->from_fd != -1) {
+		close(m->from_fd);
+	}
+	return 0;
+}
 
-	if (fstat(fd, &m.st) == -1) {
-		return -1;
+struct mrmr_move *mrmr_move_begin(void *mem_ctx, struct mrmr_pool *pool,
+				  int fd, uint64_t size_bytes)
+{
+	struct mrmr_move *m = talloc_zero(mem_ctx, struct mrmr_move);
+	char proc_path[64];
+	int saved_errno;
+
+	if (m == NULL) {
+		errno = ENOMEM;
+		return NULL;
 	}
-	if (!S_ISREG(m.st.st_mode)) {
+	m->pool = pool;
+	m->from_fd = -1;
+	m->staging_fd = -1;
+	m->new_fd = -1;
+	talloc_set_destructor(m, move_destructor);
+
+	if (fstat(fd, &m->st) == -1) {
+		goto fail;
+	}
+	if (!S_ISREG(m->st.st_mode)) {
 		errno = EINVAL;
-		return -1;
+		goto fail;
 	}
-	if (m.st.st_nlink > 1) {
+	if (m->st.st_nlink > 1) {
 		errno = EMLINK;
-		return -1;
+		goto fail;
 	}
-	if (find_place(&m, fd) == -1) {
-		return -1;
+	if (find_place(m, fd) == -1) {
+		goto fail;
 	}
 	/* fd may be open for writing only. */
 	snprintf(proc_path, sizeof(proc_path), "/proc/self/fd/%d", fd);
-	from_fd = open(proc_path, O_RDONLY | O_CLOEXEC);
-	if (from_fd == -1) {
+	m->from_fd = open(proc_path, O_RDONLY | O_CLOEXEC);
+	if (m->from_fd == -1 || choose_target(m, size_bytes) == -1) {
+		goto fail;
+	}
+	return m;
+
+fail:
+	saved_errno = errno;
+	talloc_free(m);
+	errno = saved_errno;
+	return NULL;
+}
+
+int mrmr_move_copy(struct mrmr_move *m)
+{
+	/* As it is now: what was written since the beginning, too. */
+	if (fstat(m->from_fd, &m->st) == -1 ||
+	    copy_content(m->from_fd, m->new_fd, m->st.st_size) == -1) {
 		return -1;
 	}
-	if (copy_somewhere(&m, from_fd, size_bytes) == 0 &&
-	    find_place(&m, fd) == 0 && mrmr_dir_lock(m.dir) == 0) {
-		ret = swap_names(&m);
-		mrmr_dir_unlock(m.dir);
+	/* What the client may have synced must not become less durable. */
+	return m->st.st_size > 0 ? fsync(m->new_fd) : 0;
+}
+
+int mrmr_move_new_fd(const struct mrmr_move *m)
+{
+	return m->new_fd;
+}
+
+int mrmr_move_finish(struct mrmr_move *m, int *new_fd, size_t *member)
+{
+	struct stat st;
+	int ret;
+
+	/* Nobody can have written: the file was the caller's alone. If somebody
+	   has, the old file stays. */
+	if (fstat(m->from_fd, &st) == -1) {
+		return -1;
 	}
+	if (st.st_size != m->st.st_size ||
+	    st.st_mtim.tv_sec != m->st.st_mtim.tv_sec ||
+	    st.st_mtim.tv_nsec != m->st.st_mtim.tv_nsec) {
+		errno = EBUSY;
+		return -1;
+	}
+	if (mrmr_attributes_copy(m->from_fd, m->new_fd) == -1 ||
+	    mrmr_times_set(m->new_fd, &m->st) == -1 ||
+	    find_place(m, m->from_fd) == -1 || mrmr_dir_lock(m->dir) == -1) {
+		return -1;
+	}
+	ret = swap_names(m);
+	mrmr_dir_unlock(m->dir);
 	if (ret == -1) {
-		drop_copy(&m);
-	} else {
-		mrmr_log(MRMR_LOG_INFO, "'%s' moved from member %s to %s, "
-			 "where there is room for it", m.path,
-			 mrmr_member_name(&pool->members[m.from]),
-			 mrmr_member_name(&pool->members[m.to]));
-		close(m.staging_fd);
-		*new_fd = m.new_fd;
-		*member = m.to;
+		return -1;
 	}
-	close(from_fd);
+	mrmr_log(MRMR_LOG_INFO, "'%s' moved from member %s to %s, where there "
+		 "is room for it", m->path,
+		 mrmr_member_name(&m->pool->members[m->from]),
+		 mrmr_member_name(&m->pool->members[m->to]));
+	*new_fd = m->new_fd;
+	*member = m->to;
+	m->new_fd = -1; /* the caller's now, and so is the name */
+	return 0;
+}
+
+int mrmr_move_file(struct mrmr_pool *pool, int fd, uint64_t size_bytes,
+		   int *new_fd, size_t *member)
+{
+	struct mrmr_move *m = mrmr_move_begin(NULL, pool, fd, size_bytes);
+	int saved_errno;
+	int ret;
+
+	if (m == NULL) {
+		return -1;
+	}
+	ret = mrmr_move_copy(m);
+	if (ret == 0) {
+		ret = mrmr_move_finish(m, new_fd, member);
+	}
+	saved_errno = errno;
+	talloc_free(m);
+	errno = saved_errno;
 	return ret;
 }

@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 #include "vfs_mrmr.h"
+#include "write.h"
 
 #include <mrmr/log.h>
 
@@ -279,6 +280,12 @@ static struct vfs_fn_pointers mrmr_fns = {
 
 	.openat_fn = mrmr_openat,
 	.create_file_fn = mrmr_create_file,
+	.close_fn = mrmr_close,
+	.pwrite_fn = mrmr_pwrite,
+	.pwrite_send_fn = mrmr_pwrite_send,
+	.pwrite_recv_fn = mrmr_pwrite_recv,
+	.ftruncate_fn = mrmr_ftruncate,
+	.fallocate_fn = mrmr_fallocate,
 
 	.mkdirat_fn = mrmr_mkdirat,
 	.unlinkat_fn = mrmr_unlinkat,

@@ -1,0 +1,73 @@
+/*
+ * mrmr-admin: the pool's config, as the verbs use it.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <talloc.h>
+
+#include "admin.h"
+
+/* The lock is on the directory: the file is another one after each change. */
+int admin_lock_config(struct admin *admin)
+{
+	char *dir = admin_need(talloc_strdup(NULL, admin->config_path));
+	char *slash = strrchr(dir, '/');
+	int status = ADMIN_GO_ON;
+	int fd;
+
+	if (slash != NULL) {
+		slash[slash == dir ? 1 : 0] = '\0';
+	}
+	fd = open(slash != NULL ? dir : ".",
+		  O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd != -1 && flock(fd, LOCK_EX | LOCK_NB) == -1 &&
+	    errno == EWOULDBLOCK) {
+		close(fd);
+		status = admin_fail(admin, ADMIN_FAILED,
+				    "%s is just being changed by another "
+				    "mrmr-admin; try again when that is done",
+				    admin->config_path);
+	}
+	/* a directory that is not there is said by who reads the config */
+	talloc_free(dir);
+	return status;
+}
+
+struct mrmr_config *admin_config(struct admin *admin)
+{
+	struct mrmr_error err = {0};
+	struct mrmr_config *config =
+		mrmr_config_load(admin, admin->config_path, &err);
+
+	if (config == NULL) {
+		admin_fail(admin, ADMIN_CONFIG, "%s", err.text);
+	}
+	return config;
+}
+
+int admin_config_member(struct admin *admin, const struct mrmr_config *config,
+			const char *word)
+{
+	struct mrmr_error err = {0};
+	int found = mrmr_config_find_member(config, word, &err);
+
+	if (found == -1) {
+		admin_fail(admin, ADMIN_USAGE, "%s", err.text);
+	}
+	return found;
+}
+
+char *admin_member_label(void *mem_ctx, const struct mrmr_member_config *member)
+{
+	char id[MRMR_UUID_LEN + 1];
+
+	mrmr_uuid_format(&member->id, id);
+	return admin_need(talloc_asprintf(mem_ctx, "%s (%.8s)",
+					  mrmr_member_config_name(member), id));
+}

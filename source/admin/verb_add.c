@@ -1,0 +1,243 @@
+/*
+ * mrmr-admin add: a directory becomes a member.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#include <string.h>
+
+#include <talloc.h>
+
+#include <mrmr/size.h>
+
+#include "admin.h"
+#include "recruit.h"
+
+/* The options, as they were given. */
+struct wishes {
+	char *role;
+	char *stack;
+	char *min_free;
+	int tier;
+	int removable;
+};
+
+static int set_role(struct admin *admin, struct mrmr_member_config *member,
+		    const char *text)
+{
+	static const char *const roles[] = {"any", "data", "parity"};
+	size_t i;
+
+	for (i = 0; text != NULL && i < 3; i++) {
+		if (strcmp(text, roles[i]) == 0) {
+			member->role = (enum mrmr_member_role)i;
+			return ADMIN_GO_ON;
+		}
+	}
+	if (text == NULL) {
+		return ADMIN_GO_ON;
+	}
+	return admin_fail(admin, ADMIN_USAGE,
+			  "--role %s: it must be any, data or parity", text);
+}
+
+static int set_min_free(struct admin *admin, struct mrmr_member_config *member,
+			const char *text)
+{
+	if (text == NULL || mrmr_size_parse(text, &member->min_free_bytes)) {
+		return ADMIN_GO_ON;
+	}
+	return admin_fail(admin, ADMIN_USAGE,
+			  "--min-free %s: it must be a size, as 512M or 1.5T",
+			  text);
+}
+
+static int set_wishes(struct admin *admin, struct mrmr_member_config *member,
+		      const struct wishes *wishes)
+{
+	int status = set_role(admin, member, wishes->role);
+
+	if (status == ADMIN_GO_ON) {
+		status = set_min_free(admin, member, wishes->min_free);
+	}
+	if (status == ADMIN_GO_ON && wishes->tier < 0) {
+		status = admin_fail(admin, ADMIN_USAGE,
+				    "--tier %d: it must be 0 or more",
+				    wishes->tier);
+	}
+	member->tier = (unsigned int)wishes->tier;
+	member->stack = wishes->stack;
+	member->is_removable = wishes->removable != 0;
+	return status;
+}
+
+static int compare(struct admin *admin, const struct mrmr_config *config,
+		   const struct recruit *recruit)
+{
+	int status = ADMIN_GO_ON;
+	size_t i;
+
+	for (i = 0; i < config->num_members && status == ADMIN_GO_ON; i++) {
+		const struct mrmr_member_config *member = &config->members[i];
+
+		if (member->kind != MRMR_MEMBER_LOCAL) {
+			continue;
+		}
+		if (strcmp(member->mount_point, recruit->path) == 0) {
+			return admin_fail(admin, ADMIN_FAILED,
+					  "%s is a member already",
+					  recruit->path);
+		}
+		if (mrmr_uuid_equal(&member->id, &recruit->marker.member_id)) {
+			return admin_fail(admin, ADMIN_FAILED,
+					  "%s has the marker of the member %s; "
+					  "if it moved, change the "
+					  "\"mount_point\" in %s, line %u",
+					  recruit->path, member->mount_point,
+					  config->path, member->line);
+		}
+		status = admin_recruit_compare(admin, recruit,
+					       member->mount_point);
+	}
+	if (status == ADMIN_GO_ON) {
+		status = admin_recruit_compare(admin, recruit,
+					       config->state_dir);
+	}
+	return status;
+}
+
+static void append_member(struct mrmr_config *config,
+			  const struct recruit *recruit)
+{
+	struct mrmr_member_config *member = NULL;
+
+	config->members = admin_need(
+		talloc_realloc(config, config->members,
+			       struct mrmr_member_config,
+			       (unsigned int)config->num_members + 1));
+	member = &config->members[config->num_members++];
+	*member = (struct mrmr_member_config){
+		.id = recruit->marker.member_id,
+		.kind = MRMR_MEMBER_LOCAL,
+		.mount_point = recruit->path,
+		.name = recruit->path,
+		.min_free_bytes = config->min_free_bytes,
+	};
+}
+
+/* The config as everybody will read it. */
+static int check_config(struct admin *admin, const struct mrmr_config *config)
+{
+	struct mrmr_error err = {0};
+	char *text = admin_need(mrmr_config_format(admin, config));
+
+	if (mrmr_config_parse(admin, config->path, text, strlen(text), &err) ==
+	    NULL) {
+		return admin_fail(admin, ADMIN_USAGE,
+				  "this would be no valid config: %s",
+				  err.text);
+	}
+	return ADMIN_GO_ON;
+}
+
+static int make(struct admin *admin, const struct mrmr_config *config,
+		struct recruit *recruit)
+{
+	struct mrmr_error err = {0};
+	int status = admin_recruit_mark(admin, recruit);
+
+	if (status != ADMIN_GO_ON) {
+		return status;
+	}
+	if (admin_step(admin, "write %s", config->path) &&
+	    mrmr_config_save(config, config->path, &err) == -1) {
+		admin_recruit_undo(admin, recruit);
+		return admin_fail(admin, ADMIN_FAILED, "%s", err.text);
+	}
+	admin_set(admin->result, "mount_id",
+		  admin_json_uuid(&recruit->marker.member_id));
+	admin_set(admin->result, "name", admin_json_text(recruit->path));
+	admin_set(admin->result, "was_member",
+		  json_boolean(recruit->has_marker));
+	if (!admin->dry_run) {
+		admin_say(admin, "%s is a member now; a client sees its files "
+			  "when it connects again", recruit->path);
+	}
+	return ADMIN_OK;
+}
+
+static int add(struct admin *admin, const char *word,
+	       const struct wishes *wishes)
+{
+	struct mrmr_config *config = NULL;
+	struct recruit *recruit = NULL;
+	int status = admin_lock_config(admin);
+
+	if (status != ADMIN_GO_ON) {
+		return status;
+	}
+	config = admin_config(admin);
+	if (config == NULL) {
+		return ADMIN_CONFIG;
+	}
+	recruit = admin_recruit_look(admin, word, &config->pool_id, &status);
+	if (recruit == NULL) {
+		return status;
+	}
+	status = compare(admin, config, recruit);
+	if (status == ADMIN_GO_ON) {
+		append_member(config, recruit);
+		status = set_wishes(admin,
+				    &config->members[config->num_members - 1],
+				    wishes);
+	}
+	if (status == ADMIN_GO_ON) {
+		status = check_config(admin, config);
+	}
+	if (status == ADMIN_GO_ON) {
+		status = make(admin, config, recruit);
+	}
+	return status;
+}
+
+static int run(struct admin *admin, const struct admin_verb *verb, int argc,
+	       const char **argv)
+{
+	struct wishes wishes = {0};
+	const struct poptOption options[] = {
+		{"tier", '\0', POPT_ARG_INT, &wishes.tier, 0,
+		 "0 for the fastest and nearest drives [0]", "N"},
+		{"role", '\0', POPT_ARG_STRING, &wishes.role, 0,
+		 "what it may hold: any, data or parity [any]", "ROLE"},
+		{"stack", '\0', POPT_ARG_STRING, &wishes.stack, 0,
+		 "what it shares with others that are lost with it", "NAME"},
+		{"removable", '\0', POPT_ARG_NONE, &wishes.removable, 0,
+		 "it comes and goes", NULL},
+		{"min-free", '\0', POPT_ARG_STRING, &wishes.min_free, 0,
+		 "space to keep free on it [the pool's]", "SIZE"},
+		POPT_TABLEEND,
+	};
+	const char **words = NULL;
+	int status =
+		admin_parse(admin, verb, options, argc, argv, 1, 1, &words);
+
+	wishes.role = admin_take_text(admin, &wishes.role);
+	wishes.stack = admin_take_text(admin, &wishes.stack);
+	wishes.min_free = admin_take_text(admin, &wishes.min_free);
+	if (status != ADMIN_GO_ON) {
+		return status;
+	}
+	return add(admin, words[0], &wishes);
+}
+
+const struct admin_verb admin_verb_add = {
+	.name = "add",
+	.arguments = "MEMBER",
+	.summary = "add a directory to the pool",
+	.help = "Makes MEMBER, a local directory, a member of the pool: writes "
+		"its marker and adds\n"
+		"it to the config. What lies in it already is taken as it is, "
+		"and is in the share\n"
+		"from then on.\n",
+	.needs_root = true,
+	.run = run,
+};

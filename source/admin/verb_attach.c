@@ -1,0 +1,105 @@
+/*
+ * mrmr-admin attach: takes an ejected member back.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "admin.h"
+#include "members.h"
+
+static int take_back(struct admin *admin, struct mrmr_config *config,
+		     const struct mrmr_uuid *id)
+{
+	struct mrmr_error err = {0};
+	int state_fd = -1;
+	struct mrmr_shared *shared = admin_shared(config, &state_fd, &err);
+	int status = ADMIN_GO_ON;
+
+	if (shared != NULL) {
+		int slot = mrmr_shared_slot(shared, state_fd, config, id);
+
+		if (slot != -1) {
+			mrmr_shared_set_eject(shared, slot, MRMR_EJECT_NONE);
+		} else {
+			status = admin_fail(admin, ADMIN_FAILED,
+					    "no slot for the member: %s",
+					    strerror(errno));
+		}
+	} else if (state_fd == -1 || err.code != ENOENT) {
+		status = admin_fail(admin, ADMIN_FAILED, "%s", err.text);
+	}
+	mrmr_shared_close(shared);
+	if (state_fd != -1) {
+		close(state_fd);
+	}
+	return status;
+}
+
+static int report(struct admin *admin, const struct mrmr_member *member)
+{
+	const char *name = mrmr_member_name(member);
+
+	admin_set(admin->result, "member", admin_member_json(member));
+	if (admin->dry_run) {
+		return ADMIN_OK;
+	}
+	if (member->state == MRMR_MEMBER_ONLINE) {
+		admin_say(admin, "%s is %s", name, admin_member_state(member));
+		return ADMIN_OK;
+	}
+	admin_say(admin,
+		  "%s is %s: %s; it will be used as soon as its marker is "
+		  "seen",
+		  name, admin_member_state(member), member->why);
+	return ADMIN_DEGRADED;
+}
+
+static int run(struct admin *admin, const struct admin_verb *verb, int argc,
+	       const char **argv)
+{
+	struct mrmr_config *config = NULL;
+	struct mrmr_pool *pool = NULL;
+	const struct mrmr_member_config *member = NULL;
+	const char **words = NULL;
+	int status = admin_parse(admin, verb, NULL, argc, argv, 1, 1, &words);
+	int index;
+
+	if (status != ADMIN_GO_ON) {
+		return status;
+	}
+	config = admin_config(admin);
+	if (config == NULL) {
+		return ADMIN_CONFIG;
+	}
+	index = admin_config_member(admin, config, words[0]);
+	if (index == -1) {
+		return ADMIN_USAGE;
+	}
+	member = &config->members[index];
+	if (member->kind != MRMR_MEMBER_LOCAL) {
+		return admin_fail(admin, ADMIN_FAILED,
+				  "%s: remote members are not built yet",
+				  mrmr_member_config_name(member));
+	}
+	if (admin_step(admin, "take %s back",
+		       mrmr_member_config_name(member))) {
+		status = take_back(admin, config, &member->id);
+		if (status != ADMIN_GO_ON) {
+			return status;
+		}
+	}
+	pool = admin_members_look(admin, config);
+	return report(admin, &pool->members[index]);
+}
+
+const struct admin_verb admin_verb_attach = {
+	.name = "attach",
+	.arguments = "MEMBER",
+	.summary = "take an ejected member back",
+	.help = "Takes MEMBER back after an eject, and says how it is.\n",
+	.needs_root = true,
+	.run = run,
+};

@@ -1,0 +1,327 @@
+/*
+ * mrmr-admin status: how the pool is.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <talloc.h>
+
+#include <mrmr/size.h>
+
+#include "admin.h"
+#include "members.h"
+#include "overlap.h"
+
+#define WALK_SECONDS_DEFAULT 10
+#define OVERLAPS_SHOWN 20
+
+struct status {
+	struct admin *admin;
+	struct mrmr_pool *pool;
+	json_t *duplicates;
+	json_t *directories;
+	char *lines; /* for people: the first overlaps, */
+	size_t num;  /* of so many */
+	bool has_work;
+};
+
+/* --- the pool and its members --------------------------------------------- */
+
+static json_t *parity_json(const struct mrmr_parity_wish *parity)
+{
+	json_t *object = admin_need(json_object());
+
+	admin_set(object, "min", json_integer(parity->min));
+	admin_set(object, "max",
+		  parity->max == UINT_MAX ? json_string("max")
+					  : json_integer(parity->max));
+	return object;
+}
+
+static char *parity_text(struct admin *admin,
+			 const struct mrmr_parity_wish *parity)
+{
+	if (parity->min == parity->max) {
+		return admin_need(
+			talloc_asprintf(admin, "%u", parity->min));
+	}
+	if (parity->max == UINT_MAX) {
+		return admin_need(talloc_asprintf(
+			admin, parity->min > 0 ? "at least %u" : "max",
+			parity->min));
+	}
+	return admin_need(talloc_asprintf(admin, "%u to %u", parity->min,
+					  parity->max));
+}
+
+static void report_pool(struct status *status)
+{
+	struct admin *admin = status->admin;
+	const struct mrmr_config *config = status->pool->config;
+	char id[MRMR_UUID_LEN + 1];
+	char total_text[MRMR_SIZE_LEN];
+	char free_text[MRMR_SIZE_LEN];
+	uint64_t total = 0;
+	uint64_t free = 0;
+
+	mrmr_pool_space(status->pool, &total, &free);
+	mrmr_uuid_format(&config->pool_id, id);
+	admin_set(admin->result, "config", admin_json_text(config->path));
+	admin_set(admin->result, "drive_id",
+		  admin_json_uuid(&config->pool_id));
+	admin_set(admin->result, "state_dir",
+		  admin_json_text(config->state_dir));
+	admin_set(admin->result, "placement", json_string(config->placement));
+	admin_set(admin->result, "parity_drives",
+		  parity_json(&config->parity));
+	admin_set(admin->result, "total_bytes",
+		  json_integer((json_int_t)total));
+	admin_set(admin->result, "free_bytes", json_integer((json_int_t)free));
+
+	admin_say(admin, "Pool       %s", id);
+	admin_say(admin, "Config     %s", config->path);
+	admin_say(admin, "State      %s", config->state_dir);
+	admin_say(admin, "Parity     %s", parity_text(admin, &config->parity));
+	admin_say(admin, "Placement  %s", config->placement);
+	admin_say(admin, "Space      %s free of %s",
+		  mrmr_size_format(free, free_text),
+		  mrmr_size_format(total, total_text));
+	admin_say(admin, "%s", "");
+}
+
+static int name_width(const struct mrmr_pool *pool)
+{
+	size_t width = strlen("Member");
+	size_t i;
+
+	for (i = 0; i < pool->num_members; i++) {
+		size_t len = strlen(mrmr_member_name(&pool->members[i]));
+
+		if (len > width) {
+			width = len;
+		}
+	}
+	return (int)width;
+}
+
+static void report_member(struct status *status,
+			  const struct mrmr_member *member, int width)
+{
+	struct admin *admin = status->admin;
+	bool is_online = member->state == MRMR_MEMBER_ONLINE;
+	char id[MRMR_UUID_LEN + 1];
+	char total[MRMR_SIZE_LEN] = "-";
+	char free[MRMR_SIZE_LEN] = "-";
+	char reserve[MRMR_SIZE_LEN];
+
+	mrmr_uuid_format(&member->config->id, id);
+	if (is_online) {
+		mrmr_size_format(member->total_bytes, total);
+		mrmr_size_format(member->free_bytes, free);
+	}
+	mrmr_size_format(member->config->min_free_bytes, reserve);
+	admin_say(admin, "%-*s  %.8s  %-11s  %10s  %10s  %10s", width,
+		  mrmr_member_name(member), id, admin_member_state(member),
+		  total, free, reserve);
+	if (member->why[0] != '\0') {
+		admin_say(admin, "%*s  %s", width, "", member->why);
+	}
+}
+
+static void report_members(struct status *status)
+{
+	struct admin *admin = status->admin;
+	struct mrmr_pool *pool = status->pool;
+	json_t *array = admin_need(json_array());
+	int width = name_width(pool);
+	size_t i;
+
+	admin_say(admin, "%-*s  %-8s  %-11s  %10s  %10s  %10s", width, "Member",
+		  "Id", "State", "Total", "Free", "Reserve");
+	for (i = 0; i < pool->num_members; i++) {
+		const struct mrmr_member *member = &pool->members[i];
+
+		report_member(status, member, width);
+		admin_append(array, admin_member_json(member));
+		if (member->state != MRMR_MEMBER_ONLINE || member->read_only) {
+			status->has_work = true;
+		}
+	}
+	admin_set(admin->result, "members", array);
+}
+
+/* --- names on several members --------------------------------------------- */
+
+static const char *kind_name(enum overlap_kind kind)
+{
+	switch (kind) {
+	case OVERLAP_DUPLICATE:
+		return "duplicate";
+	case OVERLAP_TYPE:
+		return "type";
+	case OVERLAP_CASE:
+		return "case";
+	case OVERLAP_RIGHTS:
+		return "rights";
+	}
+	return "unknown";
+}
+
+static const char *kind_text(enum overlap_kind kind)
+{
+	switch (kind) {
+	case OVERLAP_DUPLICATE:
+		return "is there more than once; the first is in the share";
+	case OVERLAP_TYPE:
+		return "is a directory here and a file there";
+	case OVERLAP_CASE:
+		return "has another case elsewhere, and is one name to Windows";
+	case OVERLAP_RIGHTS:
+		return "has different owners or modes";
+	}
+	return "";
+}
+
+static void show_overlap(struct status *status, const struct overlap *overlap)
+{
+	const struct mrmr_pool *pool = status->pool;
+	char *path = admin_printable(status->admin, overlap->path);
+	size_t i;
+
+	if (status->num++ >= OVERLAPS_SHOWN) {
+		return;
+	}
+	status->lines = admin_need(talloc_asprintf_append(
+		status->lines, "  %s %s:", path[0] != '\0' ? path : "(root)",
+		kind_text(overlap->kind)));
+	for (i = 0; i < overlap->num_members; i++) {
+		const struct mrmr_member *member =
+			&pool->members[overlap->members[i]];
+
+		status->lines = admin_need(
+			talloc_asprintf_append(status->lines, "%s %s",
+					       i > 0 ? "," : "",
+					       mrmr_member_name(member)));
+	}
+	status->lines =
+		admin_need(talloc_asprintf_append(status->lines, "\n"));
+	talloc_free(path);
+}
+
+static json_t *member_id(const struct status *status, size_t member)
+{
+	return admin_json_uuid(&status->pool->members[member].config->id);
+}
+
+static void take_overlap(const struct overlap *overlap, void *private_data)
+{
+	struct status *status = private_data;
+	bool is_duplicate = overlap->kind == OVERLAP_DUPLICATE;
+	json_t *object = admin_need(json_object());
+	json_t *members = admin_need(json_array());
+	size_t i;
+
+	admin_set(object, "path", admin_json_text(overlap->path));
+	if (is_duplicate) {
+		admin_set(object, "winner",
+			  member_id(status, overlap->members[0]));
+	} else {
+		admin_set(object, "trouble",
+			  json_string(kind_name(overlap->kind)));
+	}
+	for (i = is_duplicate ? 1 : 0; i < overlap->num_members; i++) {
+		admin_append(members, member_id(status, overlap->members[i]));
+	}
+	admin_set(object, is_duplicate ? "others" : "members", members);
+	admin_append(is_duplicate ? status->duplicates : status->directories,
+		     object);
+	if (is_duplicate || overlap->kind == OVERLAP_TYPE) {
+		status->has_work = true;
+	}
+	show_overlap(status, overlap);
+}
+
+static void report_overlaps(struct status *status, bool quick,
+			    unsigned int seconds)
+{
+	struct admin *admin = status->admin;
+	bool complete = false;
+
+	status->duplicates = admin_need(json_array());
+	status->directories = admin_need(json_array());
+	status->lines = admin_need(talloc_strdup(admin, ""));
+	if (!quick) {
+		complete = admin_overlaps_find(status->pool, seconds,
+					       take_overlap, status);
+	}
+	admin_set(admin->result, "duplicates", status->duplicates);
+	admin_set(admin->result, "directories", status->directories);
+	admin_set(admin->result, "names_complete", json_boolean(complete));
+	if (status->num > 0) {
+		admin_say(admin, "\nNames that are on several members:\n%.*s",
+			  (int)strlen(status->lines) - 1, status->lines);
+	}
+	if (status->num > OVERLAPS_SHOWN) {
+		admin_say(admin, "  and %zu more; --json lists them all",
+			  status->num - OVERLAPS_SHOWN);
+	}
+	if (!quick && !complete) {
+		admin_note(admin, "not all directories were looked at; "
+			   "mrmr-admin status --full takes the time");
+	}
+}
+
+static int run(struct admin *admin, const struct admin_verb *verb, int argc,
+	       const char **argv)
+{
+	int quick = 0;
+	int full = 0;
+	const struct poptOption options[] = {
+		{"quick", '\0', POPT_ARG_NONE, &quick, 0,
+		 "do not look for names that are on several members", NULL},
+		{"full", '\0', POPT_ARG_NONE, &full, 0,
+		 "look at all names, however long that takes", NULL},
+		POPT_TABLEEND,
+	};
+	struct status status = {.admin = admin};
+	struct mrmr_config *config = NULL;
+	const char **words = NULL;
+	int result =
+		admin_parse(admin, verb, options, argc, argv, 0, 0, &words);
+
+	if (result != ADMIN_GO_ON) {
+		return result;
+	}
+	if (quick && full) {
+		return admin_fail(admin, ADMIN_USAGE,
+				  "--quick and --full exclude each other");
+	}
+	config = admin_config(admin);
+	if (config == NULL) {
+		return ADMIN_CONFIG;
+	}
+	status.pool = admin_members_look(admin, config);
+	report_pool(&status);
+	report_members(&status);
+	report_overlaps(&status, quick != 0, full ? 0 : WALK_SECONDS_DEFAULT);
+	talloc_free(status.pool);
+	return status.has_work ? ADMIN_DEGRADED : ADMIN_OK;
+}
+
+const struct admin_verb admin_verb_status = {
+	.name = "status",
+	.arguments = "",
+	.summary = "say how the pool and its members are",
+	.help = "Says which members are there, how much space there is, and "
+		"which names are on more\n"
+		"than one member: of files, the one on the member that comes "
+		"first in the config is\n"
+		"in the share, and the others wait to be looked at. Exit "
+		"status 1: a member is not\n"
+		"online, or there are such files.\n",
+	.needs_root = true,
+	.run = run,
+};

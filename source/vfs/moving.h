@@ -1,0 +1,38 @@
+/*
+ * MRMR: the Samba module: moving a file that smbd has open.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#ifndef VFS_MRMR_MOVING_H
+#define VFS_MRMR_MOVING_H
+
+#include "vfs_mrmr.h"
+
+/*
+ * Move the file behind fsp to a member with room for size_bytes, and have all
+ * handles of this process continue on it: descriptors change what they refer
+ * to, file ids stay. For files that are empty or small, or callers that cannot
+ * wait for anything else. 0, or -1 with ENOSPC.
+ *
+ * Not possible while another smbd has the file open, as its descriptors would
+ * stay with the old file; that is ENOSPC then, with a line in the log.
+ */
+int mrmr_move_now(struct vfs_handle_struct *handle, struct files_struct *fsp,
+		  uint64_t size_bytes);
+
+/* The same with the copying in a thread. */
+struct tevent_req *mrmr_move_send(TALLOC_CTX *mem_ctx,
+				  struct tevent_context *ev,
+				  struct vfs_handle_struct *handle,
+				  struct files_struct *fsp,
+				  uint64_t size_bytes);
+int mrmr_move_recv(struct tevent_req *req, int *perrno);
+
+/* To be called after a handle was closed: forgets the old ids of files that
+   nobody has open any more. */
+void mrmr_moves_forget(struct mrmr_pool *pool, const struct file_id *id);
+
+/* Is this error one that a move can cure? */
+bool mrmr_is_full(int error);
+
+#endif
