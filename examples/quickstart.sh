@@ -162,8 +162,7 @@ check_dir() {
 		[ -d "$dir" ] || fail "$dir is not a directory"
 		[ "$(stat -c %u "$dir")" -eq 0 ] ||
 			fail "$dir does not belong to root: choose another --dir"
-		[ -e "$dir/options" ] || [ -z "$(ls -A "$dir")" ] ||
-			[ -n "${MRMR_QUICKSTART_NOT_EMPTY:-}" ] ||
+		[ -e "$dir/run/lock" ] || [ -z "$(ls -A "$dir")" ] ||
 			fail "$dir is not empty and no quickstart made it:" \
 				"choose another --dir"
 	fi
@@ -571,17 +570,21 @@ how_to_connect() {
 
 # --- the commands ------------------------------------------------------------
 
-need_root() {
-	[ "$(id -u)" -ne 0 ] || return 0
-	command -v sudo >/dev/null ||
+can_be_root() {
+	[ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null ||
 		fail "this needs root (a private smbd changes users and mounts" \
 			"things in a namespace of its own), and there is no sudo:" \
 			"run it as root"
-	exec sudo -- "$self" "${arguments[@]}"
+}
+
+need_root() {
+	can_be_root
+	[ "$(id -u)" -eq 0 ] || exec sudo -- "$self" "${arguments[@]}"
 }
 
 # Built as the user who called, so that root owns nothing in the checkout.
 build_before_root() {
+	can_be_root
 	[ "$(id -u)" -ne 0 ] || return 0
 	[ -z "$module_dir" ] && [ -z "$stand_in" ] || return 0
 	"$top/source/build/make.sh"

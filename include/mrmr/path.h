@@ -14,8 +14,8 @@
 /*
  * The clean form of an absolute path, a talloc child of mem_ctx. NULL, and
  * *why a phrase that fits "the path ...", if it is relative, empty, too long
- * for the system, or has ".." or a control character in it. ".." is refused,
- * not resolved: where it leads depends on the symlinks before it.
+ * for the system, or has ".." in it. ".." is refused, not resolved: where it
+ * leads depends on the symlinks before it.
  */
 char *mrmr_path_clean(void *mem_ctx, const char *path, const char **why);
 

@@ -77,6 +77,8 @@ struct mrmr_pool {
 	size_t num_members;
 	bool all_online;          /* at the last look */
 	struct mrmr_dir_cache *dirs;
+	uint64_t dirs_dropped;    /* counts up when a struct mrmr_dir is freed:
+				     while it stays, those got before are good */
 	uint32_t seen_members_gen;
 	int64_t checked_ns;       /* when the members were last looked at */
 	int64_t used_ns;          /* when the pool was last used */

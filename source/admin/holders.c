@@ -26,18 +26,18 @@ struct search {
 	const char *dir;
 	struct admin_holder *holders; /* a talloc array */
 	size_t num;
-	pid_t pid;                    /* of the process at hand, */
-	int proc_fd;                  /* its directory in /proc, */
-	char program[64];             /* and its name */
+	pid_t pid;        /* of the process at hand, */
+	int proc_fd;      /* its directory in /proc, */
+	char program[64]; /* and its name */
 };
 
 static void found(struct search *search, const char *how, const char *path)
 {
 	struct admin_holder *holder = NULL;
 
-	search->holders = admin_need(talloc_realloc(
-		NULL, search->holders, struct admin_holder,
-		(unsigned int)search->num + 1));
+	search->holders = admin_need(
+		talloc_realloc(NULL, search->holders, struct admin_holder,
+			       (unsigned int)search->num + 1));
 	holder = &search->holders[search->num++];
 	*holder = (struct admin_holder){
 		.pid = search->pid,

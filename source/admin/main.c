@@ -21,8 +21,8 @@
 
 /* In the order of --help. */
 static const struct admin_verb *const verbs[] = {
-	&admin_verb_init,  &admin_verb_add,    &admin_verb_status,
-	&admin_verb_where, &admin_verb_eject,  &admin_verb_attach,
+	&admin_verb_init,   &admin_verb_add,   &admin_verb_status,
+	&admin_verb_where,  &admin_verb_eject, &admin_verb_attach,
 	&admin_verb_config,
 };
 #define NUM_VERBS (sizeof(verbs) / sizeof(verbs[0]))
@@ -48,7 +48,9 @@ void admin_print_verbs(void)
 	     "Exit status: 0 fine, 1 works but degraded or work left to do, 2 "
 	     "data lost or at\n"
 	     "risk beyond the redundancy, 64 usage, 65 bad config, 70 "
-	     "failure.");
+	     "failure.\n"
+	     "\n"
+	     "Options:");
 }
 
 const struct admin_verb *admin_find_verb(const char *name)

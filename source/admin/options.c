@@ -16,7 +16,11 @@
 #define MRMR_VERSION "unknown"
 #endif
 
-enum { OPTION_HELP = 1, OPTION_VERSION, OPTION_CONFIG };
+enum {
+	OPTION_HELP = 1,
+	OPTION_VERSION,
+	OPTION_CONFIG
+};
 
 #define NUM_GLOBAL_OPTIONS 8
 
@@ -60,8 +64,9 @@ char *admin_take_text(struct admin *admin, char **text)
 
 static void print_verb(const struct admin_verb *verb)
 {
-	printf("Usage: mrmr-admin [OPTION...] %s %s\n\n%s\n", verb->name,
-	       verb->arguments, verb->help);
+	printf("Usage: mrmr-admin [OPTION...] %s%s%s\n\n%s", verb->name,
+	       verb->arguments[0] != '\0' ? " " : "", verb->arguments,
+	       verb->help);
 }
 
 /* popt's list of options, without its usage line. */
@@ -79,7 +84,7 @@ static void print_options(poptContext context)
 	fclose(file);
 	options = strchr(text, '\n');
 	if (options != NULL) {
-		fputs(options, stdout);
+		fputs(options + 1, stdout);
 	}
 	free(text);
 }
@@ -114,11 +119,11 @@ static int read_options(struct admin *admin, const struct admin_verb *verb,
 		}
 	}
 	if (option < -1) {
-		return admin_fail(admin, ADMIN_USAGE, "%s: %s (mrmr-admin%s%s "
+		return admin_fail(admin, ADMIN_USAGE,
+				  "%s: %s (mrmr-admin%s%s "
 				  "--help lists the options)",
 				  poptBadOption(context, 0),
-				  poptStrerror(option),
-				  verb != NULL ? " " : "",
+				  poptStrerror(option), verb != NULL ? " " : "",
 				  verb != NULL ? verb->name : "");
 	}
 	return ADMIN_GO_ON;
@@ -170,8 +175,7 @@ static int check_use(struct admin *admin, const struct admin_verb *verb,
 	if (num >= min && num <= max) {
 		if (verb->needs_root && geteuid() != 0) {
 			return admin_fail(admin, ADMIN_FAILED,
-					  "%s must be run as root",
-					  verb->name);
+					  "%s must be run as root", verb->name);
 		}
 		return ADMIN_GO_ON;
 	}

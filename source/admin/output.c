@@ -122,7 +122,8 @@ void admin_note(struct admin *admin, const char *fmt, ...)
 	va_end(ap);
 	append_to(admin, "notes", line);
 	if (!admin->quiet && !admin->json) {
-		fprintf(stderr, "mrmr-admin: note: %s\n", line);
+		fprintf(stderr, "mrmr-admin: note: %s\n",
+			admin_printable(line, line));
 	}
 	talloc_free(line);
 }
@@ -153,7 +154,7 @@ int admin_fail(struct admin *admin, int status, const char *fmt, ...)
 	va_end(ap);
 	admin_set(admin->result, "error", admin_json_text(line));
 	fflush(stdout);
-	fprintf(stderr, "mrmr-admin: %s\n", line);
+	fprintf(stderr, "mrmr-admin: %s\n", admin_printable(line, line));
 	talloc_free(line);
 	return status;
 }

@@ -107,9 +107,10 @@ static void add_entry(struct listing *listing, const char *name, size_t member,
 	char *copy = NULL;
 
 	if (listing->num == room) {
-		listing->entries = admin_need(talloc_realloc(
-			NULL, listing->entries, struct entry,
-			(unsigned int)(room == 0 ? 64 : 2 * room)));
+		listing->entries = admin_need(
+			talloc_realloc(NULL, listing->entries, struct entry,
+				       (unsigned int)(room == 0 ? 64
+								: 2 * room)));
 	}
 	copy = admin_need(talloc_strdup(listing->entries, name));
 	listing->entries[listing->num++] = (struct entry){
@@ -164,8 +165,8 @@ static int compare_entries(const void *a_void, const void *b_void)
 
 static char *join(void *mem_ctx, const char *path, const char *name)
 {
-	return admin_need(talloc_asprintf(
-		mem_ctx, "%s%s%s", path, path[0] != '\0' ? "/" : "", name));
+	return admin_need(talloc_asprintf(mem_ctx, "%s%s%s", path,
+					  path[0] != '\0' ? "/" : "", name));
 }
 
 static void report(struct listing *listing, enum overlap_kind kind,
@@ -223,6 +224,14 @@ static void look_at_name(struct listing *listing, const struct entry *entries,
 	}
 }
 
+static int compare_members(const void *a_void, const void *b_void)
+{
+	const struct entry *a = a_void;
+	const struct entry *b = b_void;
+
+	return a->member < b->member ? -1 : a->member > b->member;
+}
+
 /*
  * Names that are one to a client that ignores case. On one member alone, they
  * are what a plain share would have, too. One of them is told of each member.
@@ -248,6 +257,7 @@ static void look_at_case(struct listing *listing, const struct entry *entries,
 		differ |= strcmp(entries[0].name, entries[i].name) != 0;
 	}
 	if (differ && num_seen > 1) {
+		qsort(seen, num_seen, sizeof(seen[0]), compare_members);
 		report(listing, OVERLAP_CASE, seen, num_seen);
 	}
 }
@@ -342,8 +352,8 @@ static void visit(struct walk *walk, const char *path)
 	size_t num_fds = 0;
 	size_t i;
 
-	listing.members = admin_need(talloc_array(
-		NULL, size_t, (unsigned int)pool->num_members));
+	listing.members = admin_need(
+		talloc_array(NULL, size_t, (unsigned int)pool->num_members));
 	for (i = 0; i < pool->num_members; i++) {
 		fds[i] = -1;
 		if (pool->members[i].state != MRMR_MEMBER_ONLINE) {

@@ -39,9 +39,11 @@ char *admin_real_path(void *mem_ctx, const char *path)
 		real = realpath(head, NULL);
 	}
 	admin_need(real);
-	result = admin_need(talloc_asprintf(
-		mem_ctx, "%s%s",
-		strcmp(real, "/") == 0 && tail[0] == '/' ? "" : real, tail));
+	result = admin_need(
+		talloc_asprintf(mem_ctx, "%s%s",
+				strcmp(real, "/") == 0 && tail[0] == '/' ? ""
+									 : real,
+				tail));
 	free(real);
 	talloc_free(head);
 	return result;

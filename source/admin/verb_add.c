@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 #include <string.h>
+#include <sys/stat.h>
 
 #include <talloc.h>
 
@@ -68,6 +69,27 @@ static int set_wishes(struct admin *admin, struct mrmr_member_config *member,
 	member->stack = wishes->stack;
 	member->is_removable = wishes->removable != 0;
 	return status;
+}
+
+static void note_file_system(struct admin *admin,
+			     const struct mrmr_config *config,
+			     const struct recruit *recruit)
+{
+	struct stat st = {0};
+	size_t i;
+
+	for (i = 0; i < config->num_members; i++) {
+		const char *path = config->members[i].mount_point;
+
+		if (path != NULL && stat(path, &st) == 0 &&
+		    st.st_dev == recruit->dev) {
+			admin_note(admin,
+				   "%s and %s are on one file system, and will "
+				   "be lost together",
+				   path, recruit->path);
+			return;
+		}
+	}
 }
 
 static int compare(struct admin *admin, const struct mrmr_config *config,
@@ -159,8 +181,10 @@ static int make(struct admin *admin, const struct mrmr_config *config,
 	admin_set(admin->result, "was_member",
 		  json_boolean(recruit->has_marker));
 	if (!admin->dry_run) {
-		admin_say(admin, "%s is a member now; a client sees its files "
-			  "when it connects again", recruit->path);
+		admin_say(admin,
+			  "%s is a member now; a client sees its files "
+			  "when it connects again",
+			  recruit->path);
 	}
 	return ADMIN_OK;
 }
@@ -185,6 +209,7 @@ static int add(struct admin *admin, const char *word,
 	}
 	status = compare(admin, config, recruit);
 	if (status == ADMIN_GO_ON) {
+		note_file_system(admin, config, recruit);
 		append_member(config, recruit);
 		status = set_wishes(admin,
 				    &config->members[config->num_members - 1],
@@ -234,10 +259,9 @@ const struct admin_verb admin_verb_add = {
 	.arguments = "MEMBER",
 	.summary = "add a directory to the pool",
 	.help = "Makes MEMBER, a local directory, a member of the pool: writes "
-		"its marker and adds\n"
-		"it to the config. What lies in it already is taken as it is, "
-		"and is in the share\n"
-		"from then on.\n",
+		"its marker and\n"
+		"adds it to the config. What lies in it already is taken as it "
+		"is.\n",
 	.needs_root = true,
 	.run = run,
 };

@@ -99,7 +99,9 @@ const struct admin_verb admin_verb_attach = {
 	.name = "attach",
 	.arguments = "MEMBER",
 	.summary = "take an ejected member back",
-	.help = "Takes MEMBER back after an eject, and says how it is.\n",
+	.help = "Takes MEMBER back after an eject, and says how it is. Exit "
+		"status 1: it is not\n"
+		"online; it will be used as soon as its marker is seen.\n",
 	.needs_root = true,
 	.run = run,
 };

@@ -44,8 +44,7 @@ static void problem(struct check *check, unsigned int line, const char *key,
 	va_start(ap, fmt);
 	text = admin_need(talloc_vasprintf(NULL, fmt, ap));
 	va_end(ap);
-	admin_set(object, "line",
-		  line != 0 ? json_integer(line) : json_null());
+	admin_set(object, "line", line != 0 ? json_integer(line) : json_null());
 	admin_set(object, "key", json_string(key));
 	admin_set(object, "text", admin_json_text(text));
 	admin_append(check->problems, object);
@@ -69,8 +68,8 @@ static bool others_may_write(const char *path)
 static void check_state_dir(struct check *check)
 {
 	const char *dir = check->config->state_dir;
-	char *spine = admin_need(talloc_asprintf(check->admin, "%s/spine",
-						 dir));
+	char *spine =
+		admin_need(talloc_asprintf(check->admin, "%s/spine", dir));
 	struct stat st = {0};
 
 	if (stat(spine, &st) == -1) {
@@ -174,8 +173,8 @@ static bool same_unit(const struct mrmr_member_config *a,
 
 static void check_members(struct check *check)
 {
-	struct mrmr_pool *pool = admin_members_look(check->admin,
-						    check->config);
+	struct mrmr_pool *pool =
+		admin_members_look(check->admin, check->config);
 	size_t i;
 	size_t j;
 
@@ -204,6 +203,7 @@ static void check_members(struct check *check)
 				   "\"stack\"",
 				   mrmr_member_name(other),
 				   mrmr_member_name(member));
+			break;
 		}
 	}
 	talloc_free(pool);
@@ -215,8 +215,7 @@ static int check_all(struct admin *admin)
 	struct check check = {.admin = admin, .config = config};
 	size_t i;
 
-	admin_set(admin->result, "config",
-		  admin_json_text(admin->config_path));
+	admin_set(admin->result, "config", admin_json_text(admin->config_path));
 	admin_set(admin->result, "is_valid", json_boolean(config != NULL));
 	check.problems = admin_need(json_array());
 	admin_set(admin->result, "problems", check.problems);
@@ -238,10 +237,9 @@ static int check_all(struct admin *admin)
 		check_members(&check);
 	} else {
 		admin_note(admin, "the members' markers can be read by root "
-			   "only, and were not looked at");
+				  "only, and were not looked at");
 	}
-	return json_array_size(check.problems) == 0 ? ADMIN_OK
-						    : ADMIN_DEGRADED;
+	return json_array_size(check.problems) == 0 ? ADMIN_OK : ADMIN_DEGRADED;
 }
 
 static int run(struct admin *admin, const struct admin_verb *verb, int argc,
@@ -269,9 +267,9 @@ const struct admin_verb admin_verb_config = {
 	.help = "Reads the config as the share would, and looks at what it "
 		"names. Says nothing\n"
 		"when all is well. Exit status 65: the config is not valid, "
-		"and the share would not\n"
-		"start; 1: it is valid, but something in it will not work as "
-		"it says.\n",
+		"and the share would\n"
+		"not start; 1: it is valid, but something in it will not work "
+		"as it says.\n",
 	.needs_root = false,
 	.run = run,
 };

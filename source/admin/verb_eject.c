@@ -193,12 +193,13 @@ const struct admin_verb admin_verb_eject = {
 	.arguments = "MEMBER",
 	.summary = "let go of a member, so that it can be unmounted",
 	.help = "Has every smbd of the pool let go of MEMBER, and waits until "
-		"nobody holds its file\n"
-		"system any more; what still does is named with its process. "
-		"Its files are away\n"
-		"from then on. It is taken back when its marker has gone and "
-		"returned (the drive is\n"
-		"plugged in again), or by mrmr-admin attach.\n",
+		"nobody holds its\n"
+		"file system any more; what still does is named with its "
+		"process (exit status\n"
+		"1). Its files are away from then on. It is taken back when "
+		"its marker has gone\n"
+		"and returned (the drive is plugged in again), or by "
+		"mrmr-admin attach.\n",
 	.needs_root = true,
 	.run = run,
 };

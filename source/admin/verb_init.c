@@ -36,8 +36,8 @@ struct init {
 	char *config_path;
 	struct recruit **recruits; /* one per member */
 	size_t num_recruits;
-	bool is_old_pool;          /* its id was given */
-	char **made_dirs;          /* in the order in which they were made */
+	bool is_old_pool; /* its id was given */
+	char **made_dirs; /* in the order in which they were made */
 	size_t num_made_dirs;
 };
 
@@ -84,6 +84,7 @@ static int set_parity(struct init *init, const char *text)
 static int set_placement(struct init *init, char *text)
 {
 	const struct mrmr_policy *const *policy = NULL;
+	const char *comma = "";
 	char *list = NULL;
 
 	if (text == NULL) {
@@ -96,13 +97,13 @@ static int set_placement(struct init *init, char *text)
 	}
 	list = admin_need(talloc_strdup(init->admin, ""));
 	for (policy = mrmr_policy_list(); *policy != NULL; policy++) {
-		list = admin_need(talloc_asprintf_append(
-			list, "\n  %-18s  %s", (*policy)->name,
-			(*policy)->help));
+		list = admin_need(talloc_asprintf_append(list, "%s%s", comma,
+							 (*policy)->name));
+		comma = ", ";
 	}
 	return admin_fail(init->admin, ADMIN_USAGE,
-			  "--placement %s: there is no such policy; known "
-			  "are%s",
+			  "--placement %s: there is no such policy; known are "
+			  "%s",
 			  text, list);
 }
 
@@ -200,6 +201,7 @@ static int check_state_dir(struct init *init)
 static int check_recruit(struct init *init, size_t index)
 {
 	struct recruit *recruit = init->recruits[index];
+	bool is_noted = false;
 	size_t i;
 	int status;
 
@@ -217,11 +219,12 @@ static int check_recruit(struct init *init, size_t index)
 					  "is a copy of the other",
 					  recruit->path, other->path);
 		}
-		if (recruit->dev == other->dev) {
+		if (recruit->dev == other->dev && !is_noted) {
+			is_noted = true;
 			admin_note(init->admin,
 				   "%s and %s are on one file system, and "
 				   "will be lost together",
-				   recruit->path, other->path);
+				   other->path, recruit->path);
 		}
 	}
 	return admin_recruit_compare(init->admin, recruit,
@@ -256,8 +259,9 @@ static int look(struct init *init, const char **words)
 	int status = ADMIN_GO_ON;
 
 	for (i = 0; i < init->num_recruits; i++) {
-		struct recruit *recruit = admin_recruit_look(
-			init->admin, words[i], &config->pool_id, &status);
+		struct recruit *recruit =
+			admin_recruit_look(init->admin, words[i],
+					   &config->pool_id, &status);
 
 		if (recruit == NULL) {
 			return status;
@@ -359,8 +363,8 @@ static int make_config_dir(struct init *init)
 /* The share's root looks like the root of the first member. */
 static int make_spine(struct init *init)
 {
-	char *path = admin_need(talloc_asprintf(
-		init->config, "%s/" SPINE, init->config->state_dir));
+	char *path = admin_need(talloc_asprintf(init->config, "%s/" SPINE,
+						init->config->state_dir));
 	struct stat st = {0};
 	bool is_new = lstat(path, &st) == -1;
 	int status = make_dir(init, path);
@@ -445,8 +449,7 @@ static void report(struct init *init)
 	size_t i;
 
 	admin_set(admin->result, "config", admin_json_text(init->config_path));
-	admin_set(admin->result, "drive_id",
-		  admin_json_uuid(&config->pool_id));
+	admin_set(admin->result, "drive_id", admin_json_uuid(&config->pool_id));
 	admin_set(admin->result, "state_dir",
 		  admin_json_text(config->state_dir));
 	for (i = 0; i < init->num_recruits; i++) {
@@ -567,8 +570,9 @@ static int run(struct admin *admin, const struct admin_verb *verb, int argc,
 		status = set_pool_id(&init, pool_id);
 	}
 	if (status == ADMIN_GO_ON) {
-		status = init_pool(&init, state_dir != NULL ? state_dir
-							    : STATE_DIR_DEFAULT,
+		status = init_pool(&init,
+				   state_dir != NULL ? state_dir
+						     : STATE_DIR_DEFAULT,
 				   words);
 	}
 	return status;

@@ -45,16 +45,16 @@ static char *parity_text(struct admin *admin,
 			 const struct mrmr_parity_wish *parity)
 {
 	if (parity->min == parity->max) {
-		return admin_need(
-			talloc_asprintf(admin, "%u", parity->min));
+		return admin_need(talloc_asprintf(admin, "%u", parity->min));
 	}
 	if (parity->max == UINT_MAX) {
-		return admin_need(talloc_asprintf(
-			admin, parity->min > 0 ? "at least %u" : "max",
-			parity->min));
+		return admin_need(
+			talloc_asprintf(admin,
+					parity->min > 0 ? "at least %u" : "max",
+					parity->min));
 	}
-	return admin_need(talloc_asprintf(admin, "%u to %u", parity->min,
-					  parity->max));
+	return admin_need(
+		talloc_asprintf(admin, "%u to %u", parity->min, parity->max));
 }
 
 static void report_pool(struct status *status)
@@ -70,13 +70,11 @@ static void report_pool(struct status *status)
 	mrmr_pool_space(status->pool, &total, &free);
 	mrmr_uuid_format(&config->pool_id, id);
 	admin_set(admin->result, "config", admin_json_text(config->path));
-	admin_set(admin->result, "drive_id",
-		  admin_json_uuid(&config->pool_id));
+	admin_set(admin->result, "drive_id", admin_json_uuid(&config->pool_id));
 	admin_set(admin->result, "state_dir",
 		  admin_json_text(config->state_dir));
 	admin_set(admin->result, "placement", json_string(config->placement));
-	admin_set(admin->result, "parity_drives",
-		  parity_json(&config->parity));
+	admin_set(admin->result, "parity_drives", parity_json(&config->parity));
 	admin_set(admin->result, "total_bytes",
 		  json_integer((json_int_t)total));
 	admin_set(admin->result, "free_bytes", json_integer((json_int_t)free));
@@ -84,7 +82,9 @@ static void report_pool(struct status *status)
 	admin_say(admin, "Pool       %s", id);
 	admin_say(admin, "Config     %s", config->path);
 	admin_say(admin, "State      %s", config->state_dir);
-	admin_say(admin, "Parity     %s", parity_text(admin, &config->parity));
+	/* nothing is claimed that is not there (invariant 3) */
+	admin_say(admin, "Parity     %s wanted; not computed by this version",
+		  parity_text(admin, &config->parity));
 	admin_say(admin, "Placement  %s", config->placement);
 	admin_say(admin, "Space      %s free of %s",
 		  mrmr_size_format(free, free_text),
@@ -194,9 +194,10 @@ static void show_overlap(struct status *status, const struct overlap *overlap)
 	if (status->num++ >= OVERLAPS_SHOWN) {
 		return;
 	}
-	status->lines = admin_need(talloc_asprintf_append(
-		status->lines, "  %s %s:", path[0] != '\0' ? path : "(root)",
-		kind_text(overlap->kind)));
+	status->lines = admin_need(
+		talloc_asprintf_append(status->lines, "  %s %s:",
+				       path[0] != '\0' ? path : "(root)",
+				       kind_text(overlap->kind)));
 	for (i = 0; i < overlap->num_members; i++) {
 		const struct mrmr_member *member =
 			&pool->members[overlap->members[i]];
@@ -206,8 +207,7 @@ static void show_overlap(struct status *status, const struct overlap *overlap)
 					       i > 0 ? "," : "",
 					       mrmr_member_name(member)));
 	}
-	status->lines =
-		admin_need(talloc_asprintf_append(status->lines, "\n"));
+	status->lines = admin_need(talloc_asprintf_append(status->lines, "\n"));
 	talloc_free(path);
 }
 
@@ -270,7 +270,7 @@ static void report_overlaps(struct status *status, bool quick,
 	}
 	if (!quick && !complete) {
 		admin_note(admin, "not all directories were looked at; "
-			   "mrmr-admin status --full takes the time");
+				  "mrmr-admin status --full takes the time");
 	}
 }
 
@@ -316,12 +316,13 @@ const struct admin_verb admin_verb_status = {
 	.arguments = "",
 	.summary = "say how the pool and its members are",
 	.help = "Says which members are there, how much space there is, and "
-		"which names are on more\n"
-		"than one member: of files, the one on the member that comes "
-		"first in the config is\n"
-		"in the share, and the others wait to be looked at. Exit "
-		"status 1: a member is not\n"
-		"online, or there are such files.\n",
+		"which names are on\n"
+		"more than one member: of files, the one on the member that "
+		"comes first in the\n"
+		"config is in the share, and the others wait to be looked at. "
+		"Exit status 1: a\n"
+		"member is not online or is read-only, or there are such "
+		"files.\n",
 	.needs_root = true,
 	.run = run,
 };

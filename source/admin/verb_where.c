@@ -28,10 +28,10 @@
 struct where {
 	struct admin *admin;
 	struct mrmr_pool *pool;
-	char *path;      /* within the pool, "" for its root */
+	char *path; /* within the pool, "" for its root */
 	json_t *copies;
 	size_t num_copies;
-	mode_t mode;     /* of the first copy */
+	mode_t mode; /* of the first copy */
 	bool in_spine;
 };
 
@@ -81,12 +81,12 @@ static int set_path(struct where *where, const char *word)
 	if (strcmp(word, "") == 0 || strcmp(word, ".") == 0) {
 		word = "/";
 	}
-	absolute = admin_need(talloc_asprintf(
-		where->admin, "%s%s", word[0] == '/' ? "" : "/", word));
+	absolute = admin_need(talloc_asprintf(where->admin, "%s%s",
+					      word[0] == '/' ? "" : "/", word));
 	clean = mrmr_path_clean(where->admin, absolute, &why);
 	if (clean == NULL) {
-		return admin_fail(where->admin, ADMIN_USAGE, "the path \"%s\" "
-				  "%s", word, why);
+		return admin_fail(where->admin, ADMIN_USAGE,
+				  "the path \"%s\" %s", word, why);
 	}
 	path = word[0] == '/' ? pool_path(where->pool->config, clean)
 			      : clean + 1;
@@ -113,8 +113,9 @@ static int stat_beneath(int root_fd, const char *path, struct stat *st)
 	if (path[0] == '\0') {
 		return fstat(root_fd, st);
 	}
-	parent = admin_need(talloc_strndup(
-		NULL, path, slash != NULL ? (size_t)(slash - path) : 0));
+	parent = admin_need(
+		talloc_strndup(NULL, path,
+			       slash != NULL ? (size_t)(slash - path) : 0));
 	fd = admin_open_beneath(root_fd, parent);
 	error = errno;
 	if (fd != -1) {
@@ -147,9 +148,11 @@ static void take_copy(struct where *where, const struct mrmr_member *member,
 {
 	json_t *copy = admin_need(json_object());
 	const char *root = member->config->mount_point;
-	char *path = admin_need(talloc_asprintf(
-		where->admin, "%s%s%s", strcmp(root, "/") == 0 ? "" : root,
-		where->path[0] != '\0' ? "/" : "", where->path));
+	char *path =
+		admin_need(talloc_asprintf(where->admin, "%s%s%s",
+					   strcmp(root, "/") == 0 ? "" : root,
+					   where->path[0] != '\0' ? "/" : "",
+					   where->path));
 	char *shown = admin_printable(path, path);
 	char size[MRMR_SIZE_LEN];
 
@@ -170,9 +173,8 @@ static void take_copy(struct where *where, const struct mrmr_member *member,
 		admin_say(where->admin, "%s  %s, %s%s", shown,
 			  type_name(st->st_mode),
 			  mrmr_size_format((uint64_t)st->st_size, size),
-			  where->num_copies > 0
-				  ? "; hidden by the one above"
-				  : "");
+			  where->num_copies > 0 ? "; hidden by the one above"
+						: "");
 	}
 	where->num_copies++;
 	talloc_free(path);
@@ -180,9 +182,9 @@ static void take_copy(struct where *where, const struct mrmr_member *member,
 
 static void look_at_spine(struct where *where)
 {
-	char *spine = admin_need(
-		talloc_asprintf(where->admin, "%s/" SPINE,
-				where->pool->config->state_dir));
+	char *spine =
+		admin_need(talloc_asprintf(where->admin, "%s/" SPINE,
+					   where->pool->config->state_dir));
 	struct stat st = {0};
 	int fd = open(spine, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
@@ -245,7 +247,7 @@ static int report(struct where *where)
 		type = type_name(where->mode);
 	} else {
 		admin_say(admin, "a directory without files on any member that "
-			  "is there");
+				 "is there");
 	}
 	admin_set(admin->result, "type", json_string(type));
 	return ADMIN_OK;
@@ -284,10 +286,10 @@ const struct admin_verb admin_verb_where = {
 	.arguments = "PATH",
 	.summary = "say on which member a file is",
 	.help = "Says which members have PATH, a path within the share, or an "
-		"absolute one below the\n"
-		"spine or a member. The first line is what is in the share; a "
-		"directory may be on\n"
-		"several members.\n",
+		"absolute one below\n"
+		"the spine or a member. The first line is what is in the "
+		"share; a directory may\n"
+		"be on several members.\n",
 	.needs_root = true,
 	.run = run,
 };

@@ -11,18 +11,6 @@
 
 #include <mrmr/path.h>
 
-static bool has_control_character(const char *text)
-{
-	for (; *text != '\0'; text++) {
-		unsigned char c = (unsigned char)*text;
-
-		if (c < 0x20 || c == 0x7f) {
-			return true;
-		}
-	}
-	return false;
-}
-
 char *mrmr_path_clean(void *mem_ctx, const char *path, const char **why)
 {
 	char *clean = NULL;
@@ -39,10 +27,6 @@ char *mrmr_path_clean(void *mem_ctx, const char *path, const char **why)
 	}
 	if (strlen(path) >= PATH_MAX) {
 		*why = "is longer than the system allows";
-		return NULL;
-	}
-	if (has_control_character(path)) {
-		*why = "has a control character in it";
 		return NULL;
 	}
 	clean = talloc_strdup(mem_ctx, path);

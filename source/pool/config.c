@@ -258,8 +258,8 @@ static int fail_not_unique(const struct mrmr_config *config, const char *word,
 
 		mrmr_uuid_format(&member->id, id);
 		if (strncasecmp(id, word, strlen(word)) == 0) {
-			list = talloc_asprintf_append(list, "%s%s (%s)",
-						      comma, id, name);
+			list = talloc_asprintf_append(list, "%s%s (%s)", comma,
+						      id, name);
 			comma = ", ";
 		}
 	}

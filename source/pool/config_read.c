@@ -194,6 +194,21 @@ int mrmr_config_read_uuid(struct mrmr_config_reader *reader,
 	return 0;
 }
 
+/* They would break the lines of logs and of smb.conf. */
+static int refuse_control_characters(struct mrmr_config_reader *reader,
+				     const struct mrmr_json_place *place,
+				     const char *text)
+{
+	for (; *text != '\0'; text++) {
+		if ((unsigned char)*text < 0x20 || *text == 0x7f) {
+			return mrmr_config_fail(reader, place,
+						"has a control character in "
+						"it");
+		}
+	}
+	return 0;
+}
+
 int mrmr_config_read_path(struct mrmr_config_reader *reader,
 			  const struct mrmr_json_place *place,
 			  const json_t *value,
@@ -211,7 +226,7 @@ int mrmr_config_read_path(struct mrmr_config_reader *reader,
 		return mrmr_config_fail(reader, place, "the path \"%s\" %s",
 					json_string_value(value), why);
 	}
-	return 0;
+	return refuse_control_characters(reader, place, *path);
 }
 
 int mrmr_config_read_word(struct mrmr_config_reader *reader,
@@ -221,7 +236,6 @@ int mrmr_config_read_word(struct mrmr_config_reader *reader,
 {
 	char **word = target;
 	const char *text = json_string_value(value);
-	const char *c = NULL;
 
 	if (text == NULL) {
 		return mrmr_config_fail_type(reader, place, value,
@@ -232,12 +246,8 @@ int mrmr_config_read_word(struct mrmr_config_reader *reader,
 					"is empty; write something, or leave "
 					"the key out");
 	}
-	for (c = text; *c != '\0'; c++) {
-		if ((unsigned char)*c < 0x20 || *c == 0x7f) {
-			return mrmr_config_fail(reader, place,
-						"has a control character in "
-						"it");
-		}
+	if (refuse_control_characters(reader, place, text) == -1) {
+		return -1;
 	}
 	*word = talloc_strdup(reader->config, text);
 	return *word != NULL ? 0 : mrmr_config_fail_memory(reader);

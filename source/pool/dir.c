@@ -75,6 +75,7 @@ void mrmr_dir_forget(struct mrmr_dir *dir, size_t member)
 
 static int dir_destructor(struct mrmr_dir *dir)
 {
+	dir->pool->dirs_dropped++;
 	mrmr_dir_forget(dir, SIZE_MAX);
 	if (dir->spine_fd != -1) {
 		close(dir->spine_fd);

@@ -14,6 +14,8 @@ struct open_dir {
 	int fd;                        /* the fsp's, closed by closedir */
 	struct mrmr_listing *listing;  /* NULL: still to be made */
 	size_t position;
+	struct mrmr_dir *dir;          /* of fd, while the cache says so */
+	uint64_t dirs_dropped;
 	struct dirent entry;           /* what readdir gave last */
 };
 
@@ -31,50 +33,58 @@ DIR *mrmr_fdopendir(struct vfs_handle_struct *handle, files_struct *fsp,
 	return (DIR *)open_dir;
 }
 
-static bool make_listing(struct vfs_handle_struct *handle,
-			 struct open_dir *open_dir)
+static struct mrmr_dir *dir_of(struct mrmr_pool *pool,
+			       struct open_dir *open_dir)
 {
-	struct mrmr_pool *pool = mrmr_pool_of(handle);
-	struct mrmr_dir *dir = NULL;
+	if (open_dir->dir == NULL ||
+	    open_dir->dirs_dropped != pool->dirs_dropped) {
+		open_dir->dir = mrmr_dir_get(pool, open_dir->fd);
+		open_dir->dirs_dropped = pool->dirs_dropped;
+	}
+	return open_dir->dir;
+}
 
-	if (open_dir->listing != NULL) {
-		return true;
-	}
-	if (pool == NULL) {
-		errno = EIO;
-		return false;
-	}
-	dir = mrmr_dir_get(pool, open_dir->fd);
-	if (dir != NULL) {
+static bool make_listing(struct mrmr_pool *pool, struct open_dir *open_dir)
+{
+	struct mrmr_dir *dir = dir_of(pool, open_dir);
+
+	if (dir != NULL && open_dir->listing == NULL) {
 		open_dir->listing = mrmr_listing_new(open_dir, dir);
 	}
 	return open_dir->listing != NULL;
 }
 
-/* Saves smbd a stat, and leaves a hint for the open that follows. */
-static void stat_entry(struct vfs_handle_struct *handle,
-		       struct open_dir *open_dir,
-		       const struct mrmr_listing_entry *entry, bool posix,
-		       SMB_STRUCT_STAT *sbuf)
+/* Saves smbd a stat, and us a lookup when it opens the entry. */
+static void look_at(struct vfs_handle_struct *handle,
+		    const struct files_struct *dirfsp,
+		    struct open_dir *open_dir,
+		    const struct mrmr_listing_entry *entry,
+		    SMB_STRUCT_STAT *sbuf)
 {
-	struct mrmr_pool *pool = mrmr_pool_of(handle);
-	struct mrmr_dir *dir = NULL;
+	struct mrmr_share *share = mrmr_share_of(handle);
+	struct mrmr_dir *dir = dir_of(share->pool, open_dir);
+	bool posix = dirfsp->fsp_name->flags & SMB_FILENAME_POSIX_PATH;
 	struct stat st;
 	int fd;
 
-	dir = mrmr_dir_get(pool, open_dir->fd);
 	if (dir == NULL) {
 		return;
 	}
-	if (entry->member == MRMR_IN_SPINE) {
-		fd = dir->spine_fd;
-	} else {
-		fd = mrmr_dir_on_member(dir, entry->member);
-		mrmr_dir_hint(dir, entry->name,
-			      entry->type == DT_REG ? entry->member :
-						      SIZE_MAX);
+	fd = entry->member == MRMR_IN_SPINE ?
+		     dir->spine_fd : mrmr_dir_on_member(dir, entry->member);
+	if (fd == -1) {
+		return;
 	}
-	if (fd == -1 || sbuf == NULL ||
+	if (entry->type == DT_REG) {
+		share->listed = (struct mrmr_listed) {
+			.dirfsp = dirfsp,
+			.name = open_dir->entry.d_name,
+			.dir = dir,
+			.dirs_dropped = share->pool->dirs_dropped,
+			.member = entry->member,
+		};
+	}
+	if (sbuf == NULL ||
 	    fstatat(fd, entry->name, &st, AT_SYMLINK_NOFOLLOW) == -1) {
 		return;
 	}
@@ -89,6 +99,7 @@ struct dirent *mrmr_readdir(struct vfs_handle_struct *handle,
 			    struct files_struct *dirfsp, DIR *dirp,
 			    SMB_STRUCT_STAT *sbuf)
 {
+	struct mrmr_pool *pool = mrmr_pool_of(handle);
 	struct open_dir *open_dir = (struct open_dir *)dirp;
 	struct mrmr_listing_entry entry;
 	size_t len;
@@ -96,7 +107,7 @@ struct dirent *mrmr_readdir(struct vfs_handle_struct *handle,
 	if (sbuf != NULL) {
 		SET_STAT_INVALID(*sbuf);
 	}
-	if (!make_listing(handle, open_dir)) {
+	if (pool == NULL || !make_listing(pool, open_dir)) {
 		return NULL;
 	}
 	if (open_dir->position >= mrmr_listing_count(open_dir->listing)) {
@@ -116,9 +127,7 @@ struct dirent *mrmr_readdir(struct vfs_handle_struct *handle,
 	open_dir->entry.d_reclen = sizeof(open_dir->entry);
 
 	if (!ISDOT(entry.name) && !ISDOTDOT(entry.name)) {
-		bool posix = dirfsp->fsp_name->flags & SMB_FILENAME_POSIX_PATH;
-
-		stat_entry(handle, open_dir, &entry, posix, sbuf);
+		look_at(handle, dirfsp, open_dir, &entry, sbuf);
 	}
 	return &open_dir->entry;
 }
@@ -149,8 +158,12 @@ void mrmr_rewinddir(struct vfs_handle_struct *handle, DIR *dirp)
 int mrmr_closedir(struct vfs_handle_struct *handle, DIR *dirp)
 {
 	struct open_dir *open_dir = (struct open_dir *)dirp;
+	struct mrmr_share *share = mrmr_share_of(handle);
 	int ret = close(open_dir->fd);
 
+	if (share != NULL) {
+		share->listed.dirfsp = NULL;
+	}
 	TALLOC_FREE(open_dir);
 	return ret;
 }

@@ -50,6 +50,30 @@ static int open_or_create(struct mrmr_place *place, int flags, mode_t mode,
 	return fd;
 }
 
+/* What readdir returned a moment ago; -1 if this is something else. */
+static int open_listed(struct mrmr_share *share,
+		       const struct files_struct *dirfsp,
+		       const struct smb_filename *smb_fname,
+		       struct files_struct *fsp,
+		       const struct vfs_open_how *how)
+{
+	struct mrmr_listed listed = share->listed;
+	int fd;
+
+	share->listed.dirfsp = NULL;
+	if (listed.dirfsp != dirfsp || !fsp->fsp_flags.is_pathref ||
+	    listed.dirs_dropped != share->pool->dirs_dropped ||
+	    how->resolve != 0 || (how->flags & O_CREAT) != 0 ||
+	    strcmp(listed.name, smb_fname->base_name) != 0) {
+		return -1;
+	}
+	fd = mrmr_dir_on_member(listed.dir, listed.member);
+	if (fd == -1) {
+		return -1;
+	}
+	return openat(fd, listed.name, open_flags(fsp, how));
+}
+
 int mrmr_openat(struct vfs_handle_struct *handle,
 		const struct files_struct *dirfsp,
 		const struct smb_filename *smb_fname,
@@ -63,6 +87,15 @@ int mrmr_openat(struct vfs_handle_struct *handle,
 
 	if (pool == NULL || mrmr_name_is_sambas(smb_fname)) {
 		return SMB_VFS_NEXT_OPENAT(handle, dirfsp, smb_fname, fsp, how);
+	}
+	if (mrmr_share_of(handle)->listed.dirfsp != NULL) {
+		fd = open_listed(mrmr_share_of(handle), dirfsp, smb_fname, fsp,
+				 how);
+		if (fd != -1) {
+			fsp->fsp_flags.have_proc_fds =
+				fsp->conn->have_proc_fds;
+			return fd;
+		}
 	}
 	if (how->resolve != 0) {
 		/*

@@ -32,10 +32,24 @@
 #include <mrmr/names.h>
 #include <mrmr/pool.h>
 
+/*
+ * What readdir has just returned. smbd's next step is to open exactly that, by
+ * the same fsp: then there is nothing to look up. Good for that one step only,
+ * and given up as soon as a descriptor is closed.
+ */
+struct mrmr_listed {
+	const struct files_struct *dirfsp; /* NULL: nothing */
+	const char *name;
+	struct mrmr_dir *dir;
+	uint64_t dirs_dropped;  /* dir is good while this is the pool's */
+	size_t member;
+};
+
 struct mrmr_share {
 	struct mrmr_pool *pool;   /* shared by all shares of this process */
 	struct tevent_timer *tick;
 	struct mrmr_watcher *watcher;
+	struct mrmr_listed listed;
 	uint64_t announced_bytes; /* size of the file that is being created */
 };
 

@@ -353,6 +353,7 @@ int mrmr_close(struct vfs_handle_struct *handle, struct files_struct *fsp)
 	if (share != NULL) {
 		int saved_errno = errno;
 
+		share->listed.dirfsp = NULL;
 		mrmr_moves_forget(share->pool, &fsp->file_id);
 		errno = saved_errno;
 	}

@@ -280,7 +280,7 @@ static void path_cleans(void **state)
 		{"./a", NULL},
 		{"/a/../b", NULL},
 		{"/..", NULL},
-		{"/a\nb", NULL},
+		{"/a\nb/", "/a\nb"},
 	};
 	size_t i;
 

@@ -147,6 +147,8 @@ static const struct broken cases[] = {
 	{4, "  \"state_dir\": \"var/lib\",", 4, "state_dir", "relative"},
 	{4, "  \"state_dir\": \"\",", 4, "state_dir", "empty"},
 	{4, "  \"state_dir\": \"/var/../x\",", 4, "state_dir", "\"..\""},
+	{4, "  \"state_dir\": \"/a\\nb\",", 4, "state_dir",
+	 "control character"},
 	{5, "  \"block_size\": \"3M\",", 5, "block_size", "power of two"},
 	{5, "  \"block_size\": \"32K\",", 5, "block_size", "64K to 64M"},
 	{5, "  \"block_size\": \"128M\",", 5, "block_size", "64K to 64M"},
