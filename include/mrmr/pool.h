@@ -80,6 +80,7 @@ struct mrmr_pool {
 	uint64_t dirs_dropped;    /* counts up when a struct mrmr_dir is freed:
 				     while it stays, those got before are good */
 	uint32_t seen_members_gen;
+	uint32_t looks;           /* counts up when a look found a change */
 	int64_t checked_ns;       /* when the members were last looked at */
 	int64_t used_ns;          /* when the pool was last used */
 	bool holds_members;       /* roots are open */

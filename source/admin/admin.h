@@ -145,6 +145,13 @@ int admin_lock_config(struct admin *admin);
 /* The config, or NULL after the failure was said: then exit ADMIN_CONFIG. */
 struct mrmr_config *admin_config(struct admin *admin);
 
+/*
+ * Would this config, written to path, be valid? ADMIN_GO_ON, or the status
+ * after the failure was said.
+ */
+int admin_check_config(struct admin *admin, const struct mrmr_config *config,
+		       const char *path);
+
 /* The member that a word means, or -1 after the failure was said. */
 int admin_config_member(struct admin *admin, const struct mrmr_config *config,
 			const char *word);

@@ -39,6 +39,38 @@ struct mrmr_shared *admin_shared(const struct mrmr_config *config,
 	return mrmr_shared_open(*state_fd, err);
 }
 
+int admin_set_eject(struct admin *admin, const struct mrmr_config *config,
+		    const struct mrmr_uuid *id, enum mrmr_eject_state eject)
+{
+	struct mrmr_error err = {0};
+	int state_fd = -1;
+	struct mrmr_shared *shared = admin_shared(config, &state_fd, &err);
+	int status = ADMIN_GO_ON;
+	int slot = -1;
+
+	if (shared == NULL && state_fd != -1 && err.code == ENOENT) {
+		/* no smbd yet; those to come will see it */
+		shared = mrmr_shared_open(state_fd, &err);
+	}
+	if (shared == NULL) {
+		status = admin_fail(admin, ADMIN_FAILED, "%s", err.text);
+	} else {
+		slot = mrmr_shared_slot(shared, state_fd, config, id);
+	}
+	if (slot != -1) {
+		mrmr_shared_set_eject(shared, slot, eject);
+	} else if (shared != NULL) {
+		status = admin_fail(admin, ADMIN_FAILED,
+				    "no slot for the member: %s",
+				    strerror(errno));
+	}
+	mrmr_shared_close(shared);
+	if (state_fd != -1) {
+		close(state_fd);
+	}
+	return status;
+}
+
 static uint32_t eject_state(const struct mrmr_shared *shared,
 			    const struct mrmr_uuid *id)
 {

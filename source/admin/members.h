@@ -28,6 +28,11 @@ struct mrmr_pool *admin_members_look(struct admin *admin,
 struct mrmr_shared *admin_shared(const struct mrmr_config *config,
 				 int *state_fd, struct mrmr_error *err);
 
+/* Tell all smbds of the pool. ADMIN_GO_ON, or the status after the failure was
+   said. */
+int admin_set_eject(struct admin *admin, const struct mrmr_config *config,
+		    const struct mrmr_uuid *id, enum mrmr_eject_state eject);
+
 /* A phrase for people: "online", "read-only", "away", "ejected"... */
 const char *admin_member_state(const struct mrmr_member *member);
 

@@ -39,6 +39,20 @@ int admin_lock_config(struct admin *admin)
 	return status;
 }
 
+int admin_check_config(struct admin *admin, const struct mrmr_config *config,
+		       const char *path)
+{
+	struct mrmr_error err = {0};
+	char *text = admin_need(mrmr_config_format(admin, config));
+
+	if (mrmr_config_parse(admin, path, text, strlen(text), &err) == NULL) {
+		return admin_fail(admin, ADMIN_USAGE,
+				  "this would be no valid config: %s",
+				  err.text);
+	}
+	return ADMIN_GO_ON;
+}
+
 struct mrmr_config *admin_config(struct admin *admin)
 {
 	struct mrmr_error err = {0};

@@ -146,21 +146,6 @@ static void append_member(struct mrmr_config *config,
 	};
 }
 
-/* The config as everybody will read it. */
-static int check_config(struct admin *admin, const struct mrmr_config *config)
-{
-	struct mrmr_error err = {0};
-	char *text = admin_need(mrmr_config_format(admin, config));
-
-	if (mrmr_config_parse(admin, config->path, text, strlen(text), &err) ==
-	    NULL) {
-		return admin_fail(admin, ADMIN_USAGE,
-				  "this would be no valid config: %s",
-				  err.text);
-	}
-	return ADMIN_GO_ON;
-}
-
 static int make(struct admin *admin, const struct mrmr_config *config,
 		struct recruit *recruit)
 {
@@ -216,7 +201,7 @@ static int add(struct admin *admin, const char *word,
 				    wishes);
 	}
 	if (status == ADMIN_GO_ON) {
-		status = check_config(admin, config);
+		status = admin_check_config(admin, config, config->path);
 	}
 	if (status == ADMIN_GO_ON) {
 		status = make(admin, config, recruit);

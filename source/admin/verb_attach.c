@@ -3,40 +3,8 @@
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
-#include <errno.h>
-#include <string.h>
-#include <unistd.h>
-
 #include "admin.h"
 #include "members.h"
-
-static int take_back(struct admin *admin, struct mrmr_config *config,
-		     const struct mrmr_uuid *id)
-{
-	struct mrmr_error err = {0};
-	int state_fd = -1;
-	struct mrmr_shared *shared = admin_shared(config, &state_fd, &err);
-	int status = ADMIN_GO_ON;
-
-	if (shared != NULL) {
-		int slot = mrmr_shared_slot(shared, state_fd, config, id);
-
-		if (slot != -1) {
-			mrmr_shared_set_eject(shared, slot, MRMR_EJECT_NONE);
-		} else {
-			status = admin_fail(admin, ADMIN_FAILED,
-					    "no slot for the member: %s",
-					    strerror(errno));
-		}
-	} else if (state_fd == -1 || err.code != ENOENT) {
-		status = admin_fail(admin, ADMIN_FAILED, "%s", err.text);
-	}
-	mrmr_shared_close(shared);
-	if (state_fd != -1) {
-		close(state_fd);
-	}
-	return status;
-}
 
 static int report(struct admin *admin, const struct mrmr_member *member)
 {
@@ -86,7 +54,8 @@ static int run(struct admin *admin, const struct admin_verb *verb, int argc,
 	}
 	if (admin_step(admin, "take %s back",
 		       mrmr_member_config_name(member))) {
-		status = take_back(admin, config, &member->id);
+		status = admin_set_eject(admin, config, &member->id,
+					 MRMR_EJECT_NONE);
 		if (status != ADMIN_GO_ON) {
 			return status;
 		}

@@ -8,10 +8,8 @@
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
-#include <errno.h>
-#include <string.h>
+#include <stdint.h>
 #include <time.h>
-#include <unistd.h>
 
 #include <talloc.h>
 
@@ -79,39 +77,6 @@ static void report_holders(struct admin *admin,
 	admin_set(admin->result, "held_by", array);
 }
 
-/* Ask for it on the shared page. ADMIN_GO_ON, or the status. */
-static int ask(struct admin *admin, struct mrmr_config *config,
-	       const struct mrmr_uuid *id)
-{
-	struct mrmr_error err = {0};
-	int state_fd = -1;
-	struct mrmr_shared *shared = admin_shared(config, &state_fd, &err);
-	int status = ADMIN_GO_ON;
-	int slot;
-
-	if (shared == NULL && state_fd != -1 && err.code == ENOENT) {
-		/* no smbd yet; those to come will see it */
-		shared = mrmr_shared_open(state_fd, &err);
-	}
-	if (shared == NULL) {
-		status = admin_fail(admin, ADMIN_FAILED, "%s", err.text);
-	} else {
-		slot = mrmr_shared_slot(shared, state_fd, config, id);
-		if (slot == -1) {
-			status = admin_fail(admin, ADMIN_FAILED,
-					    "no slot for the member: %s",
-					    strerror(errno));
-		} else {
-			mrmr_shared_set_eject(shared, slot, MRMR_EJECT_ASKED);
-		}
-	}
-	mrmr_shared_close(shared);
-	if (state_fd != -1) {
-		close(state_fd);
-	}
-	return status;
-}
-
 static int eject(struct admin *admin, const char *word, int seconds)
 {
 	struct mrmr_config *config = admin_config(admin);
@@ -140,7 +105,8 @@ static int eject(struct admin *admin, const char *word, int seconds)
 	admin_set(admin->result, "mount_id", admin_json_uuid(&member->id));
 	admin_set(admin->result, "name", admin_json_text(name));
 	if (admin_step(admin, "let go of %s", name)) {
-		status = ask(admin, config, &member->id);
+		status = admin_set_eject(admin, config, &member->id,
+					 MRMR_EJECT_ASKED);
 	} else {
 		seconds = 0;
 	}

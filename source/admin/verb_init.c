@@ -283,22 +283,6 @@ static int look(struct init *init, const char **words)
 	return status;
 }
 
-/* The config as everybody will read it. */
-static int check_config(struct init *init)
-{
-	struct mrmr_config *config = init->config;
-	struct mrmr_error err = {0};
-	char *text = admin_need(mrmr_config_format(init->admin, config));
-
-	if (mrmr_config_parse(init->admin, init->config_path, text,
-			      strlen(text), &err) == NULL) {
-		return admin_fail(init->admin, ADMIN_USAGE,
-				  "this would be no valid config: %s",
-				  err.text);
-	}
-	return ADMIN_GO_ON;
-}
-
 /* --- making, and undoing -------------------------------------------------- */
 
 static int make_dir(struct init *init, const char *path)
@@ -501,12 +485,16 @@ static int init_pool(struct init *init, const char *state_dir,
 		status = look(init, words);
 	}
 	if (status == ADMIN_GO_ON) {
-		status = check_config(init);
+		status = admin_check_config(init->admin, init->config,
+					    init->config_path);
 	}
 	if (status != ADMIN_GO_ON) {
 		return status;
 	}
-	status = make(init);
+	status = admin_lock_config(init->admin);
+	if (status == ADMIN_GO_ON) {
+		status = make(init);
+	}
 	if (status != ADMIN_GO_ON) {
 		undo(init);
 		return status;

@@ -154,6 +154,7 @@ void mrmr_pool_look(struct mrmr_pool *pool)
 		}
 	}
 	if (changed) {
+		pool->looks++;
 		/* Descriptors below a root that was closed keep its file
 		   system busy. */
 		mrmr_dir_cache_clear(pool);

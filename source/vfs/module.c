@@ -4,11 +4,12 @@
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 #include "vfs_mrmr.h"
+#include "watch.h"
 #include "write.h"
 
 #include <mrmr/log.h>
 
-#define TICK_SECONDS 2
+#define TICK_SECONDS 1
 
 /* All shares of a process that have the same config share one pool. */
 struct open_pool {
@@ -121,12 +122,14 @@ static void pool_put(struct mrmr_pool *pool)
 static void tick(struct tevent_context *ev, struct tevent_timer *te,
 		 struct timeval now, void *private_data)
 {
-	struct mrmr_share *share = private_data;
+	struct vfs_handle_struct *handle = private_data;
+	struct mrmr_share *share = mrmr_share_of(handle);
 
+	mrmr_watch_update(handle);
 	mrmr_pool_idle(share->pool);
 	share->tick = tevent_add_timer(ev, share,
 				       timeval_current_ofs(TICK_SECONDS, 0),
-				       tick, share);
+				       tick, handle);
 }
 
 static void share_free(void **data)
@@ -208,7 +211,7 @@ static int mrmr_connect(struct vfs_handle_struct *handle, const char *service,
 	}
 	share->tick = tevent_add_timer(handle->conn->sconn->ev_ctx, share,
 				       timeval_current_ofs(TICK_SECONDS, 0),
-				       tick, share);
+				       tick, handle);
 	SMB_VFS_HANDLE_SET_DATA(handle, share, share_free, struct mrmr_share,
 				return -1);
 	return 0;
