@@ -11,8 +11,8 @@
 #define MRMR_ERROR_H
 
 struct mrmr_error {
-	int code;          /* an errno value, 0 if nothing failed */
-	char text[1024];   /* one sentence, without a newline at its end */
+	int code;        /* an errno value, 0 if nothing failed */
+	char text[1024]; /* one sentence, without a newline at its end */
 };
 
 /*

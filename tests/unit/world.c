@@ -186,8 +186,9 @@ void world_unplug(struct world *w, size_t member)
 
 static void member_id(size_t member, char id[MRMR_UUID_LEN + 1])
 {
-	snprintf(id, MRMR_UUID_LEN + 1, "aaaa%04zx-0000-4000-8000-%012zx",
-		 member, member);
+	snprintf(id, MRMR_UUID_LEN + 1,
+		 "aaaa00%02x-0000-4000-8000-0000000000%02x",
+		 (unsigned int)(uint8_t)member, (unsigned int)(uint8_t)member);
 }
 
 static void make_drive(struct world *w, size_t drive)
@@ -661,15 +662,24 @@ size_t do_where(struct world *w, const char *path)
 
 /* --- the program ----------------------------------------------------------- */
 
-static int enter(void **state)
+static int enter(void)
 {
-	if (mkdtemp(base) == NULL || unshare(CLONE_NEWNS) == -1 ||
+	const char *tmp = getenv("TMPDIR");
+
+	snprintf(base, sizeof(base), "%s/mrmr-union-XXXXXX",
+		 tmp != NULL ? tmp : "/tmp");
+	if (unshare(CLONE_NEWNS) == -1 ||
 	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == -1 ||
-	    mount("none", base, "tmpfs", 0, "mode=755") == -1) {
-		perror("world");
+	    setgroups(0, NULL) == -1 || mkdtemp(base) == NULL) {
 		return -1;
 	}
-	mrmr_log_to(take_log);
+	if (mount("none", base, "tmpfs", 0, "mode=755") == -1) {
+		int saved_errno = errno;
+
+		rmdir(base);
+		errno = saved_errno;
+		return -1;
+	}
 	return 0;
 }
 
@@ -683,15 +693,12 @@ static int leave(void **state)
 int world_main(const char *name, const struct CMUnitTest *tests,
 	       size_t num_tests)
 {
-	const char *tmp = getenv("TMPDIR");
-
-	if (geteuid() != 0) {
-		print_message("[  SKIPPED ] %s: it mounts file systems, which "
-			      "needs root\n",
-			      name);
+	if (enter() == -1) {
+		print_message("[  SKIPPED ] %s: it needs a mount namespace of "
+			      "its own and root for that: %s\n",
+			      name, strerror(errno));
 		return 0;
 	}
-	snprintf(base, sizeof(base), "%s/mrmr-union-XXXXXX",
-		 tmp != NULL ? tmp : "/tmp");
-	return _cmocka_run_group_tests(name, tests, num_tests, enter, leave);
+	mrmr_log_to(take_log);
+	return _cmocka_run_group_tests(name, tests, num_tests, NULL, leave);
 }
