@@ -64,6 +64,7 @@ struct mrmr_member {
 };
 
 struct mrmr_pool {
+	uint64_t serial;          /* no other pool of this process has it */
 	struct mrmr_config *config;
 	struct mrmr_identity identity;
 	char *spine_path;         /* as the kernel spells it */

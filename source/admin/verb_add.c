@@ -167,8 +167,8 @@ static int make(struct admin *admin, const struct mrmr_config *config,
 		  json_boolean(recruit->has_marker));
 	if (!admin->dry_run) {
 		admin_say(admin,
-			  "%s is a member now; a client sees its files "
-			  "when it connects again",
+			  "%s is a member now; clients see its files in "
+			  "a moment",
 			  recruit->path);
 	}
 	return ADMIN_OK;

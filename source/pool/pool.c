@@ -434,6 +434,7 @@ struct mrmr_pool *mrmr_pool_open(void *mem_ctx, struct mrmr_config *config,
 				 const struct mrmr_identity *identity,
 				 struct mrmr_error *err)
 {
+	static uint64_t last_serial;
 	struct mrmr_pool *pool = NULL;
 
 	pool = talloc_zero(mem_ctx, struct mrmr_pool);
@@ -441,6 +442,7 @@ struct mrmr_pool *mrmr_pool_open(void *mem_ctx, struct mrmr_config *config,
 		mrmr_error_set(err, ENOMEM, "out of memory");
 		return NULL;
 	}
+	pool->serial = ++last_serial;
 	pool->state_fd = -1;
 	pool->spine_fd = -1;
 	pool->tree_lock_fd = -1;

@@ -84,8 +84,10 @@ struct mrmr_shared *mrmr_shared_open(int state_fd, struct mrmr_error *err)
 	if (lock(fd) == -1 || fstat(fd, &st) == -1) {
 		goto fail;
 	}
-	if (st.st_size != (off_t)sizeof(*shared) &&
-	    (ftruncate(fd, 0) == -1 || ftruncate(fd, sizeof(*shared)) == -1)) {
+	/* Never made shorter: an smbd of an older version may have it mapped,
+	   and would get a SIGBUS. */
+	if (st.st_size < (off_t)sizeof(*shared) &&
+	    ftruncate(fd, sizeof(*shared)) == -1) {
 		goto fail;
 	}
 	/* A hole in a mapping on a full disk is a SIGBUS: take the blocks. */

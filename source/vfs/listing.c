@@ -14,6 +14,7 @@ struct open_dir {
 	int fd;                        /* the fsp's, closed by closedir */
 	struct mrmr_listing *listing;  /* NULL: still to be made */
 	size_t position;
+	uint64_t pool_serial;          /* of the pool that the listing is of */
 	struct mrmr_dir *dir;          /* of fd, while the cache says so */
 	uint64_t dirs_dropped;
 	struct dirent entry;           /* what readdir gave last */
@@ -36,6 +37,13 @@ DIR *mrmr_fdopendir(struct vfs_handle_struct *handle, files_struct *fsp,
 static struct mrmr_dir *dir_of(struct mrmr_pool *pool,
 			       struct open_dir *open_dir)
 {
+	if (open_dir->pool_serial != pool->serial) {
+		/* Opened anew with another config: members are numbered
+		   otherwise. */
+		TALLOC_FREE(open_dir->listing);
+		open_dir->dir = NULL;
+		open_dir->pool_serial = pool->serial;
+	}
 	if (open_dir->dir == NULL ||
 	    open_dir->dirs_dropped != pool->dirs_dropped) {
 		open_dir->dir = mrmr_dir_get(pool, open_dir->fd);

@@ -16,6 +16,7 @@ struct open_pool {
 	struct open_pool *prev, *next;
 	char *config_path;
 	struct stat config_st;
+	struct stat refused_st;   /* a later state that could not be used */
 	struct mrmr_pool *pool;
 	unsigned int users;
 };
@@ -119,12 +120,53 @@ static void pool_put(struct mrmr_pool *pool)
 	}
 }
 
+/*
+ * mrmr-admin changed the config: the pool is opened anew, so that a new drive
+ * is used by those who are connected. A config that is broken meanwhile
+ * changes nothing; it is said once. Not while a file moves, which holds on to
+ * the pool.
+ */
+static void reload(struct mrmr_share *share)
+{
+	struct open_pool *now = NULL;
+	struct open_pool *p = NULL;
+	struct stat st = { 0 };
+
+	for (now = open_pools; now != NULL; now = now->next) {
+		if (now->pool == share->pool) {
+			break;
+		}
+	}
+	if (now == NULL || mrmr_writes_move()) {
+		return;
+	}
+	become_root();
+	if (stat(now->config_path, &st) == 0 &&
+	    !same_file(&now->config_st, &st) &&
+	    !same_file(&now->refused_st, &st)) {
+		p = pool_get(now->config_path);
+		if (p == NULL) {
+			now->refused_st = st;
+		}
+	}
+	from_root();
+	if (p != NULL) {
+		DBG_NOTICE("%s has changed and is in use now\n",
+			   p->config_path);
+		share->listed.dirfsp = NULL;
+		TALLOC_FREE(share->watcher);
+		pool_put(share->pool);
+		share->pool = p->pool;
+	}
+}
+
 static void tick(struct tevent_context *ev, struct tevent_timer *te,
 		 struct timeval now, void *private_data)
 {
 	struct vfs_handle_struct *handle = private_data;
 	struct mrmr_share *share = mrmr_share_of(handle);
 
+	reload(share);
 	mrmr_watch_update(handle);
 	mrmr_pool_idle(share->pool);
 	share->tick = tevent_add_timer(ev, share,

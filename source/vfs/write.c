@@ -250,6 +250,18 @@ ssize_t mrmr_pwrite_recv(struct tevent_req *req,
 	return ret;
 }
 
+bool mrmr_writes_move(void)
+{
+	struct busy_file *file = NULL;
+
+	for (file = busy_files; file != NULL; file = file->next) {
+		if (file->move != NULL) {
+			return true;
+		}
+	}
+	return false;
+}
+
 static bool has_writes_under_way(struct files_struct *fsp)
 {
 	struct busy_file *file = NULL;

@@ -23,4 +23,7 @@ int mrmr_fallocate(struct vfs_handle_struct *handle, struct files_struct *fsp,
 		   uint32_t mode, off_t offset, off_t len);
 int mrmr_close(struct vfs_handle_struct *handle, struct files_struct *fsp);
 
+/* Is any file of this process moving? */
+bool mrmr_writes_move(void);
+
 #endif
