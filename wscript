@@ -333,10 +333,13 @@ def stem(node):
 def install_documents(bld):
     bld.install_files(os.path.join(bld.env.MANDIR, 'man8'),
                       bld.path.ant_glob('docs/man/*.8'))
-    bld.install_files(bld.env.DOCDIR,
-                      bld.path.ant_glob('README.md LICENSE docs/*.md'))
+    # The same places to one another as here, so that links hold.
+    bld.install_files(bld.env.DOCDIR, ['README.md', 'LICENSE'])
+    bld.install_files(os.path.join(bld.env.DOCDIR, 'docs'),
+                      bld.path.ant_glob('docs/*.md docs/*.svg'))
     examples = bld.path.find_dir('examples')
-    for node in examples.ant_glob('**/*') if examples else []:
+    # quickstart.sh builds, so it belongs to the source.
+    for node in examples.ant_glob('**/*', excl='quickstart.sh'):
         bld.install_as(os.path.join(bld.env.DOCDIR, 'examples',
                                     node.path_from(examples)),
                        node, chmod=os.stat(node.abspath()).st_mode & 0o777)

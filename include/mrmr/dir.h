@@ -15,7 +15,9 @@
  * directory; two directories are locked in the order of their inodes. Renaming
  * a directory with content, and cloning one onto a member, also take the
  * pool's tree lock (exclusive, and shared), always last: a clone must not be
- * made at a path that is being renamed.
+ * made at a path that is being renamed. Clones are looked up by path without
+ * it; a count in the shared page tells if a rename came between, and then the
+ * lookup is made again under the lock.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
@@ -39,6 +41,7 @@ struct mrmr_dir {
 	int spine_fd;           /* O_RDONLY; locks are taken on it */
 	bool is_root;           /* of the pool */
 	unsigned int locks;     /* nested, by this process */
+	uint32_t locked_gen;    /* clones_gen when it was locked */
 	int64_t used_ns;
 	struct mrmr_dir_clone *clones; /* one per member */
 	size_t last_member;     /* where a file was last made here, */
@@ -80,9 +83,13 @@ int mrmr_dir_path(struct mrmr_dir *dir, char path[MRMR_PATH_MAX]);
 /*
  * A descriptor (O_RDONLY, owned by the dir) of this directory on a member, or
  * -1: errno ENOENT if the member lacks it, ENOTDIR if something else has its
- * name there, ENODEV if the member is not online.
+ * name there, ENODEV if the member is not online. With any other errno it is
+ * not known whether the member has it.
  */
 int mrmr_dir_on_member(struct mrmr_dir *dir, size_t member);
+
+/* After a failed mrmr_dir_on_member: is there surely nothing on the member? */
+bool mrmr_dir_is_lacking(int error);
 
 /*
  * As mrmr_dir_on_member, but the directory and its parents are cloned onto the
@@ -100,15 +107,31 @@ void mrmr_dir_forget(struct mrmr_dir *dir, size_t member);
 int mrmr_dir_lock(struct mrmr_dir *dir);
 void mrmr_dir_unlock(struct mrmr_dir *dir);
 
+/* Is a to be locked before b? */
+bool mrmr_dir_comes_first(const struct mrmr_dir *a, const struct mrmr_dir *b);
+
 /* Both, in the order that cannot deadlock; a may be b. */
 int mrmr_dir_lock_two(struct mrmr_dir *a, struct mrmr_dir *b);
 void mrmr_dir_unlock_two(struct mrmr_dir *a, struct mrmr_dir *b);
 
+/*
+ * While it is had exclusively, the page's tree_gen is odd; it is another one
+ * afterwards. It stays odd when its owner dies.
+ */
 int mrmr_tree_lock(struct mrmr_pool *pool, bool exclusive);
 void mrmr_tree_unlock(struct mrmr_pool *pool);
 
 /* Remember where a name is, for the lookup that follows. */
 void mrmr_dir_hint(struct mrmr_dir *dir, const char *name, size_t member);
+
+/*
+ * Going through the members takes a moment, in which a file may go from one
+ * that is still to be asked to one that was asked already. Whoever moves it so
+ * counts up after the new name is there and before the old one goes: then, ask
+ * again. (Some directories share a count.)
+ */
+uint32_t mrmr_dir_swaps(const struct mrmr_dir *dir);
+void mrmr_dir_count_swap(struct mrmr_dir *dir);
 
 /*
  * The directory's newest times, over the spine and its clones, into st (which
@@ -119,7 +142,8 @@ void mrmr_dir_newest_times(struct mrmr_dir *dir, struct stat *st);
 /* Names below the pool's root that no client can use: ".mrmr" in any case. */
 bool mrmr_name_is_private(const struct mrmr_dir *dir, const char *name);
 
-/* Close all that is kept; for mrmr_pool_let_go(). */
+/* Close all that is kept, but for the locks of directories that are locked;
+   for mrmr_pool_let_go(). */
 void mrmr_dir_cache_clear(struct mrmr_pool *pool);
 struct mrmr_dir_cache *mrmr_dir_cache_new(struct mrmr_pool *pool);
 

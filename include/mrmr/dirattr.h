@@ -4,7 +4,9 @@
  * Mode, owner and group, extended attributes (ACLs are such) and times. When a
  * clone and its spine directory differ, the one whose inode was changed last
  * (ctime) is right: a client's change is made on the spine first, and an
- * administrator's chmod on a member is the newest change there is.
+ * administrator's chmod on a member is the newest change there is. A clone on a
+ * member that was away when a client made a change is not right (see
+ * mrmr/missed.h).
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
@@ -17,6 +19,15 @@
 #include <mrmr/dir.h>
 
 /*
+ * A clone that was made without a directory of the spine to copy, with this
+ * mode and root as its owner, has no rights of its own: it takes the spine's,
+ * or those of the directory it is in.
+ */
+#define MRMR_BARE_MODE 01000
+
+bool mrmr_directory_is_bare(const struct stat *st);
+
+/*
  * Make mode, owner and extended attributes of to_fd those of from_fd. Both are
  * real descriptors, of directories or of files. What the file system of to_fd
  * cannot keep (owners on exFAT, xattrs on NFS) is left out. Needs root. 0, or
@@ -26,6 +37,9 @@ int mrmr_attributes_copy(int from_fd, int to_fd);
 
 /* Set atime and mtime of a descriptor. */
 int mrmr_times_set(int fd, const struct stat *st);
+
+/* fsync of a file or directory, where there is such a thing. */
+int mrmr_sync(int fd);
 
 /*
  * Make `name` in the directory at_fd, a copy of the directory from_fd without
@@ -37,16 +51,17 @@ int mrmr_directory_copy(int from_fd, int staging_fd, int at_fd,
 			const char *name);
 
 /*
- * Bring a clone and its spine directory in line, as root. Does nothing if
- * another process is changing the directory.
+ * Bring a clone and its spine directory in line, as root; with spine_is_right,
+ * whatever their times say. False if another process is changing the directory:
+ * then nothing was done.
  */
-void mrmr_dir_reconcile(struct mrmr_dir *dir, size_t member, int clone_fd,
-			const struct stat *spine, const struct stat *clone);
+bool mrmr_dir_reconcile(struct mrmr_dir *dir, size_t member, int clone_fd,
+			bool spine_is_right);
 
 /*
  * After a change of the spine directory's attributes: the same onto all its
  * clones. name is the extended attribute to copy, or NULL for everything.
- * Trouble with a member is logged and mended at the next look.
+ * Members that are away, or in trouble, get it when the clone is next looked up.
  */
 void mrmr_dir_mirror(struct mrmr_dir *dir, const char *name);
 

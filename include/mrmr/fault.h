@@ -2,7 +2,8 @@
  * MRMR: named points at which a test can make things go wrong.
  *
  * Only a build configured --with-faults has them. There, the environment
- * variable MRMR_FAULT names what shall happen, as POINT=ACTION[,...]:
+ * variable MRMR_FAULT names what shall happen, as POINT[#N]=ACTION[,...], with
+ * #N only when the point is reached for the Nth time:
  *     kill    the process kills itself with SIGKILL at that point
  *     EIO, ENOSPC, EROFS, EACCES
  *             the operation behind the point fails with that error

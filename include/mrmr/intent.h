@@ -4,10 +4,14 @@
  * A change of the namespace that is one system call on one member is atomic as
  * it is. One that needs several leaves an intent first: a small JSON file
  * <state dir>/intents/<sequence>.json, durable before the first step, removed
- * after the last. Intents found when a pool is opened are carried out again
- * from the start, in sequence: every step asks what is there and does what is
- * missing, so doing it twice does no harm. Steps for a member that is away
- * stay in the intent until that member is back; only then is it online.
+ * after the last. Intents that a dead process left are carried out again from
+ * the start, in sequence: every step asks what is there and does what is
+ * missing. Whoever uses the pool next does so before anything else, as others
+ * may live on in the same share. Steps for a member that is away stay in the
+ * intent until that member is back; only then is it online.
+ *
+ * Whoever has an intent under way has the tree lock from before its begin
+ * until after its end: that is how a dead one's is told from a living one's.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
@@ -37,11 +41,21 @@ struct mrmr_intent {
 	bool committed;          /* it has happened elsewhere: go forward */
 };
 
-/* Write it durably. 0, or -1 with errno: then nothing was begun. Needs root. */
+/*
+ * Write it durably. 0, or -1 with errno: then nothing was begun. Needs root
+ * and the tree lock.
+ */
 int mrmr_intent_begin(struct mrmr_pool *pool, struct mrmr_intent *intent);
 
 /* All of it is done, or all was undone. Needs root. */
 void mrmr_intent_end(struct mrmr_pool *pool, const struct mrmr_intent *intent);
+
+/*
+ * What was begun could be neither done nor undone: leave the intent for the
+ * next to use the pool.
+ */
+void mrmr_intent_leave(struct mrmr_pool *pool,
+		       const struct mrmr_intent *intent);
 
 /*
  * Some members are done and the rest is away: keep the intent for those that
@@ -52,9 +66,14 @@ int mrmr_intent_keep_for(struct mrmr_pool *pool, struct mrmr_intent *intent,
 
 /*
  * Carry out what intents ask of members that are online, or of one that is
- * coming online. Needs root. The number of intents left.
+ * coming online, and set is_waited_for of the members that must not come
+ * online yet. Needs root, and no lock: it takes those of the directories
+ * concerned. The number of intents left.
  */
 int mrmr_intents_finish(struct mrmr_pool *pool);
+
+/* Has a process died in the middle of something, and nobody finished it? */
+bool mrmr_intents_are_stale(struct mrmr_pool *pool);
 
 /* True if an intent waits for this member. */
 bool mrmr_intents_wait_for(struct mrmr_pool *pool, size_t member);

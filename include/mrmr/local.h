@@ -30,6 +30,9 @@ void mrmr_local_let_go(struct mrmr_member *member);
 /* Close the root and take the member for ejected. */
 void mrmr_local_eject(struct mrmr_member *member);
 
+/* Close the root and take the member for away, though it is there. */
+void mrmr_local_hold_off(struct mrmr_member *member, const char *why);
+
 /* Is any marker under its mount point? For telling when an ejected member has
    left. */
 bool mrmr_local_marker_seen(const struct mrmr_member *member);

@@ -54,7 +54,13 @@ struct mrmr_member {
 	uint32_t epoch;           /* counts up whenever root_fd changes */
 	bool read_only;           /* mounted so */
 	bool no_owners;           /* its file system keeps no modes or owners */
+	bool missed;              /* changes of attributes, mrmr/missed.h */
+	bool caught_up;           /* with what was done while it was away */
+	bool is_waited_for;       /* by an intent, see mrmr_intents_finish */
+	bool needs_sync;          /* before what was changed is forgotten */
+	int64_t held_off_until_ns; /* not to be looked at before */
 	dev_t dev;                /* of the root; valid once it was online */
+	uint64_t mount_id;        /* of the root, as the kernel counts mounts */
 	ino_t root_ino;
 	ino_t private_ino;        /* of `.mrmr` */
 	ino_t marker_ino;
@@ -72,6 +78,7 @@ struct mrmr_pool {
 	int spine_fd;             /* the share's root, O_RDONLY */
 	int tree_lock_fd;         /* see mrmr_tree_lock */
 	unsigned int tree_locks;
+	bool tree_exclusive;
 	dev_t spine_dev;
 	struct mrmr_shared *shared;
 	struct mrmr_member *members; /* config->num_members of them */
@@ -81,6 +88,7 @@ struct mrmr_pool {
 	uint64_t dirs_dropped;    /* counts up when a struct mrmr_dir is freed:
 				     while it stays, those got before are good */
 	uint32_t seen_members_gen;
+	uint32_t seen_intents_gen;
 	uint32_t looks;           /* counts up when a look found a change */
 	int64_t checked_ns;       /* when the members were last looked at */
 	int64_t used_ns;          /* when the pool was last used */
@@ -114,6 +122,10 @@ void mrmr_pool_look_at_space(struct mrmr_pool *pool);
 /* To be called every second or two: lets go of members that are not used or
    whose eject was asked for. */
 void mrmr_pool_idle(struct mrmr_pool *pool);
+
+/* To be called every second or two as well: sees ejected members leave and
+   return, also while the pool is not used. */
+void mrmr_pool_watch_ejected(struct mrmr_pool *pool);
 
 /* Close everything that keeps a member's file system busy. */
 void mrmr_pool_let_go(struct mrmr_pool *pool);

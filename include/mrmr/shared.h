@@ -21,6 +21,7 @@
 #define MRMR_SHARED_NAME "shared"
 #define MRMR_SHARED_MAGIC UINT64_C(0x324445524148534d)
 #define MRMR_MOVES_MAX 1024
+#define MRMR_SWAPS 64
 
 enum mrmr_eject_state {
 	MRMR_EJECT_NONE = 0,
@@ -50,11 +51,11 @@ struct mrmr_shared {
 	_Atomic uint32_t members_gen;   /* look at the members again */
 	_Atomic uint32_t dirs_gen;      /* a directory appeared on a member */
 	_Atomic uint32_t clones_gen;    /* one was removed; its directory lives */
-	_Atomic uint32_t swaps_gen;     /* a name went to another member */
 	_Atomic uint32_t tree_gen;      /* odd: see mrmr_tree_lock */
 	_Atomic uint32_t num_intents;   /* begun, and ended by nobody yet */
 	_Atomic uint32_t intents_gen;   /* records were written */
 	_Atomic uint32_t num_moves;     /* entries of moves[] in use */
+	_Atomic uint32_t swaps[MRMR_SWAPS]; /* see mrmr_dir_swaps */
 	struct mrmr_shared_member members[MRMR_MEMBERS_MAX];
 	struct mrmr_shared_move moves[MRMR_MOVES_MAX];
 };

@@ -23,19 +23,55 @@ static const struct {
 	{ "EACCES", EACCES },
 };
 
+/* How often a point was reached that has a #N. The points are literals. */
+static unsigned long times_reached(const char *point)
+{
+	static struct {
+		const char *point;
+		unsigned long times;
+	} counts[16];
+	size_t i;
+
+	for (i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+		if (counts[i].point == NULL) {
+			counts[i].point = point;
+		}
+		if (strcmp(counts[i].point, point) == 0) {
+			return ++counts[i].times;
+		}
+	}
+	return 0;
+}
+
+/* What stands behind "=" in an item for this point and this time, or NULL. */
+static const char *action_of(const char *item, const char *point)
+{
+	size_t len = strlen(point);
+	char *end = NULL;
+
+	if (strncmp(item, point, len) != 0) {
+		return NULL;
+	}
+	if (item[len] == '#') {
+		unsigned long nth = strtoul(item + len + 1, &end, 10);
+
+		return *end == '=' && nth == times_reached(point) ? end + 1 :
+								    NULL;
+	}
+	return item[len] == '=' ? item + len + 1 : NULL;
+}
+
 int mrmr_fault(const char *point)
 {
 	const char *list = getenv("MRMR_FAULT");
-	size_t point_len = strlen(point);
 	const char *item = NULL;
 	size_t i;
 
 	for (item = list; item != NULL && *item != '\0'; ) {
 		const char *end = strchrnul(item, ',');
-		const char *action = item + point_len + 1;
+		const char *action = action_of(item, point);
 
-		if (strncmp(item, point, point_len) == 0 &&
-		    item[point_len] == '=') {
+		if (action != NULL) {
 			size_t len = end - action;
 
 			if (len == 4 && strncmp(action, "kill", len) == 0) {

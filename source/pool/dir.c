@@ -15,6 +15,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -25,12 +26,21 @@
 #include <mrmr/fault.h>
 #include <mrmr/log.h>
 #include <mrmr/marker.h>
+#include <mrmr/missed.h>
 #include <mrmr/names.h>
 #include <mrmr/shared.h>
 #include <mrmr/staging.h>
 
-#define CACHE_SIZE 64
+#define CACHE_MAX 64
+#define CACHE_MIN 16 /* twice what mrmr_dir_get() promises to keep */
+#define LOCK_PATIENCE_NS (20 * INT64_C(1000000000))
 #define CLONE_LIFETIME_NS (1000 * INT64_C(1000000))
+
+/* How a directory below a root is opened: nothing leads out of it. */
+#define STEP_FLAGS (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+#define STEP_RESOLVE                                                           \
+	(RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS |       \
+	 RESOLVE_NO_XDEV)
 
 struct mrmr_dir_clone {
 	enum {
@@ -41,18 +51,42 @@ struct mrmr_dir_clone {
 	int fd;
 	int error;
 	uint32_t epoch;     /* of the member, */
-	uint32_t dirs_gen;  /* of the pool, and */
+	uint32_t dirs_gen;  /* and */
+	uint32_t clones_gen; /* of the pool, and */
 	int64_t checked_ns; /* the time, when it was looked up */
 };
 
 struct mrmr_dir_cache {
-	struct mrmr_dir *dirs[CACHE_SIZE];
+	struct mrmr_dir *dirs[CACHE_MAX];
 	size_t num_dirs;
+	size_t max_dirs;
 };
+
+/* With many members, each directory takes many descriptors: no more than a
+   quarter of what the process may have. */
+static size_t affordable_dirs(const struct mrmr_pool *pool)
+{
+	size_t each = pool->config->num_members + 1;
+	struct rlimit limit;
+	size_t max;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == -1 ||
+	    limit.rlim_cur / 4 / each >= CACHE_MAX) {
+		return CACHE_MAX;
+	}
+	max = (size_t)limit.rlim_cur / 4 / each;
+	return max > CACHE_MIN ? max : CACHE_MIN;
+}
 
 struct mrmr_dir_cache *mrmr_dir_cache_new(struct mrmr_pool *pool)
 {
-	return talloc_zero(pool, struct mrmr_dir_cache);
+	struct mrmr_dir_cache *cache = NULL;
+
+	cache = talloc_zero(pool, struct mrmr_dir_cache);
+	if (cache != NULL) {
+		cache->max_dirs = affordable_dirs(pool);
+	}
+	return cache;
 }
 
 void mrmr_dir_forget(struct mrmr_dir *dir, size_t member)
@@ -86,12 +120,22 @@ static int dir_destructor(struct mrmr_dir *dir)
 void mrmr_dir_cache_clear(struct mrmr_pool *pool)
 {
 	struct mrmr_dir_cache *cache = pool->dirs;
+	size_t kept = 0;
 	size_t i;
 
-	for (i = 0; i < cache->num_dirs; i++) {
-		TALLOC_FREE(cache->dirs[i]);
+	if (cache == NULL) {
+		return; /* a pool that could not be opened */
 	}
-	cache->num_dirs = 0;
+	for (i = 0; i < cache->num_dirs; i++) {
+		if (cache->dirs[i]->locks > 0) {
+			/* Somebody will come back to unlock it. */
+			mrmr_dir_forget(cache->dirs[i], SIZE_MAX);
+			cache->dirs[kept++] = cache->dirs[i];
+		} else {
+			TALLOC_FREE(cache->dirs[i]);
+		}
+	}
+	cache->num_dirs = kept;
 }
 
 /* Open as the user; as root if the user may not: what a user may see is
@@ -165,6 +209,10 @@ static struct mrmr_dir *dir_new(struct mrmr_pool *pool, int spine_fd,
 	char path[MRMR_PATH_MAX];
 	size_t i;
 
+	if (st->st_nlink == 0) {
+		errno = ENOENT;
+		return NULL;
+	}
 	dir = talloc_zero(pool->dirs, struct mrmr_dir);
 	if (dir == NULL) {
 		errno = ENOMEM;
@@ -219,16 +267,18 @@ static struct mrmr_dir *cache_find(struct mrmr_dir_cache *cache,
 
 static void cache_add(struct mrmr_dir_cache *cache, struct mrmr_dir *dir)
 {
-	size_t oldest = 0;
+	size_t oldest = SIZE_MAX;
 	size_t i;
 
-	if (cache->num_dirs < CACHE_SIZE) {
+	if (cache->num_dirs < cache->max_dirs) {
 		cache->dirs[cache->num_dirs++] = dir;
 		return;
 	}
-	for (i = 1; i < CACHE_SIZE; i++) {
+	/* No operation locks more than two. */
+	for (i = 0; i < cache->num_dirs; i++) {
 		if (cache->dirs[i]->locks == 0 &&
-		    cache->dirs[i]->used_ns < cache->dirs[oldest]->used_ns) {
+		    (oldest == SIZE_MAX ||
+		     cache->dirs[i]->used_ns < cache->dirs[oldest]->used_ns)) {
 			oldest = i;
 		}
 	}
@@ -236,7 +286,12 @@ static void cache_add(struct mrmr_dir_cache *cache, struct mrmr_dir *dir)
 	cache->dirs[oldest] = dir;
 }
 
-struct mrmr_dir *mrmr_dir_get(struct mrmr_pool *pool, int spine_fd)
+/*
+ * One that is got in passing, on the way to another, is the first to go: a
+ * long way costs one place in the cache, and nothing of what others hold.
+ */
+static struct mrmr_dir *get(struct mrmr_pool *pool, int spine_fd,
+			    bool in_passing)
 {
 	static int64_t ticket;
 	struct mrmr_dir *dir = NULL;
@@ -260,9 +315,16 @@ struct mrmr_dir *mrmr_dir_get(struct mrmr_pool *pool, int spine_fd)
 		}
 		cache_add(pool->dirs, dir);
 	}
-	/* A coarse clock gives the same time to many: count uses instead. */
-	dir->used_ns = ++ticket;
+	if (!in_passing) {
+		/* A coarse clock gives the same time to many: count uses. */
+		dir->used_ns = ++ticket;
+	}
 	return dir;
+}
+
+struct mrmr_dir *mrmr_dir_get(struct mrmr_pool *pool, int spine_fd)
+{
+	return get(pool, spine_fd, false);
 }
 
 /* Where a spine directory's clone would be, opened. */
@@ -278,26 +340,73 @@ static int open_clone(struct mrmr_dir *dir, struct mrmr_member *member)
 	if (mrmr_dir_path(dir, path) == -1) {
 		return -1;
 	}
-	return open_as_needed(pool, member->root_fd, path, O_RDONLY |
-			      O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC,
-			      RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
-			      RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV);
+	return open_as_needed(pool, member->root_fd, path, STEP_FLAGS,
+			      STEP_RESOLVE);
 }
 
-static void check_attributes(struct mrmr_dir *dir, size_t member, int fd)
+/*
+ * In the middle of another process's rename of a directory, the spine has the
+ * new path already and the member still the old one: what looks like a lack
+ * may be none.
+ */
+static int find_clone(struct mrmr_dir *dir, struct mrmr_member *member)
+{
+	struct mrmr_pool *pool = dir->pool;
+	uint32_t gen = atomic_load(&pool->shared->tree_gen);
+	int saved_errno;
+	int fd;
+
+	fd = open_clone(dir, member);
+	saved_errno = errno;
+	if (((gen & 1) == 0 && atomic_load(&pool->shared->tree_gen) == gen) ||
+	    pool->tree_locks > 0) {
+		errno = saved_errno;
+		return fd;
+	}
+	if (fd != -1) {
+		close(fd);
+	}
+	if (mrmr_tree_lock(pool, false) == -1) {
+		return -1;
+	}
+	fd = open_clone(dir, member);
+	mrmr_tree_unlock(pool);
+	return fd;
+}
+
+/* Has this member missed a change of the directory? */
+static bool has_missed(struct mrmr_dir *dir, size_t member)
+{
+	bool missed;
+
+	if (!dir->pool->members[member].missed ||
+	    dir->pool->members[member].no_owners) {
+		return false;
+	}
+	dir->pool->identity.become_root();
+	missed = mrmr_missed_has(dir, member);
+	dir->pool->identity.unbecome_root();
+	return missed;
+}
+
+/* False if the clone and the spine differ and that could not be mended now. */
+static bool check_attributes(struct mrmr_dir *dir, size_t member, int fd)
 {
 	struct stat spine;
 	struct stat clone;
 
+	if (has_missed(dir, member)) {
+		return mrmr_dir_reconcile(dir, member, fd, true);
+	}
 	if (dir->pool->members[member].no_owners ||
 	    fstat(dir->spine_fd, &spine) == -1 || fstat(fd, &clone) == -1) {
-		return;
+		return true;
 	}
 	if (spine.st_mode == clone.st_mode && spine.st_uid == clone.st_uid &&
 	    spine.st_gid == clone.st_gid) {
-		return;
+		return true;
 	}
-	mrmr_dir_reconcile(dir, member, fd, &spine, &clone);
+	return mrmr_dir_reconcile(dir, member, fd, false);
 }
 
 int mrmr_dir_on_member(struct mrmr_dir *dir, size_t index)
@@ -306,16 +415,22 @@ int mrmr_dir_on_member(struct mrmr_dir *dir, size_t index)
 	struct mrmr_member *member = &pool->members[index];
 	struct mrmr_dir_clone *clone = &dir->clones[index];
 	uint32_t dirs_gen;
+	uint32_t clones_gen;
 	int64_t now;
 
 	if (member->state != MRMR_MEMBER_ONLINE) {
-		errno = ENODEV;
+		errno = member->state == MRMR_MEMBER_UNKNOWN ? ENFILE : ENODEV;
 		return -1;
 	}
 	dirs_gen = atomic_load_explicit(&pool->shared->dirs_gen,
 					memory_order_acquire);
+	/* Nobody else removes clones while we have the lock: descriptors stay
+	   good until it is given up. */
+	clones_gen = dir->locks > 0 ? dir->locked_gen :
+				      atomic_load(&pool->shared->clones_gen);
 	now = pool->used_ns;
 	if (clone->state != CLONE_UNKNOWN && clone->epoch == member->epoch &&
+	    clone->clones_gen == clones_gen &&
 	    now - clone->checked_ns < CLONE_LIFETIME_NS) {
 		if (clone->state == CLONE_PRESENT) {
 			return clone->fd;
@@ -327,14 +442,17 @@ int mrmr_dir_on_member(struct mrmr_dir *dir, size_t index)
 	}
 
 	mrmr_dir_forget(dir, index);
-	clone->fd = open_clone(dir, member);
+	clone->fd = find_clone(dir, member);
 	clone->error = errno;
 	clone->epoch = member->epoch;
 	clone->dirs_gen = dirs_gen;
+	clone->clones_gen = clones_gen;
 	clone->checked_ns = now;
 	if (clone->fd != -1) {
 		clone->state = CLONE_PRESENT;
-		check_attributes(dir, index, clone->fd);
+		if (!check_attributes(dir, index, clone->fd)) {
+			clone->checked_ns -= CLONE_LIFETIME_NS; /* next time */
+		}
 		return clone->fd;
 	}
 
@@ -357,68 +475,75 @@ int mrmr_dir_on_member(struct mrmr_dir *dir, size_t index)
 	return -1;
 }
 
+bool mrmr_dir_is_lacking(int error)
+{
+	return error == ENOENT || error == ENOTDIR || error == ENODEV;
+}
+
+/* The directory `name` in at_fd, as a copy of path in the spine. */
+static int clone_step(struct mrmr_pool *pool, const char *path, int staging_fd,
+		      int at_fd, const char *name)
+{
+	int saved_errno;
+	int spine_fd;
+	int ret;
+
+	spine_fd = open_as_needed(pool, pool->spine_fd, path, STEP_FLAGS,
+				  STEP_RESOLVE);
+	if (spine_fd == -1) {
+		return -1;
+	}
+	ret = mrmr_directory_copy(spine_fd, staging_fd, at_fd, name);
+	saved_errno = errno;
+	close(spine_fd);
+	if (ret == -1 && saved_errno != EEXIST) {
+		errno = saved_errno;
+		return -1;
+	}
+	atomic_fetch_add(&pool->shared->dirs_gen, 1);
+	return 0;
+}
+
 /*
- * Clone path, a directory of the spine, onto the member, parents first. A
- * trailing component at a time, so that what is already there is kept.
+ * Clone path, a directory of the spine, onto the member, parents first: one
+ * component at a time, so that what is already there is kept.
  */
 static int clone_path(struct mrmr_pool *pool, struct mrmr_member *member,
 		      char *path, int staging_fd)
 {
-	const uint64_t resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
-				 RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;
-	const uint64_t flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
-	char *next = path;
-	int at_fd;
-	int fd;
+	char *name = path;
+	int at_fd = fcntl(member->root_fd, F_DUPFD_CLOEXEC, 0);
 
-	at_fd = dup(member->root_fd);
-	if (at_fd == -1) {
-		return -1;
-	}
-	while (next != NULL) {
-		char *name = next;
+	while (name != NULL && at_fd != -1) {
 		char *slash = strchr(name, '/');
-		int spine_fd;
+		int saved_errno;
+		int fd;
 
 		if (slash != NULL) {
 			*slash = '\0';
 		}
-		fd = open_as_needed(pool, at_fd, name, flags, resolve);
-		if (fd == -1 && errno == ENOENT) {
-			spine_fd = open_as_needed(pool, pool->spine_fd, path,
-						  flags, resolve);
-			if (spine_fd == -1) {
-				close(at_fd);
-				return -1;
-			}
-			if (mrmr_directory_copy(spine_fd, staging_fd, at_fd,
-						name) == -1 &&
-			    errno != EEXIST) {
-				int saved_errno = errno;
-
-				close(spine_fd);
-				close(at_fd);
-				errno = saved_errno;
-				return -1;
-			}
-			close(spine_fd);
-			atomic_fetch_add(&pool->shared->dirs_gen, 1);
-			fd = open_as_needed(pool, at_fd, name, flags, resolve);
+		fd = open_as_needed(pool, at_fd, name, STEP_FLAGS,
+				    STEP_RESOLVE);
+		if (fd == -1 && errno == ENOENT &&
+		    clone_step(pool, path, staging_fd, at_fd, name) == 0) {
+			fd = open_as_needed(pool, at_fd, name, STEP_FLAGS,
+					    STEP_RESOLVE);
 		}
+		saved_errno = errno;
 		close(at_fd);
-		if (fd == -1) {
-			if (errno == ELOOP || errno == EXDEV) {
-				errno = ENOTDIR;
-			}
-			return -1;
-		}
 		at_fd = fd;
+		errno = saved_errno;
+		name = NULL;
 		if (slash != NULL) {
 			*slash = '/';
-			next = slash + 1;
-		} else {
-			next = NULL;
+			name = slash + 1;
 		}
+	}
+	if (at_fd == -1) {
+		if (errno == ELOOP || errno == EXDEV) {
+			errno = ENOTDIR;
+		}
+		return -1;
 	}
 	close(at_fd);
 	return 0;
@@ -472,14 +597,36 @@ out:
 	return mrmr_dir_on_member(dir, index);
 }
 
+/*
+ * Locks are held for microseconds. One that is not to be had for long belongs
+ * to a process that hangs on a dying drive: its clients wait, others get an
+ * error.
+ */
 static int lock_fd(int fd, int operation)
 {
-	int ret;
+	int64_t waited_ns = 0;
+	long pause_ns = 20000;
 
-	do {
-		ret = flock(fd, operation);
-	} while (ret == -1 && errno == EINTR);
-	return ret;
+	while (flock(fd, operation | LOCK_NB) == -1) {
+		struct timespec pause = { .tv_nsec = pause_ns };
+
+		if (errno != EWOULDBLOCK && errno != EINTR) {
+			return -1;
+		}
+		if (waited_ns >= LOCK_PATIENCE_NS) {
+			mrmr_log(MRMR_LOG_ERROR, "a lock was not to be had "
+				 "for %d seconds: another process hangs",
+				 (int)(LOCK_PATIENCE_NS / 1000000000));
+			errno = EBUSY;
+			return -1;
+		}
+		nanosleep(&pause, NULL);
+		waited_ns += pause_ns;
+		if (pause_ns < 2000000) {
+			pause_ns += pause_ns / 2;
+		}
+	}
+	return 0;
 }
 
 int mrmr_dir_lock(struct mrmr_dir *dir)
@@ -494,6 +641,7 @@ int mrmr_dir_lock(struct mrmr_dir *dir)
 		return -1;
 	}
 	dir->locks = 1;
+	dir->locked_gen = atomic_load(&dir->pool->shared->clones_gen);
 	if (fstat(dir->spine_fd, &st) == -1 || st.st_nlink == 0) {
 		mrmr_dir_unlock(dir);
 		errno = ENOENT;
@@ -512,9 +660,14 @@ void mrmr_dir_unlock(struct mrmr_dir *dir)
 	errno = saved_errno;
 }
 
+bool mrmr_dir_comes_first(const struct mrmr_dir *a, const struct mrmr_dir *b)
+{
+	return a->ino < b->ino || (a->ino == b->ino && a->dev < b->dev);
+}
+
 int mrmr_dir_lock_two(struct mrmr_dir *a, struct mrmr_dir *b)
 {
-	struct mrmr_dir *first = (a->ino <= b->ino) ? a : b;
+	struct mrmr_dir *first = mrmr_dir_comes_first(a, b) ? a : b;
 	struct mrmr_dir *second = (first == a) ? b : a;
 
 	if (mrmr_dir_lock(first) == -1) {
@@ -536,8 +689,11 @@ void mrmr_dir_unlock_two(struct mrmr_dir *a, struct mrmr_dir *b)
 int mrmr_tree_lock(struct mrmr_pool *pool, bool exclusive)
 {
 	if (pool->tree_locks > 0) {
-		/* Who has it exclusively may clone; nobody who has it shared
-		   asks for more. */
+		if (exclusive && !pool->tree_exclusive) {
+			/* Waiting for those who wait for us: no caller does. */
+			errno = EDEADLK;
+			return -1;
+		}
 		pool->tree_locks++;
 		return 0;
 	}
@@ -545,6 +701,10 @@ int mrmr_tree_lock(struct mrmr_pool *pool, bool exclusive)
 		return -1;
 	}
 	pool->tree_locks = 1;
+	pool->tree_exclusive = exclusive;
+	if (exclusive) {
+		atomic_fetch_or(&pool->shared->tree_gen, 1);
+	}
 	return 0;
 }
 
@@ -553,6 +713,10 @@ void mrmr_tree_unlock(struct mrmr_pool *pool)
 	int saved_errno = errno;
 
 	if (--pool->tree_locks == 0) {
+		if (pool->tree_exclusive) {
+			atomic_fetch_add(&pool->shared->tree_gen, 1);
+			pool->tree_exclusive = false;
+		}
 		flock(pool->tree_lock_fd, LOCK_UN);
 	}
 	errno = saved_errno;
@@ -568,6 +732,21 @@ void mrmr_dir_hint(struct mrmr_dir *dir, const char *name, size_t member)
 	}
 	memcpy(dir->hint_name, name, len + 1);
 	dir->hint_member = member;
+}
+
+static _Atomic uint32_t *swaps_of(const struct mrmr_dir *dir)
+{
+	return &dir->pool->shared->swaps[dir->ino % MRMR_SWAPS];
+}
+
+uint32_t mrmr_dir_swaps(const struct mrmr_dir *dir)
+{
+	return atomic_load(swaps_of(dir));
+}
+
+void mrmr_dir_count_swap(struct mrmr_dir *dir)
+{
+	atomic_fetch_add(swaps_of(dir), 1);
 }
 
 static bool newer(const struct timespec *a, const struct timespec *b)
@@ -606,12 +785,11 @@ static int walk(struct mrmr_pool *pool, int at_fd, const char *path,
 		size_t len)
 {
 	char name[NAME_MAX + 1];
-	int fd = dup(at_fd == AT_FDCWD ? pool->spine_fd : at_fd);
+	int saved_errno;
+	int fd;
 
-	if (at_fd == AT_FDCWD && fd != -1) {
-		close(fd);
-		fd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	}
+	fd = (at_fd == AT_FDCWD) ? open(".", O_PATH | O_DIRECTORY | O_CLOEXEC) :
+				   fcntl(at_fd, F_DUPFD_CLOEXEC, 0);
 	while (len > 0 && fd != -1) {
 		struct mrmr_dir *dir = NULL;
 		const char *slash = memchr(path, '/', len);
@@ -640,14 +818,14 @@ static int walk(struct mrmr_pool *pool, int at_fd, const char *path,
 			errno = EXDEV;
 			return -1;
 		}
-		dir = mrmr_dir_get(pool, fd);
-		if (dir == NULL) {
-			close(fd);
-			return -1;
-		}
-		next = mrmr_name_open(dir, name, O_PATH | O_DIRECTORY |
-				      O_NOFOLLOW | O_CLOEXEC, &member);
+		dir = get(pool, fd, true);
+		next = (dir != NULL) ?
+			       mrmr_name_open(dir, name, O_PATH | O_DIRECTORY |
+					      O_NOFOLLOW | O_CLOEXEC,
+					      &member) : -1;
+		saved_errno = errno;
 		close(fd);
+		errno = saved_errno;
 		fd = next;
 	}
 	return fd;

@@ -15,6 +15,7 @@
 #include <mrmr/dirattr.h>
 #include <mrmr/fault.h>
 #include <mrmr/log.h>
+#include <mrmr/missed.h>
 #include <mrmr/staging.h>
 
 #define XATTR_MAX 65536 /* the kernel's own limit, for a list and a value */
@@ -142,11 +143,26 @@ int mrmr_attributes_copy(int from_fd, int to_fd)
 	return 0;
 }
 
+bool mrmr_directory_is_bare(const struct stat *st)
+{
+	return S_ISDIR(st->st_mode) &&
+	       (st->st_mode & 07777) == MRMR_BARE_MODE && st->st_uid == 0;
+}
+
 int mrmr_times_set(int fd, const struct stat *st)
 {
 	struct timespec ts[2] = { st->st_atim, st->st_mtim };
 
 	return futimens(fd, ts);
+}
+
+int mrmr_sync(int fd)
+{
+	if (fsync(fd) == -1 && errno != EINVAL && errno != EROFS &&
+	    errno != ENOTSUP) {
+		return -1;
+	}
+	return 0;
 }
 
 int mrmr_directory_copy(int from_fd, int staging_fd, int at_fd,
@@ -215,49 +231,16 @@ static bool changed_later(const struct stat *a, const struct stat *b)
 		a->st_ctim.tv_nsec > b->st_ctim.tv_nsec);
 }
 
-/*
- * Both were looked at without a lock, so look again with it. The lock may be
- * had by this process already, for another directory: asking for this one
- * without waiting cannot deadlock.
- */
-void mrmr_dir_reconcile(struct mrmr_dir *dir, size_t index, int clone_fd,
-			const struct stat *seen_spine,
-			const struct stat *seen_clone)
+/* One onto the other; the member is given up if it keeps other rights. */
+static void bring_in_line(struct mrmr_dir *dir, size_t index, int from_fd,
+			  int to_fd)
 {
 	struct mrmr_member *member = &dir->pool->members[index];
-	struct stat spine = *seen_spine;
-	struct stat clone = *seen_clone;
-	bool locked_here = false;
-	int from_fd;
-	int to_fd;
+	struct stat from;
+	struct stat to;
 	int ret;
 
-	if (dir->locks == 0) {
-		if (flock(dir->spine_fd, LOCK_EX | LOCK_NB) == -1) {
-			return;
-		}
-		locked_here = true;
-		if (fstat(dir->spine_fd, &spine) == -1 ||
-		    fstat(clone_fd, &clone) == -1) {
-			goto out;
-		}
-	}
-	if (same_rights(&spine, &clone)) {
-		goto out;
-	}
-
-	from_fd = changed_later(&clone, &spine) ? clone_fd : dir->spine_fd;
-	to_fd = (from_fd == clone_fd) ? dir->spine_fd : clone_fd;
-
-	dir->pool->identity.become_root();
 	ret = mrmr_attributes_copy(from_fd, to_fd);
-	if (ret == 0 && fstat(to_fd, &clone) == 0 &&
-	    fstat(from_fd, &spine) == 0 && !same_rights(&spine, &clone)) {
-		/* exFAT and the like show every directory alike. */
-		member->no_owners = true;
-	}
-	dir->pool->identity.unbecome_root();
-
 	if (ret == -1) {
 		char path[MRMR_PATH_MAX] = "?";
 		int error = errno;
@@ -268,11 +251,52 @@ void mrmr_dir_reconcile(struct mrmr_dir *dir, size_t index, int clone_fd,
 			 "%s", mrmr_member_name(member), path,
 			 strerror(error));
 		member->no_owners = true;
+		return;
 	}
+	mrmr_missed_forget(dir, index);
+	if (fstat(to_fd, &to) == 0 && fstat(from_fd, &from) == 0 &&
+	    !same_rights(&to, &from)) {
+		/* exFAT and the like show every directory alike. */
+		member->no_owners = true;
+	}
+}
+
+/*
+ * Both were looked at without a lock, so look again with it. The lock may be
+ * had by this process already, for another directory: asking for this one
+ * without waiting cannot deadlock.
+ */
+bool mrmr_dir_reconcile(struct mrmr_dir *dir, size_t index, int clone_fd,
+			bool spine_is_right)
+{
+	bool lock_here = dir->locks == 0;
+	struct stat spine;
+	struct stat clone;
+
+	if (lock_here && flock(dir->spine_fd, LOCK_EX | LOCK_NB) == -1) {
+		return false;
+	}
+	if (fstat(dir->spine_fd, &spine) == -1 ||
+	    fstat(clone_fd, &clone) == -1) {
+		goto out;
+	}
+	dir->pool->identity.become_root();
+	if (spine_is_right) {
+		bring_in_line(dir, index, dir->spine_fd, clone_fd);
+	} else if (!same_rights(&spine, &clone)) {
+		bool clone_is_right = changed_later(&clone, &spine) &&
+				      !mrmr_directory_is_bare(&clone);
+
+		bring_in_line(dir, index,
+			      clone_is_right ? clone_fd : dir->spine_fd,
+			      clone_is_right ? dir->spine_fd : clone_fd);
+	}
+	dir->pool->identity.unbecome_root();
 out:
-	if (locked_here) {
+	if (lock_here) {
 		flock(dir->spine_fd, LOCK_UN);
 	}
+	return true;
 }
 
 static void mirror_trouble(struct mrmr_dir *dir, size_t member)
@@ -305,14 +329,22 @@ void mrmr_dir_mirror(struct mrmr_dir *dir, const char *name)
 		int fd = mrmr_dir_on_member(dir, i);
 		int ret;
 
-		if (fd == -1) {
+		if (fd == -1 &&
+		    (errno == ENOENT || errno == ENOTDIR ||
+		     pool->members[i].state == MRMR_MEMBER_UNSUPPORTED)) {
 			continue;
 		}
-		ret = (name != NULL) ?
+		if (fd == -1) {
+			mrmr_missed_note(dir, i);
+			continue;
+		}
+		ret = mrmr_fault("mirror") != 0 ? -1 :
+		      name != NULL ?
 			      copy_xattr(dir->spine_fd, fd, name, value) :
 			      mrmr_attributes_copy(dir->spine_fd, fd);
 		if (ret == -1) {
 			mirror_trouble(dir, i);
+			mrmr_missed_note(dir, i);
 		}
 	}
 	pool->identity.unbecome_root();

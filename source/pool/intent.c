@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -27,6 +28,7 @@
 #include <mrmr/intent.h>
 #include <mrmr/intent_replay.h>
 #include <mrmr/log.h>
+#include <mrmr/shared.h>
 #include <mrmr/staging.h>
 
 static const char *const kind_names[] = {
@@ -123,6 +125,30 @@ static void file_name(uint64_t sequence, char name[64])
 	snprintf(name, 64, "%020" PRIu64 ".json", sequence);
 }
 
+static int is_record(const struct dirent *entry)
+{
+	size_t len = strlen(entry->d_name);
+
+	return len > 5 && strcmp(entry->d_name + len - 5, ".json") == 0;
+}
+
+static int write_all(int fd, const char *text, size_t len)
+{
+	while (len > 0) {
+		ssize_t done = write(fd, text, len);
+
+		if (done == -1 && errno == EINTR) {
+			continue;
+		}
+		if (done == -1) {
+			return -1;
+		}
+		text += done;
+		len -= (size_t)done;
+	}
+	return 0;
+}
+
 /* Content, then name, then the folder: durable in that order. */
 static int write_file(int folder, const char *name, const char *text,
 		      bool replace)
@@ -133,15 +159,15 @@ static int write_file(int folder, const char *name, const char *text,
 	int ret = -1;
 	int fd;
 
-	snprintf(staged, sizeof(staged), "%s.new", name);
+	mrmr_staging_name(staged, sizeof(staged));
 	fd = openat(folder, staged,
-		    O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
-		    0600);
+		    O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd == -1) {
 		return -1;
 	}
 	if (mrmr_fault("intent-write") == 0 &&
-	    write(fd, text, len) == (ssize_t)len && fsync(fd) == 0) {
+	    write_all(fd, text, len) == 0 && fsync(fd) == 0 &&
+	    mrmr_fault("intent-name") == 0) {
 		ret = replace ? renameat(folder, staged, folder, name) :
 				linkat(folder, staged, folder, name, 0);
 	}
@@ -150,12 +176,52 @@ static int write_file(int folder, const char *name, const char *text,
 	if (ret == -1 || !replace) {
 		unlinkat(folder, staged, 0);
 	}
-	if (ret == 0 && fsync(folder) == -1) {
+	if (ret == 0 && (mrmr_fault("intent-sync") != 0 ||
+			 fsync(folder) == -1)) {
 		saved_errno = errno;
+		if (!replace) {
+			unlinkat(folder, name, 0);
+		}
 		ret = -1;
 	}
 	errno = saved_errno;
 	return ret;
+}
+
+/*
+ * Records are carried out in the order of their sequence, and a clock may be
+ * set back: a new one comes after all that are there.
+ */
+static uint64_t next_sequence(int folder)
+{
+	struct dirent *entry = NULL;
+	struct timespec ts;
+	uint64_t next;
+	DIR *dir = NULL;
+	int fd;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	next = (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+
+	fd = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	dir = (fd != -1) ? fdopendir(fd) : NULL;
+	if (dir == NULL) {
+		if (fd != -1) {
+			close(fd);
+		}
+		return next;
+	}
+	while ((entry = readdir(dir)) != NULL) {
+		uint64_t sequence;
+
+		if (is_record(entry) &&
+		    sscanf(entry->d_name, "%" SCNu64, &sequence) == 1 &&
+		    sequence >= next) {
+			next = sequence + 1;
+		}
+	}
+	closedir(dir);
+	return next;
 }
 
 static int save(struct mrmr_pool *pool, struct mrmr_intent *intent,
@@ -177,11 +243,7 @@ static int save(struct mrmr_pool *pool, struct mrmr_intent *intent,
 	}
 	do {
 		if (!replace) {
-			struct timespec ts;
-
-			clock_gettime(CLOCK_REALTIME, &ts);
-			intent->sequence = (uint64_t)ts.tv_sec * 1000000000 +
-					   (uint64_t)ts.tv_nsec;
+			intent->sequence = next_sequence(folder);
 		}
 		file_name(intent->sequence, name);
 		ret = write_file(folder, name, text, replace);
@@ -196,36 +258,72 @@ static int save(struct mrmr_pool *pool, struct mrmr_intent *intent,
 
 int mrmr_intent_begin(struct mrmr_pool *pool, struct mrmr_intent *intent)
 {
+	int ret;
+
 	intent->committed = false;
-	return save(pool, intent, false);
+	atomic_fetch_add(&pool->shared->num_intents, 1);
+	ret = save(pool, intent, false);
+	if (ret == -1) {
+		atomic_fetch_sub(&pool->shared->num_intents, 1);
+	}
+	return ret;
+}
+
+static int keep_for(struct mrmr_pool *pool, struct mrmr_intent *intent,
+		    const size_t *members, size_t num_members)
+{
+	int ret;
+
+	intent->members = members;
+	intent->num_members = num_members;
+	intent->committed = true;
+	ret = save(pool, intent, true);
+	atomic_fetch_add(&pool->shared->intents_gen, 1);
+	return ret;
 }
 
 int mrmr_intent_keep_for(struct mrmr_pool *pool, struct mrmr_intent *intent,
 			 const size_t *members, size_t num_members)
 {
-	intent->members = members;
-	intent->num_members = num_members;
-	intent->committed = true;
-	return save(pool, intent, true);
+	int ret = -1;
+
+	if (mrmr_fault("intent-keep") == 0) {
+		ret = keep_for(pool, intent, members, num_members);
+	}
+	atomic_fetch_sub(&pool->shared->num_intents, 1);
+	return ret;
 }
 
-void mrmr_intent_end(struct mrmr_pool *pool, const struct mrmr_intent *intent)
+static void end(struct mrmr_pool *pool, const struct mrmr_intent *intent)
 {
 	char name[64];
 	int folder;
 
-	if (mrmr_fault("intent-end") != 0) {
-		return;
-	}
 	folder = mrmr_folder_open(pool->state_fd, MRMR_INTENTS);
 	if (folder == -1) {
 		return;
 	}
-	/* Not synced: an intent that comes back is carried out again, which
-	   does no harm. */
+	/* Not synced: an intent that comes back after a power cut finds what
+	   the spine, on the same file system, says. */
 	file_name(intent->sequence, name);
 	unlinkat(folder, name, 0);
 	close(folder);
+}
+
+void mrmr_intent_end(struct mrmr_pool *pool, const struct mrmr_intent *intent)
+{
+	if (mrmr_fault("intent-end") != 0) {
+		return;
+	}
+	end(pool, intent);
+	atomic_fetch_sub(&pool->shared->num_intents, 1);
+}
+
+void mrmr_intent_leave(struct mrmr_pool *pool, const struct mrmr_intent *intent)
+{
+	/* The count stays up: that is what the next one sees. */
+	mrmr_log(MRMR_LOG_WARNING, "'%s' and '%s' are not as they should be on "
+		 "all members; this is tried again", intent->from, intent->to);
 }
 
 static int member_by_id(const struct mrmr_pool *pool, const char *text)
@@ -317,13 +415,6 @@ static struct mrmr_intent *load(void *mem_ctx, struct mrmr_pool *pool,
 	return intent;
 }
 
-static int is_record(const struct dirent *entry)
-{
-	size_t len = strlen(entry->d_name);
-
-	return len > 5 && strcmp(entry->d_name + len - 5, ".json") == 0;
-}
-
 /* The names of all records, oldest first. -1 with errno. */
 static int list_records(int folder, struct dirent ***names)
 {
@@ -340,61 +431,251 @@ static void free_records(struct dirent **names, int n)
 	free(names);
 }
 
-static void finish_one(struct mrmr_pool *pool, struct mrmr_intent *intent)
+/* The spine directory that path is in, or NULL if it is not there any more. */
+static struct mrmr_dir *parent_of(struct mrmr_pool *pool, const char *path)
 {
-	size_t left[MRMR_MEMBERS_MAX];
-	size_t num_left = mrmr_intent_replay(pool, intent, left);
+	struct mrmr_dir *dir = NULL;
+	int fd = mrmr_intent_open_parent(pool->spine_fd, path);
 
+	if (fd != -1) {
+		dir = mrmr_dir_get(pool, fd);
+		close(fd);
+	}
+	return dir;
+}
+
+static int lock_if_there(struct mrmr_dir **dir)
+{
+	if (*dir == NULL || mrmr_dir_lock(*dir) == 0) {
+		return 0;
+	}
+	*dir = NULL;
+	return errno == ENOENT ? 0 : -1;
+}
+
+/* Those that were removed meanwhile become NULL. -1: a lock is not to be
+   had, and none is. */
+static int lock_both(struct mrmr_dir **a, struct mrmr_dir **b)
+{
+	if (*a == *b) {
+		*b = NULL;
+	}
+	if (*a != NULL && *b != NULL && !mrmr_dir_comes_first(*a, *b)) {
+		struct mrmr_dir *first = *b;
+
+		*b = *a;
+		*a = first;
+	}
+	if (lock_if_there(a) == -1) {
+		return -1;
+	}
+	if (lock_if_there(b) == -1) {
+		if (*a != NULL) {
+			mrmr_dir_unlock(*a);
+		}
+		return -1;
+	}
+	return 0;
+}
+
+struct finishing {
+	struct mrmr_pool *pool;
+	int folder;
+	const struct mrmr_intent **done; /* their records are to be removed */
+	size_t num_done;
+};
+
+static void finish_locked(struct finishing *f, const char *name)
+{
+	struct mrmr_intent *intent = load(f->done, f->pool, f->folder, name);
+	size_t left[MRMR_MEMBERS_MAX];
+	size_t num_before;
+	size_t num_left;
+
+	if (intent == NULL) {
+		return; /* somebody else has finished it */
+	}
+	num_before = intent->committed ? intent->num_members : SIZE_MAX;
+	num_left = mrmr_intent_replay(f->pool, intent, left);
 	if (num_left == 0) {
-		mrmr_intent_end(pool, intent);
-	} else if (intent->kind == MRMR_INTENT_RENAME_DIR &&
-		   intent->committed) {
-		mrmr_intent_keep_for(pool, intent, left, num_left);
+		f->done[f->num_done++] = intent;
+	} else if (intent->committed && num_left != num_before &&
+		   keep_for(f->pool, intent, left, num_left) == -1) {
+		mrmr_log(MRMR_LOG_ERROR, "intents/%s in the state directory "
+			 "cannot be written: %s", name, strerror(errno));
 	}
 }
 
-int mrmr_intents_finish(struct mrmr_pool *pool)
+/* A record for members that are all away has to wait. */
+static bool can_do_something(const struct mrmr_pool *pool,
+			     const struct mrmr_intent *intent)
+{
+	size_t i;
+
+	if (!intent->committed) {
+		return true;
+	}
+	for (i = 0; i < intent->num_members; i++) {
+		if (pool->members[intent->members[i]].state ==
+		    MRMR_MEMBER_ONLINE) {
+			return true;
+		}
+	}
+	return intent->num_members == 0;
+}
+
+/* -1: a lock was not to be had. */
+static int finish_one(struct finishing *f, const char *name)
+{
+	void *frame = talloc_new(NULL);
+	struct mrmr_intent *intent = load(frame, f->pool, f->folder, name);
+	struct mrmr_dir *a = NULL;
+	struct mrmr_dir *b = NULL;
+	int ret = 0;
+
+	if (intent == NULL || !can_do_something(f->pool, intent)) {
+		goto out;
+	}
+	a = parent_of(f->pool, intent->from);
+	b = parent_of(f->pool, intent->to);
+	ret = lock_both(&a, &b);
+	if (ret == -1) {
+		goto out;
+	}
+	/* Whoever is in the middle of what an intent says has the tree lock:
+	   once we have it, what is there was left behind. */
+	ret = mrmr_tree_lock(f->pool, true);
+	if (ret == 0) {
+		finish_locked(f, name);
+		mrmr_tree_unlock(f->pool);
+	}
+	if (a != NULL) {
+		mrmr_dir_unlock(a);
+	}
+	if (b != NULL) {
+		mrmr_dir_unlock(b);
+	}
+out:
+	talloc_free(frame);
+	return ret;
+}
+
+/* What was done must be durable before the records that ask for it go. */
+static void remove_done(struct finishing *f)
+{
+	size_t i;
+
+	for (i = 0; i < f->pool->num_members; i++) {
+		struct mrmr_member *member = &f->pool->members[i];
+
+		if (member->needs_sync && member->root_fd != -1 &&
+		    syncfs(member->root_fd) == -1) {
+			return; /* it is done again next time */
+		}
+		member->needs_sync = false;
+	}
+	for (i = 0; i < f->num_done; i++) {
+		end(f->pool, f->done[i]);
+	}
+}
+
+/* For whom do records wait? Returns how many records there are. */
+static int count_waiting(struct mrmr_pool *pool, int folder)
 {
 	struct dirent **names = NULL;
-	int num_left = 0;
-	int folder;
-	int n, i;
+	int n = list_records(folder, &names);
+	int i;
+	size_t m;
 
-	folder = mrmr_folder_open(pool->state_fd, MRMR_INTENTS);
-	if (folder == -1) {
-		return 0;
+	for (m = 0; m < pool->num_members; m++) {
+		pool->members[m].is_waited_for = false;
 	}
-	n = list_records(folder, &names);
-	if (n > 0) {
-		free_records(names, n);
-		/* Whoever is in the middle of what an intent says has the tree
-		   lock: once we have it, what is there was left behind. */
-		if (mrmr_tree_lock(pool, true) == 0) {
-			n = list_records(folder, &names);
-			for (i = 0; i < n; i++) {
-				void *frame = talloc_new(NULL);
-				struct mrmr_intent *intent =
-					load(frame, pool, folder,
-					     names[i]->d_name);
+	for (i = 0; i < n; i++) {
+		void *frame = talloc_new(NULL);
+		struct mrmr_intent *intent = load(frame, pool, folder,
+						  names[i]->d_name);
 
-				if (intent != NULL) {
-					finish_one(pool, intent);
-				}
-				talloc_free(frame);
-			}
-			if (n >= 0) {
-				free_records(names, n);
-			}
-			mrmr_tree_unlock(pool);
+		for (m = 0; intent != NULL && intent->committed &&
+			    m < intent->num_members; m++) {
+			pool->members[intent->members[m]].is_waited_for = true;
 		}
-		n = list_records(folder, &names);
-		num_left = n > 0 ? n : 0;
+		talloc_free(frame);
 	}
 	if (n >= 0) {
 		free_records(names, n);
 	}
-	close(folder);
+	return n > 0 ? n : 0;
+}
+
+/* The number of intents that dead processes left: the living have the tree
+   lock, and so have none now. */
+static uint32_t count_stale(struct mrmr_pool *pool)
+{
+	uint32_t stale;
+
+	if (atomic_load(&pool->shared->num_intents) == 0 ||
+	    mrmr_tree_lock(pool, true) == -1) {
+		return 0;
+	}
+	stale = atomic_load(&pool->shared->num_intents);
+	mrmr_tree_unlock(pool);
+	return stale;
+}
+
+/* What could be done is done; what could not is for later, and not for every
+   operation to try. If others died meanwhile, the count is another one. */
+static void forget_stale(struct mrmr_pool *pool, uint32_t stale)
+{
+	if (stale == 0 || mrmr_tree_lock(pool, true) == -1) {
+		return;
+	}
+	atomic_compare_exchange_strong(&pool->shared->num_intents, &stale, 0);
+	mrmr_tree_unlock(pool);
+}
+
+int mrmr_intents_finish(struct mrmr_pool *pool)
+{
+	struct finishing f = { .pool = pool };
+	struct dirent **names = NULL;
+	uint32_t stale;
+	int num_left;
+	int ret = 0;
+	int n, i;
+
+	f.folder = mrmr_folder_open(pool->state_fd, MRMR_INTENTS);
+	if (f.folder == -1) {
+		return 0;
+	}
+	stale = count_stale(pool);
+	n = list_records(f.folder, &names);
+	f.done = talloc_zero_array(NULL, const struct mrmr_intent *,
+				   n > 0 ? (size_t)n : 1);
+	for (i = 0; i < n && ret == 0 && f.done != NULL; i++) {
+		ret = finish_one(&f, names[i]->d_name);
+	}
+	if (f.done != NULL) {
+		remove_done(&f);
+		talloc_free(f.done);
+	}
+	if (n >= 0) {
+		free_records(names, n);
+	}
+	if (ret == 0) {
+		forget_stale(pool, stale);
+	}
+	num_left = count_waiting(pool, f.folder);
+	close(f.folder);
 	return num_left;
+}
+
+bool mrmr_intents_are_stale(struct mrmr_pool *pool)
+{
+	if (pool->tree_locks > 0 ||
+	    flock(pool->tree_lock_fd, LOCK_EX | LOCK_NB) == -1) {
+		return false; /* somebody is in the middle of it */
+	}
+	flock(pool->tree_lock_fd, LOCK_UN);
+	return atomic_load(&pool->shared->num_intents) > 0;
 }
 
 bool mrmr_intents_wait_for(struct mrmr_pool *pool, size_t member)

@@ -11,6 +11,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
@@ -20,6 +21,7 @@
 
 #include <mrmr/dir.h>
 #include <mrmr/dirattr.h>
+#include <mrmr/fault.h>
 #include <mrmr/intent_replay.h>
 #include <mrmr/log.h>
 #include <mrmr/names.h>
@@ -42,60 +44,124 @@ static int open_below(int at_fd, const char *path)
 	return (int)syscall(SYS_openat2, at_fd, path, &how, sizeof(how));
 }
 
-static int spot_open(int root_fd, const char *path, struct spot *spot)
+/* The parent's path; "" for the root. -1 with errno. */
+static int parent_path(const char *path, char parent[MRMR_PATH_MAX])
 {
-	char parent[MRMR_PATH_MAX];
 	const char *slash = strrchr(path, '/');
+	size_t len = slash != NULL ? (size_t)(slash - path) : 0;
 
-	if (slash == NULL) {
-		spot->name = path;
-		spot->fd = open_below(root_fd, ".");
-		return spot->fd == -1 ? -1 : 0;
-	}
-	if ((size_t)(slash - path) >= sizeof(parent)) {
+	if (len >= MRMR_PATH_MAX) {
 		errno = ENAMETOOLONG;
 		return -1;
 	}
-	memcpy(parent, path, slash - path);
-	parent[slash - path] = '\0';
-	spot->name = slash + 1;
-	spot->fd = open_below(root_fd, parent);
+	memcpy(parent, path, len);
+	parent[len] = '\0';
+	return 0;
+}
+
+int mrmr_intent_open_parent(int root_fd, const char *path)
+{
+	char parent[MRMR_PATH_MAX];
+
+	if (parent_path(path, parent) == -1) {
+		return -1;
+	}
+	return open_below(root_fd, parent[0] != '\0' ? parent : ".");
+}
+
+static int spot_open(int root_fd, const char *path, struct spot *spot)
+{
+	const char *slash = strrchr(path, '/');
+
+	spot->name = slash != NULL ? slash + 1 : path;
+	spot->fd = mrmr_intent_open_parent(root_fd, path);
 	return spot->fd == -1 ? -1 : 0;
 }
 
-static bool spot_has(const struct spot *spot, struct stat *st)
+/* 1 with st filled, 0 if it is surely not there, or -1 with errno. */
+static int spot_has(const struct spot *spot, struct stat *st)
 {
-	return fstatat(spot->fd, spot->name, st, AT_SYMLINK_NOFOLLOW) == 0;
+	if (fstatat(spot->fd, spot->name, st, AT_SYMLINK_NOFOLLOW) == 0) {
+		return 1;
+	}
+	return errno == ENOENT ? 0 : -1;
 }
 
-static bool path_is_there(int root_fd, const char *path)
+/* The same for a path. */
+static int path_is_there(int root_fd, const char *path, struct stat *st)
 {
 	struct spot spot;
-	struct stat st;
-	bool there = false;
+	int saved_errno;
+	int there;
 
-	if (spot_open(root_fd, path, &spot) == 0) {
-		there = spot_has(&spot, &st);
-		close(spot.fd);
+	if (spot_open(root_fd, path, &spot) == -1) {
+		return (errno == ENOENT || errno == ENOTDIR ||
+			errno == ELOOP || errno == EXDEV) ? 0 : -1;
 	}
+	there = spot_has(&spot, st);
+	saved_errno = errno;
+	close(spot.fd);
+	errno = saved_errno;
 	return there;
 }
 
-/* The target's parent on this member: cloned from the spine if it lacks it. */
+/*
+ * Folders on a member for a path that the spine does not have any more: it was
+ * renamed or removed after what we carry out now. A later record renames them
+ * as well, or they are taken away again when they are empty.
+ */
+static int make_bare(int root_fd, const char *path)
+{
+	char name[NAME_MAX + 1];
+	int at_fd = open_below(root_fd, ".");
+
+	while (at_fd != -1 && *path != '\0') {
+		size_t len = strcspn(path, "/");
+		int saved_errno;
+		int fd;
+
+		if (len > NAME_MAX) {
+			close(at_fd);
+			errno = ENAMETOOLONG;
+			return -1;
+		}
+		memcpy(name, path, len);
+		name[len] = '\0';
+		path += len + (path[len] == '/');
+		fd = -1;
+		if (mkdirat(at_fd, name, MRMR_BARE_MODE) == 0 ||
+		    errno == EEXIST) {
+			fd = open_below(at_fd, name);
+		}
+		saved_errno = errno;
+		close(at_fd);
+		errno = saved_errno;
+		at_fd = fd;
+	}
+	if (at_fd == -1) {
+		return -1;
+	}
+	close(at_fd);
+	return 0;
+}
+
+/* The target's parent on this member. */
 static int make_parent(struct mrmr_pool *pool, size_t member, const char *path)
 {
 	char parent[MRMR_PATH_MAX];
 	struct mrmr_dir *dir = NULL;
-	const char *slash = strrchr(path, '/');
 	int fd;
-	int ret;
 
-	if (slash == NULL) {
+	if (parent_path(path, parent) == -1) {
+		return -1;
+	}
+	if (parent[0] == '\0') {
 		return 0;
 	}
-	memcpy(parent, path, slash - path);
-	parent[slash - path] = '\0';
 	fd = open_below(pool->spine_fd, parent);
+	if (fd == -1 && errno == ENOENT) {
+		return make_bare(pool->members[member].root_fd, parent);
+	}
 	if (fd == -1) {
 		return -1;
 	}
@@ -104,36 +170,73 @@ static int make_parent(struct mrmr_pool *pool, size_t member, const char *path)
 	if (dir == NULL) {
 		return -1;
 	}
-	ret = mrmr_dir_clone_to(dir, member);
-	return ret == -1 ? -1 : 0;
+	return mrmr_dir_clone_to(dir, member) == -1 ? -1 : 0;
+}
+
+/* Take the bare folders above path away again, as far as they are empty and
+   the spine does not have them. */
+static void drop_bare(struct mrmr_pool *pool, size_t member, const char *path)
+{
+	int root_fd = pool->members[member].root_fd;
+	char parent[MRMR_PATH_MAX];
+	char above[MRMR_PATH_MAX];
+	bool dropped = true;
+
+	if (parent_path(path, parent) == -1) {
+		return;
+	}
+	while (dropped && parent[0] != '\0') {
+		struct spot spot;
+		struct stat st;
+
+		dropped = false;
+		if (path_is_there(pool->spine_fd, parent, &st) == 0 &&
+		    spot_open(root_fd, parent, &spot) == 0) {
+			dropped = spot_has(&spot, &st) == 1 &&
+				  mrmr_directory_is_bare(&st) &&
+				  unlinkat(spot.fd, spot.name, AT_REMOVEDIR)
+					  == 0;
+			close(spot.fd);
+		}
+		parent_path(parent, above);
+		strcpy(parent, above);
+	}
 }
 
 /* What is in from, into to, which is there as well; then from goes. */
 static int merge(struct mrmr_pool *pool, size_t member,
 		 const struct spot *from, const struct spot *to,
-		 const char *to_path)
-{
-	struct dirent *entry = NULL;
-	DIR *dir = NULL;
-	int from_fd = open_below(from->fd, from->name);
-	int to_fd = open_below(to->fd, to->name);
-	int ret = 0;
+		 const char *to_path);
 
-	if (from_fd == -1 || to_fd == -1 ||
-	    (dir = fdopendir(from_fd)) == NULL) {
-		if (from_fd != -1) {
-			close(from_fd);
-		}
-		if (to_fd != -1) {
-			close(to_fd);
-		}
+static int merge_entry(struct mrmr_pool *pool, size_t member,
+		       const struct spot *from, const struct spot *to,
+		       const char *to_path)
+{
+	struct stat a, b;
+	int there = spot_has(to, &b);
+
+	if (there == 0) {
+		return renameat(from->fd, from->name, to->fd, to->name);
+	}
+	if (there == -1 || spot_has(from, &a) != 1) {
 		return -1;
 	}
-	while (ret == 0 && (entry = readdir(dir)) != NULL) {
-		struct spot below_from = { dirfd(dir), entry->d_name };
+	if (S_ISDIR(a.st_mode) && S_ISDIR(b.st_mode)) {
+		return merge(pool, member, from, to, to_path);
+	}
+	return mrmr_trash(pool, member, from->fd, from->name, to_path);
+}
+
+static int merge_entries(struct mrmr_pool *pool, size_t member, DIR *from,
+			 int to_fd, const char *to_path)
+{
+	struct dirent *entry = NULL;
+	int ret = 0;
+
+	while (ret == 0 && (entry = readdir(from)) != NULL) {
+		struct spot below_from = { dirfd(from), entry->d_name };
 		struct spot below_to = { to_fd, entry->d_name };
 		char below_path[MRMR_PATH_MAX];
-		struct stat a, b;
 
 		if (strcmp(entry->d_name, ".") == 0 ||
 		    strcmp(entry->d_name, "..") == 0) {
@@ -142,70 +245,86 @@ static int merge(struct mrmr_pool *pool, size_t member,
 		if (snprintf(below_path, sizeof(below_path), "%s/%s", to_path,
 			     entry->d_name) >= (int)sizeof(below_path)) {
 			errno = ENAMETOOLONG;
-			ret = -1;
-			break;
+			return -1;
 		}
-		if (!spot_has(&below_to, &b)) {
-			ret = renameat(dirfd(dir), entry->d_name, to_fd,
-				       entry->d_name);
-		} else if (spot_has(&below_from, &a) && S_ISDIR(a.st_mode) &&
-			   S_ISDIR(b.st_mode)) {
-			ret = merge(pool, member, &below_from, &below_to,
-				    below_path);
-		} else {
-			ret = mrmr_trash(pool, member, dirfd(dir),
-					 entry->d_name, below_path);
-		}
-	}
-	closedir(dir);
-	close(to_fd);
-	if (ret == 0) {
-		ret = unlinkat(from->fd, from->name, AT_REMOVEDIR);
+		ret = merge_entry(pool, member, &below_from, &below_to,
+				  below_path);
 	}
 	return ret;
 }
 
+static int merge(struct mrmr_pool *pool, size_t member,
+		 const struct spot *from, const struct spot *to,
+		 const char *to_path)
+{
+	int from_fd = open_below(from->fd, from->name);
+	int to_fd = open_below(to->fd, to->name);
+	DIR *dir = (from_fd != -1) ? fdopendir(from_fd) : NULL;
+	int saved_errno;
+	int ret = -1;
+
+	if (dir != NULL && to_fd != -1) {
+		ret = merge_entries(pool, member, dir, to_fd, to_path);
+	}
+	saved_errno = errno;
+	if (dir != NULL) {
+		closedir(dir);
+	} else if (from_fd != -1) {
+		close(from_fd);
+	}
+	if (to_fd != -1) {
+		close(to_fd);
+	}
+	errno = saved_errno;
+	return ret == 0 ? unlinkat(from->fd, from->name, AT_REMOVEDIR) : -1;
+}
+
+/* From one path of a member to another; directories only, or anything but. */
 static int rename_path(struct mrmr_pool *pool, size_t member, const char *from,
-		       const char *to)
+		       const char *to, bool directories)
 {
 	int root_fd = pool->members[member].root_fd;
 	struct spot from_spot, to_spot;
-	struct stat a, b;
-	int ret = 0;
+	struct stat st;
+	int saved_errno;
+	int there;
+	int ret;
 
-	if (!path_is_there(root_fd, from)) {
-		return 0; /* done before, or never there */
-	}
-	if (make_parent(pool, member, to) == -1) {
+	there = path_is_there(root_fd, from, &st);
+	if (there == -1) {
 		return -1;
 	}
-	if (spot_open(root_fd, from, &from_spot) == -1) {
+	if (there == 0 || S_ISDIR(st.st_mode) != directories) {
+		return 0; /* done before, or never there */
+	}
+	if (mrmr_fault("replay-rename") != 0 ||
+	    make_parent(pool, member, to) == -1 ||
+	    spot_open(root_fd, from, &from_spot) == -1) {
 		return -1;
 	}
 	if (spot_open(root_fd, to, &to_spot) == -1) {
+		saved_errno = errno;
 		close(from_spot.fd);
+		errno = saved_errno;
 		return -1;
 	}
-	if (!spot_has(&to_spot, &b)) {
-		ret = renameat(from_spot.fd, from_spot.name, to_spot.fd,
-			       to_spot.name);
-	} else if (spot_has(&from_spot, &a) && S_ISDIR(a.st_mode) &&
-		   S_ISDIR(b.st_mode)) {
-		ret = merge(pool, member, &from_spot, &to_spot, to);
-	} else {
-		ret = mrmr_trash(pool, member, from_spot.fd, from_spot.name,
-				 to);
-	}
+	pool->members[member].needs_sync = true;
+	ret = merge_entry(pool, member, &from_spot, &to_spot, to);
+	saved_errno = errno;
 	close(from_spot.fd);
 	close(to_spot.fd);
+	errno = saved_errno;
+	if (ret == 0) {
+		drop_bare(pool, member, from);
+	}
 	return ret;
 }
 
 /* -1: trouble, which was logged. */
 static int rename_logged(struct mrmr_pool *pool, size_t member,
-			 const char *from, const char *to)
+			 const char *from, const char *to, bool directories)
 {
-	int ret = rename_path(pool, member, from, to);
+	int ret = rename_path(pool, member, from, to, directories);
 
 	if (ret == -1) {
 		mrmr_log(MRMR_LOG_ERROR, "member %s: '%s' was renamed to '%s' "
@@ -216,38 +335,61 @@ static int rename_logged(struct mrmr_pool *pool, size_t member,
 	return ret;
 }
 
+/*
+ * The spine's rename was the moment at which it happened: if it has the new
+ * name, the members follow; if it has the old one, they go back. With both or
+ * neither, somebody went on from there: 0 and nothing is to be done. -1: the
+ * spine cannot be looked at.
+ */
+static int decide(struct mrmr_pool *pool, struct mrmr_intent *intent)
+{
+	struct stat st;
+	int from = path_is_there(pool->spine_fd, intent->from, &st);
+	int to = path_is_there(pool->spine_fd, intent->to, &st);
+
+	if (from == -1 || to == -1) {
+		return -1;
+	}
+	if (from == to) {
+		return 0;
+	}
+	if (from == 1) {
+		const char *back = intent->to;
+
+		intent->to = intent->from;
+		intent->from = back;
+	}
+	intent->committed = true;
+	return 1;
+}
+
 static size_t replay_rename(struct mrmr_pool *pool, struct mrmr_intent *intent,
 			    size_t *left)
 {
-	bool forward = true;
 	size_t num_left = 0;
 	size_t i;
 
 	if (!intent->committed) {
-		/* The spine's rename was the moment at which it happened. */
-		forward = path_is_there(pool->spine_fd, intent->to) &&
-			  !path_is_there(pool->spine_fd, intent->from);
+		int decision = decide(pool, intent);
+
+		if (decision == -1) {
+			memcpy(left, intent->members,
+			       intent->num_members * sizeof(left[0]));
+			return intent->num_members;
+		}
+		if (decision == 0) {
+			return 0;
+		}
 	}
 	for (i = 0; i < intent->num_members; i++) {
 		size_t member = intent->members[i];
 
-		if (pool->members[member].state != MRMR_MEMBER_ONLINE) {
-			if (forward) {
-				left[num_left++] = member;
-			}
-			continue;
-		}
-		if (!forward && path_is_there(pool->members[member].root_fd,
-					      intent->from)) {
-			continue;
-		}
-		if (rename_logged(pool, member,
-				  forward ? intent->from : intent->to,
-				  forward ? intent->to : intent->from) == -1) {
+		if (pool->members[member].state != MRMR_MEMBER_ONLINE ||
+		    rename_logged(pool, member, intent->from, intent->to,
+				  true) == -1) {
 			left[num_left++] = member;
 		}
 	}
-	intent->committed = forward;
 	return num_left;
 }
 
@@ -255,16 +397,35 @@ static int trash_path(struct mrmr_pool *pool, size_t member, const char *path)
 {
 	struct spot spot;
 	struct stat st;
-	int ret = 0;
+	int ret;
 
-	if (spot_open(pool->members[member].root_fd, path, &spot) == -1) {
-		return errno == ENOENT ? 0 : -1;
+	ret = path_is_there(pool->members[member].root_fd, path, &st);
+	if (ret != 1 || S_ISDIR(st.st_mode)) {
+		return ret == -1 ? -1 : 0;
 	}
-	if (spot_has(&spot, &st) && !S_ISDIR(st.st_mode)) {
-		ret = mrmr_trash(pool, member, spot.fd, spot.name, path);
+	if (mrmr_fault("replay-trash") != 0 ||
+	    spot_open(pool->members[member].root_fd, path, &spot) == -1) {
+		return -1;
 	}
+	pool->members[member].needs_sync = true;
+	ret = mrmr_trash(pool, member, spot.fd, spot.name, path);
 	close(spot.fd);
 	return ret;
+}
+
+/* 1: the new file is where it belongs. 0: it never came there. -1: unknown. */
+static int was_done(struct mrmr_pool *pool, const struct mrmr_intent *intent)
+{
+	int keep_fd = pool->members[intent->keep].root_fd;
+	struct stat st;
+	int to = path_is_there(keep_fd, intent->to, &st);
+	int from;
+
+	if (to != 1 || intent->kind != MRMR_INTENT_REPLACE) {
+		return to;
+	}
+	from = path_is_there(keep_fd, intent->from, &st);
+	return from == -1 ? -1 : !from;
 }
 
 /* If the new file is where it belongs, the other copies of it go. */
@@ -272,24 +433,21 @@ static size_t replay_replace(struct mrmr_pool *pool,
 			     struct mrmr_intent *intent, size_t *left)
 {
 	size_t num_left = 0;
-	int keep_fd;
-	bool done;
+	int done = -1;
 	size_t i;
 
 	if (intent->keep == SIZE_MAX) {
 		return 0; /* that member has left the pool */
 	}
-	if (pool->members[intent->keep].state != MRMR_MEMBER_ONLINE) {
+	if (pool->members[intent->keep].state == MRMR_MEMBER_ONLINE) {
+		done = was_done(pool, intent);
+	}
+	if (done == -1) {
 		left[0] = intent->keep;
 		return 1;
 	}
-	keep_fd = pool->members[intent->keep].root_fd;
-	done = path_is_there(keep_fd, intent->to);
-	if (intent->kind == MRMR_INTENT_REPLACE) {
-		done = done && !path_is_there(keep_fd, intent->from);
-	}
-	if (!done) {
-		return 0; /* it never happened */
+	if (done == 0) {
+		return 0;
 	}
 	for (i = 0; i < intent->num_members; i++) {
 		size_t member = intent->members[i];
@@ -297,8 +455,8 @@ static size_t replay_replace(struct mrmr_pool *pool,
 		if (pool->members[member].state != MRMR_MEMBER_ONLINE ||
 		    trash_path(pool, member, intent->to) == -1 ||
 		    (intent->kind == MRMR_INTENT_REPLACE &&
-		     rename_logged(pool, member, intent->from, intent->to)
-			     == -1)) {
+		     rename_logged(pool, member, intent->from, intent->to,
+				   false) == -1)) {
 			left[num_left++] = member;
 		}
 	}

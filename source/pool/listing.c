@@ -188,6 +188,15 @@ static uint8_t type_of(int fd, const struct linux_dirent64 *entry)
 	return IFTODT(st.st_mode);
 }
 
+/* Also by another name that the file system has for it. */
+static bool is_private(const struct reading *r,
+		       const struct linux_dirent64 *entry)
+{
+	return mrmr_name_is_private(r->dir, entry->d_name) ||
+	       (r->dir->is_root && r->member != -1 &&
+		entry->d_ino == r->dir->pool->members[r->member].private_ino);
+}
+
 static bool take(const struct linux_dirent64 *entry, void *private_data)
 {
 	struct reading *r = private_data;
@@ -196,7 +205,7 @@ static bool take(const struct linux_dirent64 *entry, void *private_data)
 	uint8_t type = type_of(r->fd, entry);
 	size_t at;
 
-	if (mrmr_name_is_private(r->dir, entry->d_name)) {
+	if (is_private(r, entry)) {
 		return false;
 	}
 	if (make_room(l, len) == -1) {
@@ -230,6 +239,41 @@ static bool take(const struct linux_dirent64 *entry, void *private_data)
 	return false;
 }
 
+static bool is_nowhere(struct mrmr_dir *dir, const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < dir->pool->num_members; i++) {
+		int fd = mrmr_dir_on_member(dir, i);
+		struct stat st;
+
+		if (fd == -1 && errno != ENOENT) {
+			return false; /* who knows */
+		}
+		if (fd != -1 &&
+		    (fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 ||
+		     errno != ENOENT)) {
+			return false;
+		}
+	}
+	return true;
+}
+
+/* With the tree locked, so that nobody clones it or what is below it onto a
+   member meanwhile. */
+static bool prune_one(struct mrmr_dir *dir, const char *name)
+{
+	bool pruned;
+
+	if (mrmr_tree_lock(dir->pool, true) == -1) {
+		return false;
+	}
+	pruned = is_nowhere(dir, name) &&
+		 mrmr_spine_prune(dir->pool, dir->spine_fd, name) == 0;
+	mrmr_tree_unlock(dir->pool);
+	return pruned;
+}
+
 /*
  * Spine directories that no member has any more, though all are here: somebody
  * deleted them behind our back.
@@ -244,56 +288,46 @@ static void prune(struct mrmr_dir *dir, struct mrmr_listing *l)
 	    mrmr_dir_lock(dir) == -1) {
 		return;
 	}
+	pool->identity.become_root();
 	for (i = 2; i < l->num_entries; i++) {
 		struct entry *entry = &l->entries[i];
-		const char *name = l->names + entry->name;
-		struct stat st;
-		bool gone = false;
-		size_t m;
+		bool lacking = entry->member == -1 && entry->type == DT_DIR &&
+			       !entry->on_member;
 
-		if (entry->member == -1 && entry->type == DT_DIR &&
-		    !entry->on_member) {
-			gone = true;
-			for (m = 0; m < pool->num_members && gone; m++) {
-				int fd = mrmr_dir_on_member(dir, m);
-
-				gone = fd == -1 ? errno == ENOENT :
-						  fstatat(fd, name, &st,
-							  AT_SYMLINK_NOFOLLOW)
-							  == -1 &&
-							  errno == ENOENT;
-			}
-		}
-		if (gone) {
-			pool->identity.become_root();
-			gone = mrmr_spine_prune(pool, dir->spine_fd, name)
-			       == 0;
-			pool->identity.unbecome_root();
-		}
-		if (!gone) {
+		if (!lacking || !prune_one(dir, l->names + entry->name)) {
 			l->entries[kept++] = *entry;
 		}
 	}
+	pool->identity.unbecome_root();
 	l->num_entries = kept;
 	mrmr_dir_unlock(dir);
 }
 
 static void bring_in_strangers(struct mrmr_dir *dir, struct mrmr_listing *l)
 {
+	size_t kept = 2; /* "." and ".." */
 	size_t i;
 
 	for (i = 2; i < l->num_entries; i++) {
 		struct entry *entry = &l->entries[i];
 		struct stat st;
 		size_t member;
+		int ret = 0;
 
-		if (entry->type == DT_DIR && entry->member != -1 &&
-		    mrmr_name_find(dir, l->names + entry->name, &member, &st)
-			    == 0 && member == MRMR_IN_SPINE) {
-			entry->member = -1;
-			entry->ino = st.st_ino;
+		if (entry->type == DT_DIR && entry->member != -1) {
+			ret = mrmr_name_find(dir, l->names + entry->name,
+					     &member, &st);
+			if (ret == 0 && member == MRMR_IN_SPINE) {
+				entry->member = -1;
+				entry->ino = st.st_ino;
+			}
+		}
+		/* Seen in the middle of a rename: it has another name now. */
+		if (ret == 0 || errno != ENOENT) {
+			l->entries[kept++] = *entry;
 		}
 	}
+	l->num_entries = kept;
 }
 
 static int add_dots(struct mrmr_listing *l, const struct mrmr_dir *dir)
@@ -319,36 +353,34 @@ static int add_dots(struct mrmr_listing *l, const struct mrmr_dir *dir)
 	return 0;
 }
 
-struct mrmr_listing *mrmr_listing_new(void *mem_ctx, struct mrmr_dir *dir)
+/* Files must not seem deleted because we are short of something. */
+static bool is_our_trouble(int error)
 {
+	return error == EMFILE || error == ENFILE || error == ENOMEM;
+}
+
+/* All names of the spine directory and its clones that are not known yet. */
+static int read_all(struct reading *reading)
+{
+	struct mrmr_dir *dir = reading->dir;
 	struct mrmr_pool *pool = dir->pool;
-	struct mrmr_listing *l = talloc_zero(mem_ctx, struct mrmr_listing);
-	struct reading reading = {
-		.listing = l, .dir = dir, .member = -1, .fd = dir->spine_fd,
-	};
 	size_t i;
-	bool lacking = false;
 
-	if (l == NULL || add_dots(l, dir) == -1) {
-		goto no_memory;
+	reading->member = -1;
+	reading->fd = dir->spine_fd;
+	if (for_each_entry(dir->spine_fd, take, reading) == -1) {
+		return -1;
 	}
-	/* A listing is when changes behind our back are seen. */
-	mrmr_dir_forget(dir, SIZE_MAX);
-
-	if (for_each_entry(dir->spine_fd, take, &reading) == -1) {
-		int saved_errno = errno;
-
-		talloc_free(l);
-		errno = saved_errno;
-		return NULL;
-	}
-	for (i = 0; i < pool->num_members && !reading.no_memory; i++) {
-		reading.member = (int16_t)i;
-		reading.fd = mrmr_dir_on_member(dir, i);
-		if (reading.fd == -1) {
+	for (i = 0; i < pool->num_members && !reading->no_memory; i++) {
+		reading->member = (int16_t)i;
+		reading->fd = mrmr_dir_on_member(dir, i);
+		if (reading->fd == -1 && is_our_trouble(errno)) {
+			return -1;
+		}
+		if (reading->fd == -1) {
 			continue;
 		}
-		if (for_each_entry(reading.fd, take, &reading) == -1) {
+		if (for_each_entry(reading->fd, take, reading) == -1) {
 			/* A drive that cannot be read hides its files, not
 			   those of the others. */
 			mrmr_log(MRMR_LOG_ERROR, "member %s: a directory "
@@ -358,8 +390,40 @@ struct mrmr_listing *mrmr_listing_new(void *mem_ctx, struct mrmr_dir *dir)
 			mrmr_pool_suspect(pool, &pool->members[i], errno);
 		}
 	}
-	if (reading.no_memory) {
-		goto no_memory;
+	if (reading->no_memory) {
+		errno = ENOMEM;
+		return -1;
+	}
+	return 0;
+}
+
+struct mrmr_listing *mrmr_listing_new(void *mem_ctx, struct mrmr_dir *dir)
+{
+	struct mrmr_listing *l = talloc_zero(mem_ctx, struct mrmr_listing);
+	struct reading reading = { .listing = l, .dir = dir };
+	uint32_t swaps = mrmr_dir_swaps(dir);
+	bool lacking = false;
+	int saved_errno;
+	size_t i;
+	int ret;
+
+	if (l == NULL || add_dots(l, dir) == -1) {
+		talloc_free(l);
+		errno = ENOMEM;
+		return NULL;
+	}
+	/* A listing is when changes behind our back are seen. */
+	mrmr_dir_forget(dir, SIZE_MAX);
+
+	ret = read_all(&reading);
+	if (ret == 0 && mrmr_dir_swaps(dir) != swaps) {
+		ret = read_all(&reading); /* what slipped through */
+	}
+	if (ret == -1) {
+		saved_errno = errno;
+		talloc_free(l);
+		errno = saved_errno;
+		return NULL;
 	}
 
 	if (reading.strangers) {
@@ -374,11 +438,6 @@ struct mrmr_listing *mrmr_listing_new(void *mem_ctx, struct mrmr_dir *dir)
 	}
 	TALLOC_FREE(l->table);
 	return l;
-
-no_memory:
-	talloc_free(l);
-	errno = ENOMEM;
-	return NULL;
 }
 
 size_t mrmr_listing_count(const struct mrmr_listing *listing)
@@ -428,6 +487,9 @@ int mrmr_dir_search(struct mrmr_dir *dir,
 	for (i = 0; i < dir->pool->num_members && ret == 0; i++) {
 		int fd = mrmr_dir_on_member(dir, i);
 
+		if (fd == -1 && is_our_trouble(errno)) {
+			return -1;
+		}
 		if (fd == -1) {
 			continue;
 		}
@@ -469,6 +531,9 @@ int mrmr_dir_is_empty(struct mrmr_dir *dir, bool *empty)
 	for (i = 0; i < dir->pool->num_members && *empty; i++) {
 		int fd = mrmr_dir_on_member(dir, i);
 
+		if (fd == -1 && !mrmr_dir_is_lacking(errno)) {
+			return -1;
+		}
 		if (fd != -1 && mrmr_fd_is_empty(fd, empty) == -1) {
 			return -1;
 		}

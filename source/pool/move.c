@@ -227,7 +227,77 @@ static int choose_target(struct mrmr_move *m, uint64_t need_bytes)
 	return -1;
 }
 
-/* With the directory locked: the copy takes the name, the old file loses it. */
+/* Is the old file still what has the name, and the only one? */
+static int check_names(struct mrmr_move *m)
+{
+	struct stat st;
+	size_t i;
+
+	for (i = 0; i < m->pool->num_members; i++) {
+		int fd = mrmr_dir_on_member(m->dir, i);
+		bool there;
+
+		if (fd == -1 && !mrmr_dir_is_lacking(errno)) {
+			return -1;
+		}
+		there = fd != -1 &&
+			fstatat(fd, m->name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+		if (fd != -1 && !there && errno != ENOENT) {
+			return -1;
+		}
+		if (i != m->from && there) {
+			/* A copy that lost: on another member than before, the
+			   file might lose to it. */
+			errno = EEXIST;
+			return -1;
+		}
+		if (i == m->from && (!there || st.st_ino != m->st.st_ino)) {
+			errno = ENOENT; /* another file has the name now */
+			return -1;
+		}
+		if (i == m->from && st.st_nlink > 1) {
+			errno = EMLINK; /* since the move began */
+			return -1;
+		}
+	}
+	return 0;
+}
+
+/*
+ * The copy takes the name, the old file loses it. On stable storage in that
+ * order: a power cut may keep the one member's change and lose the other's.
+ */
+static int take_name(struct mrmr_move *m, int from_fd, int to_fd)
+{
+	int saved_errno;
+
+	if (mrmr_fault("move-rename") != 0 ||
+	    renameat(m->staging_fd, m->staged, to_fd, m->name) == -1) {
+		return -1;
+	}
+	mrmr_dir_count_swap(m->dir);
+	if (mrmr_fault("move-unlink") == 0 && mrmr_sync(to_fd) == 0 &&
+	    unlinkat(from_fd, m->name, 0) == 0) {
+		/* The record of this goes next, and must not go first. */
+		mrmr_sync(from_fd);
+		return 0;
+	}
+
+	/* Two copies, and the old one is what the caller goes on with. */
+	saved_errno = errno;
+	mrmr_dir_count_swap(m->dir);
+	if (renameat(to_fd, m->name, m->staging_fd, m->staged) == -1 &&
+	    unlinkat(to_fd, m->name, 0) == -1) {
+		mrmr_log(MRMR_LOG_ERROR, "member %s: a copy of '%s' cannot be "
+			 "removed: %s",
+			 mrmr_member_name(&m->pool->members[m->to]), m->path,
+			 strerror(errno));
+	}
+	errno = saved_errno;
+	return -1;
+}
+
+/* With the directory locked. */
 static int swap_names(struct mrmr_move *m)
 {
 	struct mrmr_intent intent = {
@@ -238,39 +308,16 @@ static int swap_names(struct mrmr_move *m)
 		.members = &m->from,
 		.num_members = 1,
 	};
-	int from_fd = mrmr_dir_on_member(m->dir, m->from);
 	int to_fd = mrmr_dir_clone_to(m->dir, m->to);
-	struct stat st;
+	int from_fd = mrmr_dir_on_member(m->dir, m->from);
 	int ret = -1;
 
-	if (from_fd == -1 || to_fd == -1 ||
-	    fstatat(from_fd, m->name, &st, AT_SYMLINK_NOFOLLOW) == -1) {
-		return -1;
-	}
-	if (st.st_ino != m->st.st_ino) {
-		errno = ENOENT; /* another file has the name now */
-		return -1;
-	}
-	if (fstatat(to_fd, m->name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
-		errno = EEXIST; /* a copy that lost is in the way */
-		return -1;
-	}
-	if (mrmr_tree_lock(m->pool, false) == -1) {
+	if (from_fd == -1 || to_fd == -1 || check_names(m) == -1 ||
+	    mrmr_tree_lock(m->pool, false) == -1) {
 		return -1;
 	}
 	if (mrmr_intent_begin(m->pool, &intent) == 0) {
-		ret = mrmr_fault("move-rename") == 0 ?
-			      renameat(m->staging_fd, m->staged, to_fd,
-				       m->name) : -1;
-		if (ret == 0 && (mrmr_fault("move-unlink") != 0 ||
-				 unlinkat(from_fd, m->name, 0) == -1)) {
-			/* Two copies: take back the new one. */
-			int saved_errno = errno;
-
-			renameat(to_fd, m->name, m->staging_fd, m->staged);
-			errno = saved_errno;
-			ret = -1;
-		}
+		ret = take_name(m, from_fd, to_fd);
 		if (ret == 0) {
 			mrmr_dir_hint(m->dir, m->name, m->to);
 		}

@@ -48,14 +48,16 @@ static int bring_in(struct mrmr_dir *dir, const char *name, int member_dir_fd)
 	}
 	from_fd = openat(member_dir_fd, name, O_RDONLY | O_DIRECTORY |
 			 O_NOFOLLOW | O_CLOEXEC);
-	if (from_fd == -1) {
+	if (from_fd == -1 || fstat(from_fd, &st) == -1) {
 		goto out;
 	}
 	staging_fd = mrmr_folder_open(pool->state_fd, MRMR_STAGING);
 	if (staging_fd == -1) {
 		goto out;
 	}
-	ret = mrmr_directory_copy(from_fd, staging_fd, dir->spine_fd, name);
+	ret = mrmr_directory_copy(mrmr_directory_is_bare(&st) ? dir->spine_fd :
+								from_fd,
+				  staging_fd, dir->spine_fd, name);
 	if (ret == -1 && errno == EEXIST) {
 		ret = 0;
 	}
@@ -73,7 +75,7 @@ out:
 	return ret;
 }
 
-/* The members in the order in which they are asked: the hint first. */
+/* The member that is asked first: what a listing or a create has told. */
 static size_t first_member(const struct mrmr_dir *dir, const char *name)
 {
 	if (dir->hint_member < dir->pool->num_members &&
@@ -83,11 +85,84 @@ static size_t first_member(const struct mrmr_dir *dir, const char *name)
 	return SIZE_MAX;
 }
 
+/* See mrmr_dir_swaps(). */
+static bool may_have_slipped_through(struct mrmr_dir *dir, uint32_t *swaps)
+{
+	uint32_t now = mrmr_dir_swaps(dir);
+	bool slipped = errno == ENOENT && now != *swaps;
+
+	*swaps = now;
+	return slipped;
+}
+
+/*
+ * A member whose directory cannot be looked into hides its own files, not those
+ * of the others: they are asked all the same. But if none has the name, it is
+ * not known that it does not exist.
+ */
+static void note_error(int *error)
+{
+	if (!mrmr_dir_is_lacking(errno)) {
+		*error = errno;
+	}
+}
+
+/* What the last call said of a name: may the next member be asked? */
+static bool may_go_on(struct mrmr_dir *dir, size_t member, int *error)
+{
+	if (errno == ENOENT) {
+		return true;
+	}
+	if (errno == EACCES) {
+		*error = EACCES;
+		return true;
+	}
+	mrmr_pool_suspect(dir->pool, &dir->pool->members[member], errno);
+	return false;
+}
+
+static int find_on_members(struct mrmr_dir *dir, const char *name,
+			   size_t *member, struct stat *st)
+{
+	int error = ENOENT;
+	size_t i;
+
+	for (i = 0; i < dir->pool->num_members; i++) {
+		int fd = mrmr_dir_on_member(dir, i);
+
+		if (fd == -1) {
+			note_error(&error);
+			continue;
+		}
+		if (fstatat(fd, name, st, AT_SYMLINK_NOFOLLOW) == -1) {
+			if (!may_go_on(dir, i, &error)) {
+				return -1;
+			}
+			continue;
+		}
+		if (is_private_inode(dir, i, st)) {
+			continue;
+		}
+		if (!S_ISDIR(st->st_mode)) {
+			*member = i;
+			return 0;
+		}
+		if (bring_in(dir, name, fd) == -1) {
+			return -1;
+		}
+		*member = MRMR_IN_SPINE;
+		return fstatat(dir->spine_fd, name, st, AT_SYMLINK_NOFOLLOW);
+	}
+	errno = error;
+	return -1;
+}
+
 int mrmr_name_find(struct mrmr_dir *dir, const char *name, size_t *member,
 		   struct stat *st)
 {
+	uint32_t swaps = mrmr_dir_swaps(dir);
 	size_t hint = first_member(dir, name);
-	size_t i;
+	int ret;
 
 	if (mrmr_name_is_private(dir, name)) {
 		errno = ENOENT;
@@ -111,67 +186,24 @@ int mrmr_name_find(struct mrmr_dir *dir, const char *name, size_t *member,
 	if (errno != ENOENT) {
 		return -1;
 	}
-	for (i = 0; i < dir->pool->num_members; i++) {
-		int fd = mrmr_dir_on_member(dir, i);
-
-		if (fd == -1) {
-			continue;
-		}
-		if (fstatat(fd, name, st, AT_SYMLINK_NOFOLLOW) == -1) {
-			if (errno == ENOENT) {
-				continue;
-			}
-			if (errno != EACCES) {
-				mrmr_pool_suspect(dir->pool,
-						  &dir->pool->members[i],
-						  errno);
-			}
-			return -1;
-		}
-		if (is_private_inode(dir, i, st)) {
-			continue;
-		}
-		if (!S_ISDIR(st->st_mode)) {
-			*member = i;
-			return 0;
-		}
-		if (bring_in(dir, name, fd) == -1) {
-			return -1;
-		}
-		*member = MRMR_IN_SPINE;
-		return fstatat(dir->spine_fd, name, st, AT_SYMLINK_NOFOLLOW);
-	}
-	errno = ENOENT;
-	return -1;
+	do {
+		ret = find_on_members(dir, name, member, st);
+	} while (ret == -1 && may_have_slipped_through(dir, &swaps));
+	return ret;
 }
 
 /*
- * Open a non-directory on one member. 1 if a directory is there, with nothing
+ * Open a non-directory in a clone. 1 if a directory is there, with nothing
  * opened.
  */
-static int open_on(struct mrmr_dir *dir, const char *name, int flags,
-		   size_t member, bool known_file, int *fd)
+static int open_in(struct mrmr_dir *dir, const char *name, int flags,
+		   size_t member, int clone_fd, int *fd)
 {
-	int clone_fd = mrmr_dir_on_member(dir, member);
 	struct stat st;
 
-	if (clone_fd == -1) {
-		errno = ENOENT;
-		return -1;
-	}
 	*fd = openat(clone_fd, name, flags);
 	if (*fd == -1) {
-		if (errno == EISDIR) {
-			return 1;
-		}
-		if (errno != ENOENT) {
-			mrmr_pool_suspect(dir->pool,
-					  &dir->pool->members[member], errno);
-		}
-		return -1;
-	}
-	if (known_file) {
-		return 0;
+		return errno == EISDIR ? 1 : -1;
 	}
 	if (fstat(*fd, &st) == -1) {
 		int saved_errno = errno;
@@ -180,23 +212,91 @@ static int open_on(struct mrmr_dir *dir, const char *name, int flags,
 		errno = saved_errno;
 		return -1;
 	}
-	if (S_ISDIR(st.st_mode)) {
-		close(*fd);
-		if (is_private_inode(dir, member, &st)) {
-			errno = ENOENT;
+	if (!S_ISDIR(st.st_mode)) {
+		return 0;
+	}
+	close(*fd);
+	if (is_private_inode(dir, member, &st)) {
+		errno = ENOENT;
+		return -1;
+	}
+	return 1;
+}
+
+/*
+ * May the next member be asked? Not if the name is here and only may not, or
+ * cannot, be opened: a copy that lost would be opened in its place.
+ */
+static bool may_try_next(struct mrmr_dir *dir, const char *name, size_t member,
+			 int clone_fd, int *error)
+{
+	int open_error = errno;
+	struct stat st;
+
+	if (open_error == ENOENT) {
+		return true;
+	}
+	if (open_error != EACCES && open_error != ENXIO) {
+		return may_go_on(dir, member, error);
+	}
+	/* A user's lack of rights, or a socket: no trouble with the member. */
+	if (fstatat(clone_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+		errno = open_error;
+		return false;
+	}
+	return may_go_on(dir, member, error);
+}
+
+static int open_on_members(struct mrmr_dir *dir, const char *name, int flags,
+			   size_t *member)
+{
+	int error = ENOENT;
+	size_t i;
+
+	for (i = 0; i < dir->pool->num_members; i++) {
+		int clone_fd = mrmr_dir_on_member(dir, i);
+		int fd = -1;
+		int ret;
+
+		if (clone_fd == -1) {
+			note_error(&error);
+			continue;
+		}
+		ret = open_in(dir, name, flags, i, clone_fd, &fd);
+		if (ret == 0) {
+			*member = i;
+			return fd;
+		}
+		if (ret == 1) {
+			if (bring_in(dir, name, clone_fd) == -1) {
+				return -1;
+			}
+			*member = MRMR_IN_SPINE;
+			return openat(dir->spine_fd, name, flags);
+		}
+		if (!may_try_next(dir, name, i, clone_fd, &error)) {
 			return -1;
 		}
-		return 1;
 	}
-	return 0;
+	errno = error;
+	return -1;
+}
+
+/* The hint is of a file. */
+static int open_hinted(struct mrmr_dir *dir, const char *name, int flags,
+		       size_t member)
+{
+	int clone_fd = mrmr_dir_on_member(dir, member);
+
+	return clone_fd == -1 ? -1 : openat(clone_fd, name, flags);
 }
 
 int mrmr_name_open(struct mrmr_dir *dir, const char *name, int flags,
 		   size_t *member)
 {
+	uint32_t swaps = mrmr_dir_swaps(dir);
 	size_t hint = first_member(dir, name);
 	struct stat st;
-	size_t i;
 	int fd;
 
 	if (mrmr_name_is_private(dir, name)) {
@@ -206,10 +306,12 @@ int mrmr_name_open(struct mrmr_dir *dir, const char *name, int flags,
 	if ((flags & O_DIRECTORY) != 0) {
 		hint = SIZE_MAX;
 	}
-	if (hint != SIZE_MAX &&
-	    open_on(dir, name, flags, hint, true, &fd) == 0) {
-		*member = hint;
-		return fd;
+	if (hint != SIZE_MAX) {
+		fd = open_hinted(dir, name, flags, hint);
+		if (fd != -1) {
+			*member = hint;
+			return fd;
+		}
 	}
 
 	fd = openat(dir->spine_fd, name, flags);
@@ -229,28 +331,8 @@ int mrmr_name_open(struct mrmr_dir *dir, const char *name, int flags,
 		*member = MRMR_IN_SPINE;
 		return openat(dir->spine_fd, name, flags);
 	}
-
-	for (i = 0; i < dir->pool->num_members; i++) {
-		int ret = open_on(dir, name, flags, i, false, &fd);
-
-		if (ret == 0) {
-			*member = i;
-			return fd;
-		}
-		if (ret == 1) {
-			int clone_fd = mrmr_dir_on_member(dir, i);
-
-			if (clone_fd == -1 ||
-			    bring_in(dir, name, clone_fd) == -1) {
-				return -1;
-			}
-			*member = MRMR_IN_SPINE;
-			return openat(dir->spine_fd, name, flags);
-		}
-		if (errno != ENOENT) {
-			return -1;
-		}
-	}
-	errno = ENOENT;
-	return -1;
+	do {
+		fd = open_on_members(dir, name, flags, member);
+	} while (fd == -1 && may_have_slipped_through(dir, &swaps));
+	return fd;
 }

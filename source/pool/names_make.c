@@ -42,6 +42,25 @@ static int make_in(const struct recipe *recipe, int fd)
 	return -1;
 }
 
+/* Whether a name is there does not depend on who asks. */
+static int stat_as_needed(struct mrmr_pool *pool, int fd, const char *name,
+			  struct stat *st)
+{
+	int saved_errno;
+	int ret;
+
+	ret = fstatat(fd, name, st, AT_SYMLINK_NOFOLLOW);
+	if (ret == 0 || errno != EACCES) {
+		return ret;
+	}
+	pool->identity.become_root();
+	ret = fstatat(fd, name, st, AT_SYMLINK_NOFOLLOW);
+	saved_errno = errno;
+	pool->identity.unbecome_root();
+	errno = saved_errno;
+	return ret;
+}
+
 /* 0 if the name is free in the union, or -1 with EEXIST or what failed. */
 static int check_free(struct mrmr_dir *dir, const char *name)
 {
@@ -62,19 +81,19 @@ static int check_free(struct mrmr_dir *dir, const char *name)
 	for (i = 0; i < dir->pool->num_members; i++) {
 		int fd = mrmr_dir_on_member(dir, i);
 
-		if (fd == -1) {
+		if (fd == -1 && mrmr_dir_is_lacking(errno)) {
 			continue;
 		}
-		if (fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+		if (fd == -1) {
+			return -1; /* it might be there */
+		}
+		if (stat_as_needed(dir->pool, fd, name, &st) == 0) {
 			errno = EEXIST;
 			return -1;
 		}
 		if (errno != ENOENT) {
-			int saved_errno = errno;
-
 			mrmr_pool_suspect(dir->pool, &dir->pool->members[i],
 					  errno);
-			errno = saved_errno;
 			return -1;
 		}
 	}
@@ -158,6 +177,24 @@ static size_t gather(struct mrmr_dir *dir, const struct mrmr_policy *policy,
 	return n;
 }
 
+/* The policy and the members that the config's rules have for a name. */
+static const struct mrmr_policy *rule_of(struct mrmr_dir *dir, const char *name,
+					 const size_t **allowed,
+					 size_t *num_allowed)
+{
+	const struct mrmr_config *config = dir->pool->config;
+	char path[MRMR_PATH_MAX] = "";
+
+	if (config->num_rules > 0 && mrmr_dir_path(dir, path) == 0 &&
+	    strlen(path) + strlen(name) + 2 <= sizeof(path)) {
+		if (path[0] != '\0') {
+			strcat(path, "/");
+		}
+		strcat(path, name);
+	}
+	return mrmr_placement_rule(config, path, allowed, num_allowed);
+}
+
 size_t mrmr_name_place(struct mrmr_dir *dir, const char *name,
 		       uint64_t need_bytes, size_t *order)
 {
@@ -167,19 +204,10 @@ size_t mrmr_name_place(struct mrmr_dir *dir, const char *name,
 	const struct mrmr_policy *policy = NULL;
 	const size_t *allowed = NULL;
 	size_t num_allowed = 0;
-	char path[MRMR_PATH_MAX] = "";
 	size_t together;
 	size_t n, i;
 
-	if (pool->config->num_rules > 0 && mrmr_dir_path(dir, path) == 0 &&
-	    strlen(path) + strlen(name) + 2 <= sizeof(path)) {
-		if (path[0] != '\0') {
-			strcat(path, "/");
-		}
-		strcat(path, name);
-	}
-	policy = mrmr_placement_rule(pool->config, path, &allowed,
-				     &num_allowed);
+	policy = rule_of(dir, name, &allowed, &num_allowed);
 	request.random = draw(pool);
 
 	n = gather(dir, policy, allowed, num_allowed, candidates);
@@ -206,21 +234,28 @@ size_t mrmr_name_place(struct mrmr_dir *dir, const char *name,
 	return n;
 }
 
-/* Why no member can take anything. */
-static int nowhere(const struct mrmr_pool *pool)
+/* Why no member can take anything: of those that may have it, if there is a
+   rule. */
+static int nowhere(struct mrmr_dir *dir, const char *name)
 {
+	const struct mrmr_pool *pool = dir->pool;
+	const size_t *allowed = NULL;
+	size_t num_allowed = 0;
 	bool online = false;
 	bool writable = false;
 	size_t i;
 
+	rule_of(dir, name, &allowed, &num_allowed);
 	for (i = 0; i < pool->num_members; i++) {
-		if (pool->members[i].state == MRMR_MEMBER_ONLINE) {
+		if (pool->members[i].state == MRMR_MEMBER_ONLINE &&
+		    (allowed == NULL || is_listed(allowed, num_allowed, i))) {
 			online = true;
 			writable = writable || !pool->members[i].read_only;
 		}
 	}
 	if (!online) {
-		mrmr_log(MRMR_LOG_ERROR, "no member of the pool is online");
+		mrmr_log(MRMR_LOG_ERROR, "no member that may take '%s' is "
+			 "online", name);
 		return ENODEV;
 	}
 	return writable ? ENOSPC : EROFS;
@@ -277,18 +312,12 @@ static int worse(int a, int b)
 	return (b == ENOSPC || b == EDQUOT) ? b : a;
 }
 
-static int make_somewhere(struct mrmr_dir *dir, const struct recipe *recipe,
-			  uint64_t need_bytes, size_t *member)
+static int make_on_one_of(struct mrmr_dir *dir, const struct recipe *recipe,
+			  const size_t *order, size_t n, size_t *member)
 {
-	size_t order[MRMR_MEMBERS_MAX];
 	int error = 0;
-	size_t n, i;
+	size_t i;
 
-	n = mrmr_name_place(dir, recipe->name, need_bytes, order);
-	if (n == 0) {
-		mrmr_pool_look_at_space(dir->pool);
-		n = mrmr_name_place(dir, recipe->name, need_bytes, order);
-	}
 	for (i = 0; i < n; i++) {
 		enum verdict verdict = TRY_AGAIN;
 		unsigned int tries;
@@ -308,8 +337,26 @@ static int make_somewhere(struct mrmr_dir *dir, const struct recipe *recipe,
 			return -1;
 		}
 	}
-	errno = (error != 0) ? error : nowhere(dir->pool);
+	errno = (error != 0) ? error : nowhere(dir, recipe->name);
 	return -1;
+}
+
+static int make_somewhere(struct mrmr_dir *dir, const struct recipe *recipe,
+			  uint64_t need_bytes, size_t *member)
+{
+	size_t order[MRMR_MEMBERS_MAX];
+	size_t n;
+	int ret;
+
+	n = mrmr_name_place(dir, recipe->name, need_bytes, order);
+	ret = make_on_one_of(dir, recipe, order, n, member);
+	if (ret != -1 || errno != ENOSPC) {
+		return ret;
+	}
+	/* Those that were full a second ago may have room again. */
+	mrmr_pool_look_at_space(dir->pool);
+	n = mrmr_name_place(dir, recipe->name, need_bytes, order);
+	return make_on_one_of(dir, recipe, order, n, member);
 }
 
 static int make(struct mrmr_dir *dir, const struct recipe *recipe,
@@ -400,7 +447,7 @@ static int clone_new(struct mrmr_dir *dir, const char *name)
 		error = worse(error, errno);
 		judge(dir, order[i], errno);
 	}
-	errno = (error != 0) ? error : nowhere(dir->pool);
+	errno = (error != 0) ? error : nowhere(dir, name);
 	return -1;
 }
 

@@ -16,6 +16,7 @@
 #include <mrmr/log.h>
 #include <mrmr/marker.h>
 #include <mrmr/names.h>
+#include <mrmr/shared.h>
 #include <mrmr/staging.h>
 
 /* Folders below at_fd for all of path but its last component; a descriptor of
@@ -100,33 +101,72 @@ int mrmr_trash(struct mrmr_pool *pool, size_t index, int clone_fd,
 	return ret;
 }
 
-/* The copies that lost, after the winner was removed. */
-static void trash_others(struct mrmr_dir *dir, const char *name, size_t winner)
+/* Is there a copy that lost? */
+static bool has_losers(struct mrmr_dir *dir, const char *name, size_t winner)
+{
+	struct stat st;
+	size_t i;
+
+	for (i = 0; i < dir->pool->num_members; i++) {
+		int fd = (i != winner) ? mrmr_dir_on_member(dir, i) : -1;
+
+		if (fd != -1 &&
+		    fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+		    !S_ISDIR(st.st_mode)) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* What the kernel would say to unlink, without doing it. */
+static int check_may_unlink(int fd, const struct stat *file)
+{
+	struct stat dir;
+
+	if (faccessat(fd, ".", W_OK | X_OK, AT_EACCESS) == -1 ||
+	    fstat(fd, &dir) == -1) {
+		return -1;
+	}
+	if ((dir.st_mode & S_ISVTX) != 0 && geteuid() != 0 &&
+	    geteuid() != dir.st_uid && geteuid() != file->st_uid) {
+		errno = EPERM;
+		return -1;
+	}
+	return 0;
+}
+
+/*
+ * The copies that lost, before the winner goes: a crash between the two must
+ * not bring one of them to light.
+ */
+static void trash_losers(struct mrmr_dir *dir, const char *name, size_t winner)
 {
 	struct mrmr_pool *pool = dir->pool;
 	char path[MRMR_PATH_MAX];
 	struct stat st;
+	size_t len;
 	size_t i;
 
+	if (mrmr_dir_path(dir, path) == -1) {
+		return;
+	}
+	len = strlen(path);
+	if (len + strlen(name) + 2 > sizeof(path)) {
+		return;
+	}
+	sprintf(path + len, "%s%s", len > 0 ? "/" : "", name);
 	for (i = 0; i < pool->num_members; i++) {
 		int fd = (i != winner) ? mrmr_dir_on_member(dir, i) : -1;
-		size_t len;
 
 		if (fd == -1 ||
 		    fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) == -1 ||
 		    S_ISDIR(st.st_mode)) {
 			continue;
 		}
-		if (mrmr_dir_path(dir, path) == -1) {
-			return;
-		}
-		len = strlen(path);
-		if (len + strlen(name) + 2 > sizeof(path)) {
-			return;
-		}
-		sprintf(path + len, "%s%s", len > 0 ? "/" : "", name);
 		pool->identity.become_root();
-		if (mrmr_trash(pool, i, fd, name, path) == -1) {
+		if (mrmr_fault("unlink-loser") != 0 ||
+		    mrmr_trash(pool, i, fd, name, path) == -1) {
 			mrmr_log(MRMR_LOG_WARNING, "member %s: its other copy "
 				 "of '%s' stays, and is what the share shows "
 				 "now: %s", mrmr_member_name(&pool->members[i]),
@@ -156,12 +196,17 @@ int mrmr_name_unlink(struct mrmr_dir *dir, const char *name)
 		goto out;
 	}
 	fd = mrmr_dir_on_member(dir, member);
-	if (fd == -1 || mrmr_fault("unlink") != 0) {
+	if (fd == -1) {
 		goto out;
 	}
-	ret = unlinkat(fd, name, 0);
-	if (ret == 0) {
-		trash_others(dir, name, member);
+	if (has_losers(dir, name, member)) {
+		if (check_may_unlink(fd, &st) == -1) {
+			goto out;
+		}
+		trash_losers(dir, name, member);
+	}
+	if (mrmr_fault("unlink") == 0) {
+		ret = unlinkat(fd, name, 0);
 	}
 out:
 	mrmr_dir_unlock(dir);
@@ -182,7 +227,10 @@ static int remove_clones(struct mrmr_dir *parent, struct mrmr_dir *dir,
 		int fd;
 
 		if (mrmr_dir_on_member(dir, i) == -1) {
-			continue;
+			if (mrmr_dir_is_lacking(errno)) {
+				continue;
+			}
+			goto undo;
 		}
 		fd = mrmr_dir_on_member(parent, i);
 		if (fd == -1 || mrmr_fault("rmdir-clone") != 0) {
@@ -208,6 +256,8 @@ undo:
 	for (i = 0; i < pool->num_members; i++) {
 		if (removed[i]) {
 			mrmr_dir_clone_to(dir, i);
+			/* Others may have the one open that is gone. */
+			atomic_fetch_add(&pool->shared->clones_gen, 1);
 		}
 	}
 	errno = saved_errno;

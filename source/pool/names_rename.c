@@ -17,10 +17,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <mrmr/dirattr.h>
 #include <mrmr/fault.h>
 #include <mrmr/intent.h>
 #include <mrmr/log.h>
 #include <mrmr/names.h>
+#include <mrmr/shared.h>
 
 struct renaming {
 	struct mrmr_pool *pool;
@@ -59,25 +61,30 @@ static int paths(struct renaming *r)
 	return full_path(r->to_dir, r->to, r->to_path);
 }
 
-/* Is name there on a member, and is it a directory? */
-static bool is_on(struct mrmr_dir *dir, const char *name, size_t member,
-		  bool *directory)
+/*
+ * Has a member the name? 1 with st filled, 0 if it surely has not, or -1: it
+ * cannot be looked at, and what would be left behind on it is not known.
+ */
+static int has(struct mrmr_dir *dir, const char *name, size_t member,
+	       struct stat *st)
 {
 	int fd = mrmr_dir_on_member(dir, member);
-	struct stat st;
 
-	if (fd == -1 || fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) == -1) {
-		return false;
+	if (fd == -1) {
+		return mrmr_dir_is_lacking(errno) ? 0 : -1;
 	}
-	*directory = S_ISDIR(st.st_mode);
-	return true;
+	if (fstatat(fd, name, st, AT_SYMLINK_NOFOLLOW) == -1) {
+		return errno == ENOENT ? 0 : -1;
+	}
+	return 1;
 }
 
-static bool file_is_on(struct mrmr_dir *dir, const char *name, size_t member)
+static int has_file(struct mrmr_dir *dir, const char *name, size_t member)
 {
-	bool directory;
+	struct stat st;
+	int ret = has(dir, name, member, &st);
 
-	return is_on(dir, name, member, &directory) && !directory;
+	return ret == 1 ? !S_ISDIR(st.st_mode) : ret;
 }
 
 static int rename_on(struct renaming *r, size_t member, bool back)
@@ -94,52 +101,120 @@ static int rename_on(struct renaming *r, size_t member, bool back)
 			back ? r->from : r->to);
 }
 
-/* The target's copies on other members: the one that was shown is replaced, as
-   the client wants; others go to the trash. */
-static int replace_others(struct renaming *r, size_t keep, size_t shown)
+/* As root: what the user did is his to do, and this is ours. */
+static int trash_target(struct renaming *r, size_t member)
 {
-	size_t i;
+	int fd = mrmr_dir_on_member(r->to_dir, member);
+	int saved_errno;
+	int ret = -1;
 
-	for (i = 0; i < r->num_members; i++) {
-		size_t member = r->members[i];
-		int fd = mrmr_dir_on_member(r->to_dir, member);
-		int ret;
-
-		if (member == keep || !file_is_on(r->to_dir, r->to, member)) {
-			continue;
-		}
-		if (mrmr_fault("rename-replace") != 0) {
-			return -1;
-		}
-		if (member == shown) {
-			ret = unlinkat(fd, r->to, 0);
-		} else {
-			r->pool->identity.become_root();
-			ret = mrmr_trash(r->pool, member, fd, r->to,
-					 r->to_path);
-			r->pool->identity.unbecome_root();
-		}
-		if (ret == -1) {
-			return -1;
-		}
+	r->pool->identity.become_root();
+	if (fd != -1 && mrmr_fault("rename-trash") == 0) {
+		ret = mrmr_trash(r->pool, member, fd, r->to, r->to_path);
 	}
+	saved_errno = errno;
+	r->pool->identity.unbecome_root();
+	errno = saved_errno;
+	return ret;
+}
+
+/*
+ * If the member of the source has a copy of the target that is not the one
+ * shown, rename(2) would destroy it. Only for a user who may rename there.
+ */
+static int clear_way(struct renaming *r, size_t keep, size_t shown)
+{
+	int there = (keep != shown) ? has_file(r->to_dir, r->to, keep) : 0;
+	int fd;
+
+	if (there != 1) {
+		return there;
+	}
+	fd = mrmr_dir_on_member(r->to_dir, keep);
+	if (fd == -1 || faccessat(fd, ".", W_OK | X_OK, AT_EACCESS) == -1) {
+		return -1;
+	}
+	return trash_target(r, keep);
+}
+
+/*
+ * The new file and its name, on stable storage before the old one goes: they
+ * are on different file systems, and a power cut may keep the one's change and
+ * lose the other's.
+ */
+static int make_durable(struct renaming *r, size_t keep)
+{
+	int dir_fd = mrmr_dir_on_member(r->to_dir, keep);
+	int saved_errno;
+	int ret = 0;
+	int fd;
+
+	if (dir_fd == -1) {
+		return -1;
+	}
+	r->pool->identity.become_root();
+	fd = openat(dir_fd, r->to, O_RDONLY | O_NOFOLLOW | O_NONBLOCK |
+		    O_NOCTTY | O_CLOEXEC);
+	if (fd != -1) {
+		ret = mrmr_sync(fd);
+		saved_errno = errno;
+		close(fd);
+		errno = saved_errno;
+	}
+	if (ret == 0) {
+		ret = mrmr_sync(dir_fd);
+	}
+	saved_errno = errno;
+	r->pool->identity.unbecome_root();
+	errno = saved_errno;
+	return ret;
+}
+
+/* The file that was shown under the target's name, on another member. */
+static int replace_shown(struct renaming *r, size_t keep, size_t shown)
+{
+	int fd = mrmr_dir_on_member(r->to_dir, shown);
+
+	if (fd == -1 || mrmr_fault("rename-replace") != 0 ||
+	    make_durable(r, keep) == -1) {
+		return -1;
+	}
+	/* Whoever has looked on the source's member already, and will look on
+	   this one in a moment, must look again. */
+	mrmr_dir_count_swap(r->to_dir);
+	if (unlinkat(fd, r->to, 0) == -1) {
+		return -1;
+	}
+	/* The record of this goes next, and must not go first. */
+	mrmr_sync(fd);
 	return 0;
 }
 
-/* Copies of the source that lost stay copies, under the new name. */
-static void rename_losers(struct renaming *r, size_t keep)
+/* What had lost before: copies of the target go to the trash, those of the
+   source stay copies under the new name. */
+static void follow_with_losers(struct renaming *r, size_t keep)
 {
 	size_t i;
 
 	for (i = 0; i < r->num_members; i++) {
 		size_t member = r->members[i];
 
-		if (member == keep ||
-		    !file_is_on(r->from_dir, r->from, member)) {
+		if (member == keep) {
+			continue;
+		}
+		if (has_file(r->to_dir, r->to, member) == 1 &&
+		    trash_target(r, member) == -1) {
+			mrmr_log(MRMR_LOG_WARNING, "member %s: its other copy "
+				 "of '%s', which was replaced, stays: %s",
+				 mrmr_member_name(&r->pool->members[member]),
+				 r->to_path, strerror(errno));
+		}
+		if (has_file(r->from_dir, r->from, member) != 1) {
 			continue;
 		}
 		r->pool->identity.become_root();
-		if (rename_on(r, member, false) == -1) {
+		if (mrmr_fault("rename-loser") != 0 ||
+		    rename_on(r, member, false) == -1) {
 			mrmr_log(MRMR_LOG_WARNING, "member %s: its other copy "
 				 "of '%s' could not be renamed to '%s' and is "
 				 "what the share shows now: %s",
@@ -150,11 +225,25 @@ static void rename_losers(struct renaming *r, size_t keep)
 	}
 }
 
+/* False if the source could not be put back: then it stays renamed, and the
+   record says what is left to do. */
+static bool undo_file(struct renaming *r, size_t keep)
+{
+	int saved_errno = errno;
+	bool undone;
+
+	r->pool->identity.become_root();
+	undone = mrmr_fault("rename-undo") == 0 &&
+		 rename_on(r, keep, true) == 0;
+	r->pool->identity.unbecome_root();
+	errno = saved_errno;
+	return undone;
+}
+
 static int rename_file_with_intent(struct renaming *r, size_t keep,
 				   size_t shown)
 {
 	struct mrmr_pool *pool = r->pool;
-	bool replaced_here = file_is_on(r->to_dir, r->to, keep);
 	struct mrmr_intent intent = {
 		.kind = MRMR_INTENT_REPLACE,
 		.from = r->from_path,
@@ -163,43 +252,39 @@ static int rename_file_with_intent(struct renaming *r, size_t keep,
 		.members = r->members,
 		.num_members = r->num_members,
 	};
+	bool consistent = true;
 	int saved_errno;
 	int ret;
 
-	if (paths(r) == -1 || mrmr_tree_lock(pool, false) == -1) {
+	if (paths(r) == -1 || clear_way(r, keep, shown) == -1 ||
+	    mrmr_tree_lock(pool, false) == -1) {
 		return -1;
 	}
 	pool->identity.become_root();
 	ret = mrmr_intent_begin(pool, &intent);
+	saved_errno = errno;
 	pool->identity.unbecome_root();
+	errno = saved_errno;
 	if (ret == -1) {
 		goto out;
 	}
 
 	ret = mrmr_fault("rename-file") == 0 ? rename_on(r, keep, false) : -1;
-	if (ret == 0) {
-		ret = replace_others(r, keep, shown);
-		if (ret == -1 && !replaced_here) {
-			saved_errno = errno;
-			rename_on(r, keep, true);
-			errno = saved_errno;
-		} else if (ret == -1) {
-			/* What the source replaced on its own member is gone
-			   already, so the rename stands; the other copy is
-			   a copy that lost, or won: status tells. */
-			mrmr_log(MRMR_LOG_WARNING, "'%s' was replaced, but "
-				 "another member's copy of it stays: %s",
-				 r->to_path, strerror(errno));
-			ret = 0;
-		}
+	if (ret == 0 && shown != SIZE_MAX && shown != keep) {
+		ret = replace_shown(r, keep, shown);
+		consistent = ret == 0 || undo_file(r, keep);
 	}
 	if (ret == 0) {
-		rename_losers(r, keep);
+		follow_with_losers(r, keep);
 	}
 
 	saved_errno = errno;
 	pool->identity.become_root();
-	mrmr_intent_end(pool, &intent);
+	if (consistent) {
+		mrmr_intent_end(pool, &intent);
+	} else {
+		mrmr_intent_leave(pool, &intent);
+	}
 	pool->identity.unbecome_root();
 	errno = saved_errno;
 out:
@@ -224,8 +309,13 @@ static int rename_file(struct renaming *r, size_t keep)
 	}
 
 	for (i = 0; i < r->pool->num_members; i++) {
-		if (i != keep && (file_is_on(r->from_dir, r->from, i) ||
-				  file_is_on(r->to_dir, r->to, i))) {
+		int from = (i != keep) ? has_file(r->from_dir, r->from, i) : 0;
+		int to = (i != keep) ? has_file(r->to_dir, r->to, i) : 0;
+
+		if (from == -1 || to == -1) {
+			return -1;
+		}
+		if (from == 1 || to == 1) {
 			r->members[r->num_members++] = i;
 		}
 	}
@@ -238,33 +328,45 @@ static int rename_file(struct renaming *r, size_t keep)
 	return rename_on(r, keep, false);
 }
 
-static void undo_directory(struct renaming *r, size_t num_done)
+/* False if not everything could be put back. */
+static bool undo_directory(struct renaming *r, size_t num_done)
 {
 	int saved_errno = errno;
+	bool undone = true;
 
 	while (num_done-- > 0) {
 		size_t member = r->members[num_done];
 
-		if (rename_on(r, member, true) == -1) {
+		if (mrmr_fault("rename-directory-undo") != 0 ||
+		    rename_on(r, member, true) == -1) {
 			mrmr_log(MRMR_LOG_ERROR, "member %s: directory '%s' "
 				 "could not be renamed back to '%s': %s; its "
 				 "files show under the new name",
 				 mrmr_member_name(&r->pool->members[member]),
 				 r->to_path, r->from_path, strerror(errno));
+			undone = false;
 		}
 	}
-	if (renameat(r->to_dir->spine_fd, r->to, r->from_dir->spine_fd,
+	if (mrmr_fault("rename-spine-undo") != 0 ||
+	    renameat(r->to_dir->spine_fd, r->to, r->from_dir->spine_fd,
 		     r->from) == -1) {
 		mrmr_log(MRMR_LOG_ERROR, "directory '%s' could not be renamed "
 			 "back to '%s' in the spine: %s", r->to_path,
 			 r->from_path, strerror(errno));
+		undone = false;
 	}
 	errno = saved_errno;
+	return undone;
 }
 
-/* Spine first (as the user: its rights decide), then the members. */
-static int rename_everywhere(struct renaming *r, size_t num_online)
+/*
+ * Spine first (as the user: its rights decide), then the members. *consistent
+ * becomes false if it failed and could not be undone.
+ */
+static int rename_everywhere(struct renaming *r, size_t num_online,
+			     bool *consistent)
 {
+	struct mrmr_pool *pool = r->pool;
 	size_t i;
 
 	for (i = 0; i < num_online; i++) {
@@ -272,23 +374,31 @@ static int rename_everywhere(struct renaming *r, size_t num_online)
 			return -1;
 		}
 	}
-	if (renameat(r->from_dir->spine_fd, r->from, r->to_dir->spine_fd,
+	if (mrmr_fault("rename-spine") != 0 ||
+	    renameat(r->from_dir->spine_fd, r->from, r->to_dir->spine_fd,
 		     r->to) == -1) {
 		return -1;
 	}
-	r->pool->identity.become_root();
+	pool->identity.become_root();
 	for (i = 0; i < num_online; i++) {
 		if (mrmr_fault("rename-directory") != 0 ||
 		    rename_on(r, r->members[i], false) == -1) {
-			mrmr_pool_suspect(r->pool,
-					  &r->pool->members[r->members[i]],
+			mrmr_pool_suspect(pool, &pool->members[r->members[i]],
 					  errno);
-			undo_directory(r, i);
-			r->pool->identity.unbecome_root();
+			*consistent = undo_directory(r, i);
+			pool->identity.unbecome_root();
 			return -1;
 		}
 	}
-	r->pool->identity.unbecome_root();
+	/* The record of this goes next, and must not go first. */
+	for (i = 0; i < num_online; i++) {
+		int fd = mrmr_dir_on_member(r->to_dir, r->members[i]);
+
+		if (fd != -1) {
+			mrmr_sync(fd);
+		}
+	}
+	pool->identity.unbecome_root();
 	return 0;
 }
 
@@ -306,116 +416,170 @@ static int check_target_free(struct renaming *r)
 	return errno == ENOENT ? 0 : -1;
 }
 
-static int rename_directory(struct renaming *r)
+/* Those that have the directory, then those that are away and may have it. */
+static int gather_members(struct renaming *r, size_t *num_online)
 {
 	struct mrmr_pool *pool = r->pool;
-	struct mrmr_intent intent = { .kind = MRMR_INTENT_RENAME_DIR };
-	bool with_intent;
-	size_t num_online;
-	int saved_errno;
-	int ret = -1;
 	size_t i;
 
-	if (paths(r) == -1) {
-		return -1;
-	}
-	if (strncmp(r->to_path, r->from_path, strlen(r->from_path)) == 0 &&
-	    r->to_path[strlen(r->from_path)] == '/') {
-		errno = EINVAL; /* into itself */
-		return -1;
-	}
-	if (check_target_free(r) == -1 || mrmr_tree_lock(pool, true) == -1) {
-		return -1;
-	}
-	/* Again, with nobody else about to rename a parent. */
-	if (paths(r) == -1) {
-		goto out;
-	}
 	mrmr_dir_forget(r->from_dir, SIZE_MAX);
 	for (i = 0; i < pool->num_members; i++) {
-		bool directory;
+		struct stat st;
+		int there = has(r->from_dir, r->from, i, &st);
 
-		if (is_on(r->from_dir, r->from, i, &directory) && directory) {
+		if (there == -1) {
+			return -1;
+		}
+		if (there == 1 && S_ISDIR(st.st_mode)) {
 			r->members[r->num_members++] = i;
 		}
 	}
-	num_online = r->num_members;
+	*num_online = r->num_members;
 	for (i = 0; i < pool->num_members; i++) {
 		if (pool->members[i].state != MRMR_MEMBER_ONLINE) {
 			r->members[r->num_members++] = i;
 		}
 	}
+	return 0;
+}
 
-	with_intent = r->num_members > 1 || r->num_members > num_online;
-	if (with_intent) {
-		intent.from = r->from_path;
-		intent.to = r->to_path;
-		intent.members = r->members;
-		intent.num_members = r->num_members;
-		pool->identity.become_root();
-		ret = mrmr_intent_begin(pool, &intent);
-		pool->identity.unbecome_root();
-		if (ret == -1) {
-			goto out;
-		}
+/* What becomes of the record. */
+static void close_intent(struct renaming *r, struct mrmr_intent *intent,
+			 size_t num_online, bool done, bool consistent)
+{
+	struct mrmr_pool *pool = r->pool;
+	int saved_errno = errno;
+
+	pool->identity.become_root();
+	if (!consistent) {
+		mrmr_intent_leave(pool, intent);
+	} else if (!done || num_online == r->num_members) {
+		mrmr_intent_end(pool, intent);
+	} else if (mrmr_intent_keep_for(pool, intent, r->members + num_online,
+					r->num_members - num_online) == -1) {
+		mrmr_log(MRMR_LOG_ERROR, "'%s' was renamed to '%s', but that "
+			 "cannot be noted for the members that are away (%s): "
+			 "their files in it will show under the old name",
+			 r->from_path, r->to_path, strerror(errno));
 	}
-
-	ret = rename_everywhere(r, num_online);
-
-	saved_errno = errno;
-	if (with_intent) {
-		pool->identity.become_root();
-		if (ret == 0 && num_online < r->num_members &&
-		    mrmr_intent_keep_for(pool, &intent,
-					 r->members + num_online,
-					 r->num_members - num_online) == -1) {
-			mrmr_log(MRMR_LOG_ERROR, "'%s' was renamed to '%s', "
-				 "but that cannot be noted for the members "
-				 "that are away (%s): their files in it will "
-				 "show under the old name", r->from_path,
-				 r->to_path, strerror(errno));
-		} else if (ret == -1 || num_online == r->num_members) {
-			mrmr_intent_end(pool, &intent);
-		}
-		pool->identity.unbecome_root();
-	}
+	pool->identity.unbecome_root();
 	errno = saved_errno;
-out:
-	mrmr_tree_unlock(pool);
+}
+
+/* With the tree locked exclusively. */
+static int rename_directory_locked(struct renaming *r)
+{
+	struct mrmr_pool *pool = r->pool;
+	struct mrmr_intent intent = { .kind = MRMR_INTENT_RENAME_DIR };
+	bool consistent = true;
+	size_t num_online;
+	int saved_errno;
+	int ret;
+
+	if (atomic_load(&pool->shared->num_intents) > 0) {
+		errno = EAGAIN; /* somebody died in the middle of a rename */
+		return -1;
+	}
+	/* Again, with nobody else about to rename a parent. */
+	if (paths(r) == -1 || gather_members(r, &num_online) == -1) {
+		return -1;
+	}
+	if (r->num_members <= 1 && num_online == r->num_members) {
+		return rename_everywhere(r, num_online, &consistent);
+	}
+	intent.from = r->from_path;
+	intent.to = r->to_path;
+	intent.members = r->members;
+	intent.num_members = r->num_members;
+	pool->identity.become_root();
+	ret = mrmr_intent_begin(pool, &intent);
+	saved_errno = errno;
+	pool->identity.unbecome_root();
+	errno = saved_errno;
+	if (ret == -1) {
+		return -1;
+	}
+	ret = rename_everywhere(r, num_online, &consistent);
+	close_intent(r, &intent, num_online, ret == 0, consistent);
+	return ret;
+}
+
+static int rename_directory(struct renaming *r)
+{
+	size_t len;
+	int ret;
+
+	if (paths(r) == -1) {
+		return -1;
+	}
+	len = strlen(r->from_path);
+	if (strncmp(r->to_path, r->from_path, len) == 0 &&
+	    r->to_path[len] == '/') {
+		errno = EINVAL; /* into itself */
+		return -1;
+	}
+	if (check_target_free(r) == -1 ||
+	    mrmr_tree_lock(r->pool, true) == -1) {
+		return -1;
+	}
+	ret = rename_directory_locked(r);
+	mrmr_tree_unlock(r->pool);
+	return ret;
+}
+
+static int rename_once(struct renaming *r)
+{
+	struct stat st;
+	size_t member;
+	int ret;
+
+	r->num_members = 0;
+	if (mrmr_dir_lock_two(r->from_dir, r->to_dir) == -1) {
+		return -1;
+	}
+	mrmr_dir_hint(r->from_dir, "", SIZE_MAX);
+	mrmr_dir_hint(r->to_dir, "", SIZE_MAX);
+	ret = mrmr_name_find(r->from_dir, r->from, &member, &st);
+	if (ret == 0 &&
+	    !(r->from_dir == r->to_dir && strcmp(r->from, r->to) == 0)) {
+		ret = (member == MRMR_IN_SPINE) ? rename_directory(r) :
+						  rename_file(r, member);
+		if (ret == 0 && member != MRMR_IN_SPINE) {
+			mrmr_dir_hint(r->to_dir, r->to, member);
+		}
+	}
+	mrmr_dir_unlock_two(r->from_dir, r->to_dir);
 	return ret;
 }
 
 int mrmr_name_rename(struct mrmr_dir *from_dir, const char *from,
 		     struct mrmr_dir *to_dir, const char *to)
 {
+	struct mrmr_pool *pool = from_dir->pool;
 	struct renaming r = {
-		.pool = from_dir->pool,
+		.pool = pool,
 		.from_dir = from_dir,
 		.from = from,
 		.to_dir = to_dir,
 		.to = to,
 	};
-	struct stat st;
-	size_t member;
-	int ret;
+	unsigned int tries;
+	int ret = -1;
 
 	if (mrmr_name_is_private(to_dir, to)) {
 		errno = EACCES;
 		return -1;
 	}
-	if (mrmr_dir_lock_two(from_dir, to_dir) == -1) {
-		return -1;
-	}
-	mrmr_dir_hint(from_dir, "", SIZE_MAX);
-	mrmr_dir_hint(to_dir, "", SIZE_MAX);
-	ret = mrmr_name_find(from_dir, from, &member, &st);
-	if (ret == 0 && !(from_dir == to_dir && strcmp(from, to) == 0)) {
-		ret = (member == MRMR_IN_SPINE) ? rename_directory(&r) :
-						  rename_file(&r, member);
-		if (ret == 0 && member != MRMR_IN_SPINE) {
-			mrmr_dir_hint(to_dir, to, member);
+	for (tries = 0; tries < 3; tries++) {
+		ret = rename_once(&r);
+		if (ret == 0 || errno != EAGAIN) {
+			break;
 		}
+		/* Needs the locks of other directories, so none is had here. */
+		pool->identity.become_root();
+		mrmr_intents_finish(pool);
+		pool->identity.unbecome_root();
+		errno = EAGAIN;
 	}
-	mrmr_dir_unlock_two(from_dir, to_dir);
 	return ret;
 }

@@ -95,13 +95,15 @@ enum step { STEP_MORE, STEP_DONE, STEP_FAILED };
 
 static enum step go_up(struct walker *w)
 {
-	char here[MRMR_PATH_MAX];
+	struct stat here;
+	struct stat root;
 	int fd;
 
-	if (fd_path(w->fd, here) == -1) {
+	if (fstat(w->fd, &here) == -1 ||
+	    fstat(w->pool->spine_fd, &root) == -1) {
 		return STEP_FAILED;
 	}
-	if (strcmp(here, w->pool->spine_path) == 0) {
+	if (here.st_ino == root.st_ino && here.st_dev == root.st_dev) {
 		errno = EXDEV; /* ".." of the root leads out of the pool */
 		return STEP_FAILED;
 	}
@@ -205,7 +207,7 @@ static enum step walk_one(struct walker *w, char resolved[MRMR_PATH_MAX])
 		return follow(w, dir, member, name, rest, resolved);
 	}
 	if (!S_ISDIR(st.st_mode)) {
-		if (rest[0] != '\0') {
+		if (w->path[len] != '\0') {
 			errno = ENOTDIR;
 			return STEP_FAILED;
 		}

@@ -20,12 +20,14 @@
 #include <mrmr/local.h>
 #include <mrmr/log.h>
 #include <mrmr/marker.h>
+#include <mrmr/missed.h>
 #include <mrmr/pool.h>
 #include <mrmr/shared.h>
 #include <mrmr/staging.h>
 
 #define LOOK_INTERVAL_NS (1000 * INT64_C(1000000))
 #define IDLE_NS (3000 * INT64_C(1000000))
+#define HOLD_OFF_NS (30000 * INT64_C(1000000))
 
 int64_t mrmr_now_ns(void)
 {
@@ -92,6 +94,33 @@ static bool is_ejected(struct mrmr_pool *pool, struct mrmr_member *member)
 	return true;
 }
 
+/*
+ * The device number of a member that went away is given to the next drive that
+ * comes: it must not be taken for the one that left. Members that share a file
+ * system were there already when this one came.
+ */
+static void take_device(struct mrmr_pool *pool, struct mrmr_member *member)
+{
+	struct mrmr_shared_member *slots = pool->shared->members;
+	uint64_t dev = (uint64_t)member->dev;
+	size_t i;
+
+	if (atomic_load(&slots[member->slot].dev) == dev) {
+		return;
+	}
+	for (i = 0; i < pool->num_members; i++) {
+		const struct mrmr_member *other = &pool->members[i];
+		uint64_t theirs = dev;
+
+		if (other != member && other->state != MRMR_MEMBER_ONLINE &&
+		    other->state != MRMR_MEMBER_UNKNOWN) {
+			atomic_compare_exchange_strong(
+				&slots[other->slot].dev, &theirs, 0);
+		}
+	}
+	atomic_store(&slots[member->slot].dev, dev);
+}
+
 static void look_at(struct mrmr_pool *pool, struct mrmr_member *member)
 {
 	if (member->config->kind != MRMR_MEMBER_LOCAL) {
@@ -100,53 +129,88 @@ static void look_at(struct mrmr_pool *pool, struct mrmr_member *member)
 			 "are not reached by this version");
 		return;
 	}
+	if (mrmr_now_ns() < member->held_off_until_ns) {
+		return;
+	}
 	if (is_ejected(pool, member)) {
 		mrmr_local_eject(member);
 		return;
 	}
 	if (mrmr_local_look(member, &pool->config->pool_id)) {
-		atomic_store(&pool->shared->members[member->slot].dev,
-			     (uint64_t)member->dev);
+		take_device(pool, member);
 	}
+}
+
+static bool is_caught_up(const struct mrmr_pool *pool)
+{
+	size_t i;
+
+	if (pool->seen_intents_gen != atomic_load(&pool->shared->intents_gen)) {
+		return false;
+	}
+	for (i = 0; i < pool->num_members; i++) {
+		const struct mrmr_member *member = &pool->members[i];
+
+		if (member->state == MRMR_MEMBER_ONLINE && !member->caught_up) {
+			return false;
+		}
+	}
+	return true;
 }
 
 /*
  * What was renamed or replaced while a member was away is done on it before
- * its names count again.
+ * its names count again. Nothing is looked at if nobody has left a record
+ * since the last time, and no member was away.
  */
 static void catch_up(struct mrmr_pool *pool)
 {
+	uint32_t gen = atomic_load(&pool->shared->intents_gen);
 	size_t i;
 
+	if (is_caught_up(pool)) {
+		return;
+	}
 	mrmr_intents_finish(pool);
 	for (i = 0; i < pool->num_members; i++) {
 		struct mrmr_member *member = &pool->members[i];
 
-		if (member->state == MRMR_MEMBER_ONLINE &&
-		    mrmr_intents_wait_for(pool, i)) {
-			mrmr_local_let_go(member);
-			member->state = MRMR_MEMBER_AWAY;
-			snprintf(member->why, sizeof(member->why), "what was "
-				 "renamed while it was away could not be done "
-				 "on it; see the log");
+		if (member->state != MRMR_MEMBER_ONLINE) {
+			continue;
+		}
+		member->caught_up = !member->is_waited_for;
+		if (!member->caught_up) {
+			mrmr_local_hold_off(member, "what was renamed while it "
+					    "was away could not be done on it; "
+					    "see the log");
+			member->held_off_until_ns = mrmr_now_ns() + HOLD_OFF_NS;
 		}
 	}
+	pool->seen_intents_gen = gen;
+	/* What was looked up on the way may have been renamed since. */
+	mrmr_dir_cache_clear(pool);
 }
 
 void mrmr_pool_look(struct mrmr_pool *pool)
 {
+	uint32_t members_gen;
 	bool came_online = false;
 	bool changed = false;
 	bool all_online = true;
 	size_t i;
 
 	pool->identity.become_root();
-	pool->seen_members_gen = atomic_load(&pool->shared->members_gen);
+	members_gen = atomic_load(&pool->shared->members_gen);
 	for (i = 0; i < pool->num_members; i++) {
 		struct mrmr_member *member = &pool->members[i];
 		uint32_t epoch = member->epoch;
 
 		look_at(pool, member);
+		if (member->state == MRMR_MEMBER_ONLINE &&
+		    (member->epoch != epoch ||
+		     members_gen != pool->seen_members_gen)) {
+			member->missed = mrmr_missed_any(pool, member);
+		}
 		if (member->epoch != epoch) {
 			changed = true;
 			came_online = came_online ||
@@ -159,7 +223,7 @@ void mrmr_pool_look(struct mrmr_pool *pool)
 		   system busy. */
 		mrmr_dir_cache_clear(pool);
 	}
-	if (came_online) {
+	if (came_online || atomic_load(&pool->shared->num_intents) > 0) {
 		catch_up(pool);
 	}
 	for (i = 0; i < pool->num_members; i++) {
@@ -168,6 +232,7 @@ void mrmr_pool_look(struct mrmr_pool *pool)
 	}
 	pool->identity.unbecome_root();
 
+	pool->seen_members_gen = members_gen;
 	pool->all_online = all_online;
 	pool->holds_members = true;
 	pool->checked_ns = mrmr_now_ns();
@@ -196,6 +261,16 @@ void mrmr_pool_use(struct mrmr_pool *pool)
 					 memory_order_relaxed)) {
 		mrmr_pool_look(pool);
 	}
+	if (atomic_load_explicit(&pool->shared->num_intents,
+				 memory_order_relaxed) > 0 &&
+	    mrmr_intents_are_stale(pool)) {
+		/* A process died in the middle of something: its share lives
+		   on with us, so it is finished before anything else. */
+		pool->identity.become_root();
+		mrmr_intents_finish(pool);
+		mrmr_dir_cache_clear(pool);
+		pool->identity.unbecome_root();
+	}
 }
 
 void mrmr_pool_let_go(struct mrmr_pool *pool)
@@ -222,9 +297,30 @@ void mrmr_pool_idle(struct mrmr_pool *pool)
 	}
 }
 
+void mrmr_pool_watch_ejected(struct mrmr_pool *pool)
+{
+	size_t i;
+
+	for (i = 0; i < pool->num_members; i++) {
+		struct mrmr_member *member = &pool->members[i];
+
+		if (atomic_load(&pool->shared->members[member->slot].eject)
+		    == MRMR_EJECT_NONE) {
+			continue;
+		}
+		pool->identity.become_root();
+		if (!is_ejected(pool, member)) {
+			atomic_fetch_add(&pool->shared->members_gen, 1);
+		}
+		pool->identity.unbecome_root();
+	}
+}
+
 void mrmr_pool_suspect(struct mrmr_pool *pool, const struct mrmr_member *member,
 		       int error)
 {
+	int saved_errno = errno;
+
 	switch (error) {
 	case EIO:
 	case ENODEV:
@@ -239,6 +335,7 @@ void mrmr_pool_suspect(struct mrmr_pool *pool, const struct mrmr_member *member,
 	mrmr_log(MRMR_LOG_WARNING, "member %s: %s; looking at it again",
 		 mrmr_member_name(member), strerror(error));
 	pool->checked_ns = 0;
+	errno = saved_errno;
 }
 
 uint64_t mrmr_member_room(const struct mrmr_member *member)
@@ -388,13 +485,12 @@ static int make_members(struct mrmr_pool *pool, struct mrmr_error *err)
 	struct mrmr_config *config = pool->config;
 	size_t i;
 
-	pool->num_members = config->num_members;
 	pool->members = talloc_zero_array(pool, struct mrmr_member,
 					  config->num_members);
 	if (pool->members == NULL) {
 		return mrmr_error_set(err, ENOMEM, "out of memory");
 	}
-	for (i = 0; i < pool->num_members; i++) {
+	for (i = 0; i < config->num_members; i++) {
 		struct mrmr_member *member = &pool->members[i];
 		int slot = mrmr_shared_slot(pool->shared, pool->state_fd,
 					    config, &config->members[i].id);
@@ -410,6 +506,7 @@ static int make_members(struct mrmr_pool *pool, struct mrmr_error *err)
 			.root_fd = -1,
 			.private_fd = -1,
 		};
+		pool->num_members++; /* it may be closed from here on */
 	}
 	return 0;
 }

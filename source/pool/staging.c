@@ -146,7 +146,7 @@ static int prune_tree(int at_fd, const char *name)
 	int ret = 0;
 	int fd;
 
-	if (unlinkat(at_fd, name, AT_REMOVEDIR) == 0) {
+	if (unlinkat(at_fd, name, AT_REMOVEDIR) == 0 || errno == ENOENT) {
 		return 0;
 	}
 	if (errno != ENOTEMPTY && errno != EEXIST) {
@@ -219,6 +219,7 @@ void mrmr_staging_sweep(struct mrmr_pool *pool)
 	size_t i;
 
 	sweep(pool->state_fd, MRMR_STAGING, pool->config->state_dir);
+	sweep(pool->state_fd, MRMR_INTENTS, pool->config->state_dir);
 	for (i = 0; i < pool->num_members; i++) {
 		const struct mrmr_member *member = &pool->members[i];
 

@@ -3,6 +3,7 @@
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
+#include "copy.h"
 #include "vfs_mrmr.h"
 #include "watch.h"
 #include "write.h"
@@ -145,6 +146,14 @@ static void reload(struct mrmr_share *share)
 	    !same_file(&now->config_st, &st) &&
 	    !same_file(&now->refused_st, &st)) {
 		p = pool_get(now->config_path);
+		if (p != NULL && strcmp(p->pool->spine_path,
+					now->pool->spine_path) != 0) {
+			DBG_ERR("%s: state_dir has changed, which counts "
+				"from the next connection on\n",
+				p->config_path);
+			pool_put(p->pool);
+			p = NULL;
+		}
 		if (p == NULL) {
 			now->refused_st = st;
 		}
@@ -167,6 +176,7 @@ static void tick(struct tevent_context *ev, struct tevent_timer *te,
 	struct mrmr_share *share = mrmr_share_of(handle);
 
 	reload(share);
+	mrmr_pool_watch_ejected(share->pool);
 	mrmr_watch_update(handle);
 	mrmr_pool_idle(share->pool);
 	share->tick = tevent_add_timer(ev, share,
@@ -329,6 +339,9 @@ static struct vfs_fn_pointers mrmr_fns = {
 	.pwrite_fn = mrmr_pwrite,
 	.pwrite_send_fn = mrmr_pwrite_send,
 	.pwrite_recv_fn = mrmr_pwrite_recv,
+	.recvfile_fn = mrmr_recvfile,
+	.offload_write_send_fn = mrmr_offload_write_send,
+	.offload_write_recv_fn = mrmr_offload_write_recv,
 	.ftruncate_fn = mrmr_ftruncate,
 	.fallocate_fn = mrmr_fallocate,
 

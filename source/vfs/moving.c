@@ -74,58 +74,174 @@ static bool is_open_elsewhere(struct files_struct *fsp)
 	return users.others;
 }
 
-static struct mrmr_shared_move *add_move(struct mrmr_pool *pool,
-					 const struct stat *now,
-					 const struct file_id *was)
+/*
+ * What files are known by. A file's own number is its member's id and its
+ * inode. One that moves while it is open goes on being known by the number it
+ * had. That number's inode is free then, and the next file that is made on the
+ * old member may get it: that one is known by the number that the moved file
+ * does not use. So the pool's page holds a permutation of numbers, of which
+ * each entry says by what other number one is known, and no two files are ever
+ * known by the same.
+ *
+ * A cycle of it is forgotten when no file that is known by its numbers is open
+ * any more.
+ */
+struct number {
+	uint64_t device;
+	uint64_t ino;
+};
+
+static bool same_number(struct number a, struct number b)
 {
-	struct mrmr_shared *shared = pool->shared;
+	return a.device == b.device && a.ino == b.ino;
+}
+
+static struct number number_of(const struct mrmr_pool *pool,
+			       const struct stat *st)
+{
+	return (struct number) {
+		.device = mrmr_pool_device_id(pool, st->st_dev),
+		.ino = st->st_ino,
+	};
+}
+
+static struct number number_of_id(const struct file_id *id)
+{
+	return (struct number) { .device = id->devid, .ino = id->inode };
+}
+
+/* The entry of the file with this number, or of the one known by it. */
+static struct mrmr_shared_move *find_move(struct mrmr_shared *shared,
+					  struct number number, bool known)
+{
 	size_t i;
 
 	for (i = 0; i < MRMR_MOVES_MAX; i++) {
 		struct mrmr_shared_move *move = &shared->moves[i];
-		uint32_t unused = 0;
+		struct number is = known ?
+			(struct number) { move->was_device, move->was_ino } :
+			(struct number) { move->now_device, move->now_ino };
 
-		/* 2: being filled in, not valid yet */
-		if (!atomic_compare_exchange_strong(&move->used, &unused, 2)) {
-			continue;
+		if (atomic_load(&move->used) == 1 && same_number(is, number)) {
+			return move;
 		}
-		move->now_device = mrmr_pool_device_id(pool, now->st_dev);
-		move->now_ino = now->st_ino;
-		move->was_device = was->devid;
-		move->was_ino = was->inode;
-		atomic_store(&move->used, 1);
-		atomic_fetch_add(&shared->num_moves, 1);
-		return move;
 	}
 	return NULL;
 }
 
-static void remove_move(struct mrmr_pool *pool, struct mrmr_shared_move *move)
+static struct number known_by(struct mrmr_shared *shared, struct number number)
+{
+	struct mrmr_shared_move *move = find_move(shared, number, false);
+
+	if (move == NULL) {
+		return number;
+	}
+	return (struct number) { move->was_device, move->was_ino };
+}
+
+static void remove_move(struct mrmr_shared *shared,
+			struct mrmr_shared_move *move)
 {
 	uint32_t used = 1;
 
 	if (atomic_compare_exchange_strong(&move->used, &used, 0)) {
-		atomic_fetch_sub(&pool->shared->num_moves, 1);
+		atomic_fetch_sub(&shared->num_moves, 1);
+	}
+}
+
+/* Nobody else looks at this number now: its file is not to be found yet, or
+   not any more. */
+static bool set_known_by(struct mrmr_shared *shared, struct number number,
+			 struct number known)
+{
+	struct mrmr_shared_move *move = find_move(shared, number, false);
+	size_t i;
+
+	if (same_number(number, known)) {
+		if (move != NULL) {
+			remove_move(shared, move);
+		}
+		return true;
+	}
+	for (i = 0; move == NULL && i < MRMR_MOVES_MAX; i++) {
+		uint32_t unused = 0;
+
+		/* 2: being filled in, not valid yet */
+		if (atomic_compare_exchange_strong(&shared->moves[i].used,
+						   &unused, 2)) {
+			move = &shared->moves[i];
+			atomic_fetch_add(&shared->num_moves, 1);
+		}
+	}
+	if (move == NULL) {
+		return false;
+	}
+	atomic_store(&move->used, 2);
+	move->now_device = number.device;
+	move->now_ino = number.ino;
+	move->was_device = known.device;
+	move->was_ino = known.ino;
+	atomic_store(&move->used, 1);
+	return true;
+}
+
+static bool is_open(struct number number)
+{
+	struct file_id id = {
+		.devid = number.device, .inode = number.ino,
+	};
+
+	return users_of(NULL, id).any;
+}
+
+/* The cycle that this number is in, if nobody has a file of it open. */
+static void forget_cycle(struct mrmr_shared *shared, struct number first)
+{
+	struct mrmr_shared_move *cycle[MRMR_MOVES_MAX];
+	struct number number = first;
+	size_t num = 0;
+
+	do {
+		struct mrmr_shared_move *move = find_move(shared, number,
+							  true);
+
+		if (move == NULL) {
+			break;
+		}
+		if (is_open(number)) {
+			return;
+		}
+		cycle[num++] = move;
+		number = (struct number) { move->now_device, move->now_ino };
+	} while (!same_number(number, first) && num < MRMR_MOVES_MAX);
+
+	while (num-- > 0) {
+		remove_move(shared, cycle[num]);
 	}
 }
 
 void mrmr_moves_forget(struct mrmr_pool *pool, const struct file_id *id)
 {
 	struct mrmr_shared *shared = pool->shared;
-	size_t i;
 
 	if (atomic_load_explicit(&shared->num_moves, memory_order_acquire)
-	    == 0) {
-		return;
+	    > 0) {
+		forget_cycle(shared, number_of_id(id));
 	}
-	for (i = 0; i < MRMR_MOVES_MAX; i++) {
-		struct mrmr_shared_move *move = &shared->moves[i];
+}
 
-		if (atomic_load(&move->used) == 1 &&
-		    move->was_device == id->devid &&
-		    move->was_ino == id->inode &&
-		    !users_of(NULL, *id).any) {
-			remove_move(pool, move);
+/* What killed processes left behind. */
+static void forget_unused(struct mrmr_shared *shared)
+{
+	size_t i;
+
+	for (i = 0; i < MRMR_MOVES_MAX; i++) {
+		const struct mrmr_shared_move *move = &shared->moves[i];
+
+		if (atomic_load(&move->used) == 1) {
+			forget_cycle(shared, (struct number) {
+				.device = move->was_device,
+				.ino = move->was_ino });
 		}
 	}
 }
@@ -137,7 +253,6 @@ struct replacement {
 };
 
 struct replacements {
-	struct file_id id;
 	struct stat old;
 	int new_fd;
 	struct replacement *list;
@@ -154,8 +269,7 @@ static struct files_struct *prepare_one(struct files_struct *fsp,
 	int fd = fsp_get_pathref_fd(fsp);
 	int flags;
 
-	if (fd < 0 || !file_id_equal(&fsp->file_id, &r->id) ||
-	    fsp_is_alternate_stream(fsp) || fstat(fd, &st) == -1 ||
+	if (fd < 0 || fstat(fd, &st) == -1 ||
 	    st.st_ino != r->old.st_ino || st.st_dev != r->old.st_dev) {
 		return NULL;
 	}
@@ -195,48 +309,70 @@ static void put_in_place(struct replacements *r, bool moved)
 	TALLOC_FREE(r->list);
 }
 
-/* After the copy: as root, and quick. */
-static int take_effect(struct vfs_handle_struct *handle,
-		       struct files_struct *fsp, struct mrmr_pool *pool,
-		       struct mrmr_move *move)
+/* The moment of the move: names, then descriptors. */
+static int swap(struct files_struct *fsp, struct mrmr_pool *pool,
+		struct mrmr_move *move, struct replacements *r)
 {
-	struct replacements r = { .id = fsp->file_id };
-	struct mrmr_shared_move *entry = NULL;
+	struct mrmr_shared *shared = pool->shared;
+	struct number known = number_of_id(&fsp->file_id);
+	struct number old_number = number_of(pool, &r->old);
+	struct number new_number;
+	struct number unused;
 	struct stat now;
 	size_t member;
+	int saved_errno;
 	int new_fd;
-	int ret = -1;
 
-	r.new_fd = mrmr_move_new_fd(move);
-	if (fstat(fsp_get_io_fd(fsp), &r.old) == -1 ||
-	    fstat(r.new_fd, &now) == -1) {
+	if (fstat(r->new_fd, &now) == -1) {
 		return -1;
 	}
-	files_forall(fsp->conn->sconn, prepare_one, &r);
-	if (!r.failed) {
-		entry = add_move(pool, &now, &fsp->file_id);
+	new_number = number_of(pool, &now);
+	unused = known_by(shared, new_number);
+
+	/* Two entries may be needed. */
+	if (atomic_load(&shared->num_moves) + 2 > MRMR_MOVES_MAX) {
+		forget_unused(shared);
 	}
-	if (entry == NULL) {
-		put_in_place(&r, false);
+	if (atomic_load(&shared->num_moves) + 2 > MRMR_MOVES_MAX ||
+	    !same_number(known_by(shared, old_number), known) ||
+	    !set_known_by(shared, new_number, known)) {
 		errno = ENOSPC;
 		return -1;
 	}
 	if (is_open_elsewhere(fsp)) {
-		errno = EBUSY;
-	} else {
-		ret = mrmr_move_finish(move, &new_fd, &member);
+		errno = ENOSPC;
+	} else if (mrmr_move_finish(move, &new_fd, &member) == 0) {
+		/* While our descriptors hold the old inode, nobody can get
+		   it: when they let go, its number is known. */
+		set_known_by(shared, old_number, unused);
+		put_in_place(r, true);
+		close(new_fd);
+		return 0;
 	}
-	if (ret == -1) {
-		int saved_errno = errno;
+	saved_errno = errno;
+	set_known_by(shared, new_number, unused);
+	errno = saved_errno;
+	return -1;
+}
 
-		remove_move(pool, entry);
-		put_in_place(&r, false);
-		errno = saved_errno;
+/* After the copy: as root, and quick. */
+static int take_effect(struct files_struct *fsp, struct mrmr_pool *pool,
+		       struct mrmr_move *move)
+{
+	struct replacements r = { .new_fd = mrmr_move_new_fd(move) };
+	int saved_errno;
+
+	if (fstat(fsp_get_io_fd(fsp), &r.old) == -1) {
 		return -1;
 	}
-	put_in_place(&r, true);
-	close(new_fd);
-	return 0;
+	files_forall(fsp->conn->sconn, prepare_one, &r);
+	if (!r.failed && swap(fsp, pool, move, &r) == 0) {
+		return 0;
+	}
+	saved_errno = errno;
+	put_in_place(&r, false);
+	errno = saved_errno;
+	return -1;
 }
 
 static struct mrmr_move *begin(struct vfs_handle_struct *handle,
@@ -269,15 +405,16 @@ static int finish(struct vfs_handle_struct *handle, struct files_struct *fsp,
 	int ret;
 
 	become_root();
-	ret = take_effect(handle, fsp, pool, move);
+	ret = take_effect(fsp, pool, move);
 	saved_errno = errno;
 	unbecome_root();
-	if (ret == -1) {
+	if (ret == -1 && saved_errno != EBUSY) {
 		DBG_WARNING("%s is on a full member and could not move to "
 			    "another: %s\n", fsp_str_dbg(fsp),
 			    strerror(saved_errno));
-		errno = ENOSPC;
+		saved_errno = ENOSPC;
 	}
+	errno = saved_errno;
 	return ret;
 }
 
@@ -307,6 +444,7 @@ int mrmr_move_now(struct vfs_handle_struct *handle, struct files_struct *fsp,
 struct move_state {
 	struct vfs_handle_struct *handle;
 	struct files_struct *fsp;
+	const bool *spoiled;
 	struct mrmr_move *move;
 	int ret; /* of the copy */
 };
@@ -324,7 +462,7 @@ struct tevent_req *mrmr_move_send(TALLOC_CTX *mem_ctx,
 				  struct tevent_context *ev,
 				  struct vfs_handle_struct *handle,
 				  struct files_struct *fsp,
-				  uint64_t size_bytes)
+				  uint64_t size_bytes, const bool *spoiled)
 {
 	struct tevent_req *subreq = NULL;
 	struct tevent_req *req = NULL;
@@ -336,6 +474,7 @@ struct tevent_req *mrmr_move_send(TALLOC_CTX *mem_ctx,
 	}
 	state->handle = handle;
 	state->fsp = fsp;
+	state->spoiled = spoiled;
 	state->move = begin(handle, state, fsp, size_bytes);
 	if (state->move == NULL) {
 		tevent_req_error(req, ENOSPC);
@@ -364,6 +503,7 @@ static void move_copied(struct tevent_req *subreq)
 	struct tevent_req *req =
 		tevent_req_callback_data(subreq, struct tevent_req);
 	struct move_state *state = tevent_req_data(req, struct move_state);
+	int error = 0;
 	int ret;
 
 	ret = pthreadpool_tevent_job_recv(subreq);
@@ -374,13 +514,18 @@ static void move_copied(struct tevent_req *subreq)
 		copy_in_thread(state);
 		ret = 0;
 	}
-	if (ret != 0 || state->ret == -1 ||
-	    finish(state->handle, state->fsp, state->move) == -1) {
-		TALLOC_FREE(state->move);
-		tevent_req_error(req, ENOSPC);
-		return;
+	if (ret != 0 || state->ret == -1) {
+		error = ENOSPC;
+	} else if (*state->spoiled) {
+		error = EBUSY;
+	} else if (finish(state->handle, state->fsp, state->move) == -1) {
+		error = errno;
 	}
 	TALLOC_FREE(state->move);
+	if (error != 0) {
+		tevent_req_error(req, error);
+		return;
+	}
 	tevent_req_done(req);
 }
 

@@ -20,12 +20,15 @@
 int mrmr_move_now(struct vfs_handle_struct *handle, struct files_struct *fsp,
 		  uint64_t size_bytes);
 
-/* The same with the copying in a thread. */
+/*
+ * The same with the copying in a thread. Whoever changes the file meanwhile
+ * sets *spoiled: that is EBUSY then, and the file is where it was.
+ */
 struct tevent_req *mrmr_move_send(TALLOC_CTX *mem_ctx,
 				  struct tevent_context *ev,
 				  struct vfs_handle_struct *handle,
 				  struct files_struct *fsp,
-				  uint64_t size_bytes);
+				  uint64_t size_bytes, const bool *spoiled);
 int mrmr_move_recv(struct tevent_req *req, int *perrno);
 
 /* To be called after a handle was closed: forgets the old ids of files that

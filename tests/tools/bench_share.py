@@ -8,10 +8,12 @@ and on Samba over mergerfs.
   --clients LIST   client processes [1,4]
   --files N        10 KB files per client [1000]
   --dirs N         directories they are spread over, per client [1]
-  --big N          MiB of the big file per client [512]
+  --big N          MiB of the big files, of all clients together [512]
   --huge-dir N     entries of the directory that is listed alone, 0: none
                    [100000]
   --shares LIST    [plain,pool,mergerfs]
+  --no-pin         let the scheduler place the client and smbd; else, with one
+                   client, each has a processor of its own
   --vfs "LIST"     other `vfs objects`, on all shares [none: with nothing else
                    there, what mrmr costs shows most]
   --build DIR      use what was built in DIR [build now]
@@ -21,10 +23,13 @@ and on Samba over mergerfs.
 
 All shares belong to one smbd. Every member, and the plain share, is a tmpfs of
 its own, so that no disk hides what the software costs; smbd's databases and
-the pool's state lie on another. The rounds are interleaved, and the order of
-the shares is turned around from one to the next (plain, pool, mergerfs, pool,
-plain, ...). A table shows medians over the rounds. mergerfs is mounted as its
-manual recommends when no mmap is needed (Samba needs none).
+the pool's state lie on another. In a round, every kind of operation is done on
+one share after the other before the next kind begins, and the order of the
+shares is turned around from round to round (plain, pool, mergerfs, mergerfs,
+pool, plain, ...). The tables show medians over the rounds: rates, which include
+the client's work, and the processor time of the server's processes (smbd,
+mergerfs) per operation, which does not and is the steadier number. mergerfs is
+mounted as its manual recommends when no mmap is needed (Samba needs none).
 """
 
 import argparse
@@ -65,6 +70,7 @@ class Bench:
     def __init__(self, work, options, members):
         self.options = options
         self.members = members
+        self.cpus = sorted(os.sched_getaffinity(0))
         self.directory = work.join('s%d' % members)
         os.mkdir(self.directory)
         name = os.path.join('s%d' % members, '%s')
@@ -85,7 +91,8 @@ class Bench:
         self.password_file = work.write(name % 'password',
                                         self.pool.env['MRMR_PASSWORD'] + '\n')
         self.smbload = os.path.join(options.build, 'tools', 'smbload')
-        self.results = {}    # (phase, clients) -> share -> [rates]
+        # (phase, clients) -> share -> list of smbload's numbers
+        self.results = {}
         self.warm_up()
 
     def fill(self, roots):
@@ -116,64 +123,74 @@ class Bench:
 ''' % (target, self.options.vfs))
 
     def warm_up(self):
-        """On a virtual machine, the first use of a page of memory is slow: use
-        as many as will be needed. Then one short round that does not count."""
-        target = os.path.join(self.pool.plain, 'memory')
-        megabytes = self.options.big * max(self.options.clients) + 1024
-        subprocess.run(['dd', 'if=/dev/zero', 'of=' + target, 'bs=1M',
-                        'count=%d' % megabytes], check=True,
-                       stderr=subprocess.DEVNULL)
-        os.unlink(target)
-        for share in self.options.shares:
-            self.load(share, 1, FILE_PHASES + BIG_PHASES, '--files', '100')
+        """A short round that does not count."""
+        self.load(self.options.shares, 1, FILE_PHASES + BIG_PHASES,
+                  '--files', '100')
         self.results = {}
 
-    def load(self, share, clients, phases, *more):
+    def load(self, shares, clients, phases, *more):
         command = [self.smbload, '--user', self.pool.env['MRMR_USER'],
                    '--password-file', self.password_file,
-                   '--phases', ','.join(phases), '--clients', str(clients)]
-        url = 'smb://127.0.0.1:%s/%s' % (self.pool.env['MRMR_PORT'], share)
-        if phases == ['dir']:
-            url += '/huge'
-        done = subprocess.run(command + list(more) + [url], timeout=1200,
+                   '--phases', ','.join(phases), '--clients', str(clients),
+                   '--cpu', 'smbd,mergerfs'] + list(more)
+        for share in shares:
+            command.append('smb://127.0.0.1:%s/%s%s' % (
+                self.pool.env['MRMR_PORT'], share,
+                '/huge' if phases == ['dir'] else ''))
+        self.pin(clients)
+        done = subprocess.run(command, timeout=3600,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                               text=True, env=dict(os.environ,
                                                   HOME=self.directory))
         if done.returncode != 0:
-            raise testpool.Failure('smbload on %s failed: %s'
-                                   % (share, done.stderr))
-        for phase, numbers in json.loads(done.stdout).items():
-            rates = self.results.setdefault((phase, clients), {})
-            rates.setdefault(share, []).append(numbers['rate'])
+            raise testpool.Failure('smbload failed: ' + done.stderr)
+        for share, line in zip(shares, done.stdout.splitlines()):
+            for phase, numbers in json.loads(line).items():
+                by_share = self.results.setdefault((phase, clients), {})
+                by_share.setdefault(share, []).append(numbers)
+
+    def pin(self, clients):
+        """One client and its smbd: whether the scheduler puts them on one
+        processor or on two changes the rates by half, at random. So each gets
+        its own; smbd's children inherit it from their parent."""
+        cpus = self.cpus
+        alone = self.options.pin and clients == 1 and len(cpus) > 1
+        os.sched_setaffinity(self.pool.main_pid(), cpus[:1] if alone else cpus)
+        os.sched_setaffinity(0, cpus[1:2] if alone else cpus)
 
     def round(self, number):
         options = self.options
         shares = options.shares if number % 2 == 0 else options.shares[::-1]
         for clients in options.clients:
-            for share in shares:
-                self.load(share, clients, FILE_PHASES,
-                          '--files', str(options.files),
-                          '--dirs', str(options.dirs),
-                          '--repeat', str(max(1, 20000 // options.files)))
-            for share in shares if options.big else []:
-                self.load(share, clients, BIG_PHASES,
-                          '--files', '0', '--big', str(options.big))
-        for share in shares if options.huge_dir else []:
-            self.load(share, 1, ['dir'], '--entries', str(self.options.huge_dir))
+            self.load(shares, clients, FILE_PHASES,
+                      '--files', str(options.files),
+                      '--dirs', str(options.dirs),
+                      '--repeat', str(max(1, 20000 // options.files)))
+            if options.big:
+                self.load(shares, clients, BIG_PHASES, '--files', '0',
+                          '--big', str(options.big // clients))
+        if options.huge_dir:
+            self.load(shares, 1, ['dir'], '--entries', str(options.huge_dir))
 
-    def rows(self, clients):
-        """One list per phase: name, a median per share, the two ratios with
+    def medians(self, phase, clients, key):
+        """share -> median over the rounds"""
+        return {share: statistics.median(n[key] for n in numbers)
+                for share, numbers in self.results[phase, clients].items()}
+
+    def phases(self, clients):
+        for phase in FILE_PHASES + BIG_PHASES + ['dir']:
+            if (phase, clients) in self.results:
+                name = NAMES[phase]
+                if phase == 'dir':
+                    name += ' of %d' % self.options.huge_dir
+                yield phase, name
+
+    def rate_rows(self, clients):
+        """A row per phase: name, a median per share, the two ratios with
         their targets."""
         rows = []
-        for phase in FILE_PHASES + BIG_PHASES + ['dir']:
-            rates = self.results.get((phase, clients))
-            if rates is None:
-                continue
-            medians = {share: statistics.median(values)
-                       for share, values in rates.items()}
-            name = NAMES[phase]
-            if phase == 'dir':
-                name = '%s of %d' % (name, self.options.huge_dir)
+        for phase, name in self.phases(clients):
+            medians = self.medians(phase, clients, 'rate')
             row = [name] + ['%.0f' % medians[share]
                             for share in self.options.shares]
             if 'pool' in medians and 'plain' in medians:
@@ -182,6 +199,18 @@ class Bench:
             if 'pool' in medians and 'mergerfs' in medians:
                 row.append(ratio(medians['pool'] / medians['mergerfs'],
                                  OF_MERGERFS.get(phase, 1.0)))
+            rows.append(row)
+        return rows
+
+    def cpu_rows(self, clients):
+        rows = []
+        for phase, name in self.phases(clients):
+            medians = self.medians(phase, clients, 'cpu_us')
+            row = [name.replace(' /s', '').replace('/s', '')]
+            row += ['%.1f' % medians[share] for share in self.options.shares]
+            for other in ('plain', 'mergerfs'):
+                if 'pool' in medians and other in medians:
+                    row.append('%.2f' % (medians['pool'] / medians[other]))
             rows.append(row)
         return rows
 
@@ -232,6 +261,7 @@ def main():
                         default=['plain', 'pool', 'mergerfs'])
     parser.add_argument('--vfs', default='')
     parser.add_argument('--build')
+    parser.add_argument('--no-pin', dest='pin', action='store_false')
     parser.add_argument('--stand-in', action='store_true')
     parser.add_argument('--markdown')
     parser.add_argument('--json')
@@ -256,14 +286,20 @@ def main():
                       file=sys.stderr, flush=True)
                 bench.round(number)
         for clients in options.clients:
-            title = '%d members, %d client%s (medians of %d rounds)' % (
+            title = '%d members, %d client%s, medians of %d rounds' % (
                 members, clients, 's' if clients > 1 else '', options.rounds)
-            rows = bench.rows(clients)
-            print('\n%s\n\n%s' % (title, plain_text(bench.head(), rows)),
-                  flush=True)
-            texts.append('%s\n\n%s\n' % (title, markdown(bench.head(), rows)))
-            raw.append({'members': members, 'clients': clients, 'rates': {
-                phase: rates for (phase, n), rates in bench.results.items()
+            for what, rows in (('rates', bench.rate_rows(clients)),
+                               ("the server's processor time in microseconds "
+                                'per operation', bench.cpu_rows(clients))):
+                heading = '%s: %s' % (title, what)
+                print('\n%s\n\n%s' % (heading,
+                                       plain_text(bench.head(), rows)),
+                      flush=True)
+                texts.append('%s\n\n%s\n' % (heading,
+                                             markdown(bench.head(), rows)))
+            raw.append({'members': members, 'clients': clients, 'results': {
+                phase: by_share
+                for (phase, n), by_share in bench.results.items()
                 if n == clients}})
     if options.markdown:
         with open(options.markdown, 'w') as out:

@@ -264,7 +264,7 @@ class Client:
             one = struct.pack('<HHHHI', 16, 4, 0, 24, len(value))
             one += tag + bytes(4) + value
             if i < len(contexts) - 1:
-                one += bytes(-len(one) % 8)
+                one += bytes(-(len(one) + 4) % 8)
                 packed += struct.pack('<I', len(one) + 4) + one
             else:
                 packed += struct.pack('<I', 0) + one

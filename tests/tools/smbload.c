@@ -1,31 +1,39 @@
 /*
- * A load on an SMB share, for benchmarks: N client processes do the same
- * things at the same time, in phases, and the time of each phase is printed.
+ * A load on SMB shares, for benchmarks: N client processes do the same things
+ * at the same time, in phases, and the time of each phase is printed.
  *
- *   smbload [OPTION]... SHARE-URL        (smb://host:port/share[/directory])
+ *   smbload [OPTION]... SHARE-URL...     (smb://host:port/share[/directory])
  *
- * The share is worked on through libsmbclient, one process and one connection
- * per client, each client in a directory of its own below "load", which is
- * made in the beginning and removed in the end. All clients begin a phase
- * together; a phase lasts until the last of them is done. So a rate is what the
- * server did in all: operations of all clients / time of the phase.
+ * The shares are worked on through libsmbclient, with one process and one
+ * connection for each client and share, each client in a directory of its own
+ * below "load", which is made in the beginning and removed in the end. All
+ * clients begin a phase together; a phase lasts until the last of them is done.
+ * So a rate is what the server did in all: operations of all clients / time of
+ * the phase. With several shares to compare, every phase is done on one after
+ * the other before the next phase begins (the big files in one go, so that no
+ * two are there at once): what disturbs the machine for some seconds disturbs
+ * all of them.
  *
- * Phases, in the order in which they are given:
+ * Phases, in the order in which they are done:
  *   create   make a file, write --size bytes, close
  *   list     list the directories; --repeat times
  *   stat     the attributes of each file
  *   read     open, read all, close
  *   rename   to another name in the same directory
  *   unlink
- *   write    one big file per client, sequentially, --block bytes at a time
- *   readbig  and read it
  *   dir      list the directory that the URL names, which must be there
+ *   write    one big file per client, sequentially, --block KiB at a time
+ *   readbig  and read it
  *
  * Every phase checks what it got (number of entries, sizes, first and last
- * bytes): a fast wrong answer is an error. Output is one JSON object.
+ * bytes): a fast wrong answer is an error. Output is one JSON object for each
+ * share, in the order of the arguments; "cpu_us" is the processor time that all
+ * processes with a name from --cpu took, per operation.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
+#include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -36,6 +44,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -46,6 +55,7 @@ static struct {
 	const char *user;
 	const char *password_file;
 	const char *phases;
+	const char *cpu;
 	int clients;
 	int files;
 	int dirs;
@@ -134,13 +144,14 @@ static void make_dir(const char *name)
 	}
 }
 
-static bool wants(const char *phase)
+/* Is the word in a list like "a,b,c"? */
+static bool is_in(const char *list, const char *word)
 {
-	size_t len = strlen(phase);
-	const char *p = opt.phases;
+	size_t len = strlen(word);
+	const char *p = list;
 
-	while ((p = strstr(p, phase)) != NULL) {
-		bool begins = (p == opt.phases || p[-1] == ',');
+	while (len > 0 && (p = strstr(p, word)) != NULL) {
+		bool begins = (p == list || p[-1] == ',');
 		bool ends = (p[len] == '\0' || p[len] == ',');
 		if (begins && ends) {
 			return true;
@@ -148,6 +159,14 @@ static bool wants(const char *phase)
 		p += len;
 	}
 	return false;
+}
+
+static bool wants(const char *phase)
+{
+	if (strcmp(phase, "rmbig") == 0) {
+		phase = "write";
+	}
+	return is_in(opt.phases, phase);
 }
 
 static void make_dirs(void)
@@ -376,6 +395,18 @@ static double do_readbig(void)
 	return opt.big_mib;
 }
 
+/* The memory of one share's big files is what the next one gets. */
+static double do_rmbig(void)
+{
+	char name[1400];
+
+	snprintf(name, sizeof(name), "%s/big.dat", home);
+	if (smbc_unlink(name) != 0) {
+		fail("unlink", name);
+	}
+	return 1;
+}
+
 static double do_dir(void)
 {
 	double total = 0;
@@ -395,11 +426,15 @@ static const struct phase {
 	const char *name;
 	double (*run)(void);
 } phases[] = {
-	{"create", do_create}, {"list", do_list},       {"stat", do_stat},
-	{"read", do_read},     {"rename", do_rename},   {"unlink", do_unlink},
-	{"write", do_write},   {"readbig", do_readbig}, {"dir", do_dir},
+	{"create", do_create}, {"list", do_list},     {"stat", do_stat},
+	{"read", do_read},     {"rename", do_rename}, {"unlink", do_unlink},
+	{"dir", do_dir},
+	/* from here on, all of them for one share, then for the next */
+	{"write", do_write},   {"readbig", do_readbig},
+	{"rmbig", do_rmbig}, /* comes with write */
 };
 #define NUM_PHASES (sizeof(phases) / sizeof(phases[0]))
+#define FIRST_BIG 7
 
 /* --- clients and their conductor ------------------------------------------ */
 
@@ -411,6 +446,16 @@ struct client {
 	pid_t pid;
 	int go;
 	int done;
+};
+
+struct share {
+	const char *url;
+	struct client *clients;
+	struct result {
+		double count;
+		double seconds;
+		double cpu_seconds;
+	} results[NUM_PHASES];
 };
 
 static void be_client(int go, int done)
@@ -459,11 +504,6 @@ static void be_client(int go, int done)
 	/* all must be done before any of the directories goes */
 	if (read(go, &byte, 1) != 1) {
 		exit(1);
-	}
-	if (wants("write")) {
-		char name[1400];
-		snprintf(name, sizeof(name), "%s/big.dat", home);
-		smbc_unlink(name);
 	}
 	if (needs_dirs) {
 		remove_dirs();
@@ -526,6 +566,57 @@ static void go_all(struct client *clients)
 	}
 }
 
+/* The name of a process up to a blank, ':', '-' or '[' ("smbd: client"). */
+static void process_name(const char *pid, char *name, size_t size)
+{
+	char path[300];
+	FILE *in = NULL;
+
+	name[0] = '\0';
+	snprintf(path, sizeof(path), "/proc/%s/comm", pid);
+	in = fopen(path, "r");
+	if (in != NULL) {
+		if (fgets(name, size, in) == NULL) {
+			name[0] = '\0';
+		}
+		fclose(in);
+	}
+	name[strcspn(name, " :-[\n")] = '\0';
+}
+
+/* Seconds of processor time that the server took until now. */
+static double server_time(void)
+{
+	struct dirent *entry = NULL;
+	double total = 0;
+	DIR *proc = NULL;
+
+	if (opt.cpu == NULL) {
+		return 0;
+	}
+	proc = opendir("/proc");
+	if (proc == NULL) {
+		fail("opendir", "/proc");
+	}
+	while ((entry = readdir(proc)) != NULL) {
+		char name[64];
+		clockid_t clock;
+		struct timespec ts;
+		if (!isdigit((unsigned char)entry->d_name[0])) {
+			continue;
+		}
+		process_name(entry->d_name, name, sizeof(name));
+		/* all its threads, also those that have ended */
+		if (is_in(opt.cpu, name) &&
+		    clock_getcpuclockid(atoi(entry->d_name), &clock) == 0 &&
+		    clock_gettime(clock, &ts) == 0) {
+			total += ts.tv_sec + ts.tv_nsec / 1e9;
+		}
+	}
+	closedir(proc);
+	return total;
+}
+
 static double now(void)
 {
 	struct timespec ts;
@@ -548,7 +639,7 @@ static void read_password(void)
 static void usage(void)
 {
 	fprintf(stderr,
-		"usage: smbload [OPTION]... smb://host:port/share[/directory]\n"
+		"usage: smbload [OPTION]... smb://host:port/share[/dir]...\n"
 		"  --user NAME           of the share\n"
 		"  --password-file FILE  its first line\n"
 		"  --phases LIST         create,list,stat,read,rename,unlink\n"
@@ -559,7 +650,9 @@ static void usage(void)
 		"  --repeat N            listings [1]\n"
 		"  --big N               MiB of the big file [256]\n"
 		"  --block N             KiB at a time, of the big file [4096]\n"
-		"  --entries N           that the phase dir must find\n");
+		"  --entries N           that the phase dir must find\n"
+		"  --cpu LIST            names of server processes, whose time\n"
+		"                        is counted\n");
 	exit(64);
 }
 
@@ -577,6 +670,7 @@ static void read_options(int argc, char **argv)
 		{"big", required_argument, NULL, 'b'},
 		{"block", required_argument, NULL, 'k'},
 		{"entries", required_argument, NULL, 'e'},
+		{"cpu", required_argument, NULL, 'C'},
 		{NULL, 0, NULL, 0},
 	};
 	int c;
@@ -616,59 +710,137 @@ static void read_options(int argc, char **argv)
 		case 'e':
 			opt.entries = atoi(optarg);
 			break;
+		case 'C':
+			opt.cpu = optarg;
+			break;
 		default:
 			usage();
 		}
 	}
-	if (optind != argc - 1 || opt.user == NULL ||
+	if (optind >= argc || opt.user == NULL ||
 	    opt.password_file == NULL || opt.clients < 1 || opt.files < 0 ||
 	    opt.dirs < 1 || opt.size_bytes < 8 || opt.block_kib < 1) {
 		usage();
 	}
-	base = argv[optind];
+}
+
+static void start_share(struct share *share, const char *url)
+{
+	int i;
+
+	base = url;
+	share->url = url;
+	share->clients = calloc(opt.clients, sizeof(*share->clients));
+	if (share->clients == NULL) {
+		fail("calloc", url);
+	}
+	for (i = 0; i < opt.clients; i++) {
+		share->clients[i] = start_client(i);
+	}
+	wait_for_all(share->clients);
+}
+
+/*
+ * On a virtual machine, the first use of a page of memory is slow. Have as much
+ * as the big files will need used just before.
+ */
+static void warm_memory(void)
+{
+	size_t size = ((size_t)opt.big_mib << 20) * opt.clients;
+	char *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+
+	if (memory != MAP_FAILED) {
+		munmap(memory, size);
+	}
+}
+
+static void run_phase(struct share *share, size_t phase)
+{
+	struct result *result = &share->results[phase];
+	double cpu_begin, begin;
+
+	if (!wants(phases[phase].name)) {
+		return;
+	}
+	if (phases[phase].run == do_write) {
+		warm_memory();
+	}
+	cpu_begin = server_time();
+	begin = now();
+	go_all(share->clients);
+	result->count = wait_for_all(share->clients);
+	result->seconds = now() - begin;
+	result->cpu_seconds = server_time() - cpu_begin;
+}
+
+/* The clients remove what they made. */
+static int end_share(struct share *share)
+{
+	int i, status, failed = 0;
+
+	go_all(share->clients);
+	for (i = 0; i < opt.clients; i++) {
+		pid_t pid = waitpid(share->clients[i].pid, &status, 0);
+		if (pid < 0 || status != 0) {
+			failed = 1;
+		}
+	}
+	free(share->clients);
+	return failed;
+}
+
+static void print_share(const struct share *share)
+{
+	const char *separator = "";
+	size_t p;
+
+	printf("{");
+	for (p = 0; p < NUM_PHASES; p++) {
+		const struct result *r = &share->results[p];
+		if (!is_in(opt.phases, phases[p].name)) {
+			continue;
+		}
+		printf("%s\"%s\": {\"count\": %.0f, \"seconds\": %.6f, "
+		       "\"rate\": %.2f, \"cpu_us\": %.2f}",
+		       separator, phases[p].name, r->count, r->seconds,
+		       r->count / r->seconds,
+		       r->cpu_seconds * 1e6 / r->count);
+		separator = ", ";
+	}
+	printf("}\n");
 }
 
 int main(int argc, char **argv)
 {
-	struct client *clients = NULL;
-	const char *separator = "";
-	int i, status, failed = 0;
+	struct share *shares = NULL;
+	int num_shares, i, failed = 0;
 	size_t p;
 
 	read_options(argc, argv);
 	read_password();
-	clients = calloc(opt.clients, sizeof(*clients));
-	if (clients == NULL) {
+	num_shares = argc - optind;
+	shares = calloc(num_shares, sizeof(*shares));
+	if (shares == NULL) {
 		fail("calloc", "");
 	}
-	for (i = 0; i < opt.clients; i++) {
-		clients[i] = start_client(i);
+	for (i = 0; i < num_shares; i++) {
+		start_share(&shares[i], argv[optind + i]);
 	}
-	wait_for_all(clients);
-
-	printf("{");
-	for (p = 0; p < NUM_PHASES; p++) {
-		double begin, seconds, count;
-		if (!wants(phases[p].name)) {
-			continue;
-		}
-		begin = now();
-		go_all(clients);
-		count = wait_for_all(clients);
-		seconds = now() - begin;
-		printf("%s\"%s\": {\"count\": %.0f, \"seconds\": %.6f, "
-		       "\"rate\": %.2f}", separator, phases[p].name, count,
-		       seconds, count / seconds);
-		fflush(stdout);
-		separator = ", ";
-	}
-	printf("}\n");
-	go_all(clients);
-	for (i = 0; i < opt.clients; i++) {
-		if (waitpid(clients[i].pid, &status, 0) < 0 || status != 0) {
-			failed = 1;
+	for (p = 0; p < FIRST_BIG; p++) {
+		for (i = 0; i < num_shares; i++) {
+			run_phase(&shares[i], p);
 		}
 	}
-	free(clients);
+	for (i = 0; i < num_shares; i++) {
+		for (p = FIRST_BIG; p < NUM_PHASES; p++) {
+			run_phase(&shares[i], p);
+		}
+	}
+	for (i = 0; i < num_shares; i++) {
+		failed |= end_share(&shares[i]);
+		print_share(&shares[i]);
+	}
+	free(shares);
 	return failed;
 }

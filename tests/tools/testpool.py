@@ -181,6 +181,10 @@ class Pool:
             subprocess.run([QUICKSTART, 'down', '--dir', self.directory],
                            stdout=subprocess.DEVNULL)
 
+    def main_pid(self):
+        with open(os.path.join(self.directory, 'run', 'smbd')) as line:
+            return int(line.read().split()[0])
+
     def run(self, command, **options):
         """A command where the users of this smbd are known."""
         return subprocess.run([QUICKSTART, 'run', '--dir', self.directory]

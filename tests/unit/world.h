@@ -31,6 +31,7 @@ struct world_shape {
 };
 
 struct world {
+	struct world *previous;
 	struct world_shape shape;
 	char dir[256];
 	struct mrmr_pool *pool; /* NULL while it is closed */

@@ -1,0 +1,22 @@
+/*
+ * MRMR: the Samba module: bytes that come without a write: copies within the
+ * server, and straight from the socket.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#ifndef VFS_MRMR_COPY_H
+#define VFS_MRMR_COPY_H
+
+#include "vfs_mrmr.h"
+
+struct tevent_req *mrmr_offload_write_send(
+	struct vfs_handle_struct *handle, TALLOC_CTX *mem_ctx,
+	struct tevent_context *ev, uint32_t fsctl, DATA_BLOB *token,
+	off_t transfer_offset, struct files_struct *dest_fsp, off_t dest_off,
+	off_t to_copy);
+NTSTATUS mrmr_offload_write_recv(struct vfs_handle_struct *handle,
+				 struct tevent_req *req, off_t *copied);
+ssize_t mrmr_recvfile(struct vfs_handle_struct *handle, int from_fd,
+		      struct files_struct *fsp, off_t offset, size_t count);
+
+#endif
