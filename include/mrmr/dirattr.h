@@ -2,11 +2,11 @@
  * MRMR: the attributes of directories, the same wherever they exist.
  *
  * Mode, owner and group, extended attributes (ACLs are such) and times. When a
- * clone and its spine directory differ, the one whose inode was changed last
- * (ctime) is right: a client's change is made on the spine first, and an
- * administrator's chmod on a member is the newest change there is. A clone on a
- * member that was away when a client made a change is not right (see
- * mrmr/missed.h).
+ * clone and its spine directory differ, the spine is right: a drive that joins,
+ * or comes back, must not open to everybody what clients see as closed. Rights
+ * are changed through the share, or on the spine. What changes while a member
+ * is away is noted (mrmr/missed.h), as a look at modes and owners does not show
+ * that an ACL differs.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
@@ -51,12 +51,10 @@ int mrmr_directory_copy(int from_fd, int staging_fd, int at_fd,
 			const char *name);
 
 /*
- * Bring a clone and its spine directory in line, as root; with spine_is_right,
- * whatever their times say. False if another process is changing the directory:
- * then nothing was done.
+ * Give a clone the attributes of its spine directory, as root. False if another
+ * process is changing the directory: then nothing was done.
  */
-bool mrmr_dir_reconcile(struct mrmr_dir *dir, size_t member, int clone_fd,
-			bool spine_is_right);
+bool mrmr_dir_reconcile(struct mrmr_dir *dir, size_t member, int clone_fd);
 
 /*
  * After a change of the spine directory's attributes: the same onto all its

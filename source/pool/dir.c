@@ -396,7 +396,7 @@ static bool check_attributes(struct mrmr_dir *dir, size_t member, int fd)
 	struct stat clone;
 
 	if (has_missed(dir, member)) {
-		return mrmr_dir_reconcile(dir, member, fd, true);
+		return mrmr_dir_reconcile(dir, member, fd);
 	}
 	if (dir->pool->members[member].no_owners ||
 	    fstat(dir->spine_fd, &spine) == -1 || fstat(fd, &clone) == -1) {
@@ -406,7 +406,7 @@ static bool check_attributes(struct mrmr_dir *dir, size_t member, int fd)
 	    spine.st_gid == clone.st_gid) {
 		return true;
 	}
-	return mrmr_dir_reconcile(dir, member, fd, false);
+	return mrmr_dir_reconcile(dir, member, fd);
 }
 
 int mrmr_dir_on_member(struct mrmr_dir *dir, size_t index)

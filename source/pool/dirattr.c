@@ -224,23 +224,16 @@ static bool same_rights(const struct stat *a, const struct stat *b)
 	       a->st_gid == b->st_gid;
 }
 
-static bool changed_later(const struct stat *a, const struct stat *b)
-{
-	return a->st_ctim.tv_sec > b->st_ctim.tv_sec ||
-	       (a->st_ctim.tv_sec == b->st_ctim.tv_sec &&
-		a->st_ctim.tv_nsec > b->st_ctim.tv_nsec);
-}
-
-/* One onto the other; the member is given up if it keeps other rights. */
-static void bring_in_line(struct mrmr_dir *dir, size_t index, int from_fd,
-			  int to_fd)
+/* The spine's onto the clone; a member that keeps other rights all the same is
+   left alone from then on. */
+static void bring_in_line(struct mrmr_dir *dir, size_t index, int clone_fd)
 {
 	struct mrmr_member *member = &dir->pool->members[index];
-	struct stat from;
-	struct stat to;
+	struct stat spine;
+	struct stat clone;
 	int ret;
 
-	ret = mrmr_attributes_copy(from_fd, to_fd);
+	ret = mrmr_attributes_copy(dir->spine_fd, clone_fd);
 	if (ret == -1) {
 		char path[MRMR_PATH_MAX] = "?";
 		int error = errno;
@@ -254,45 +247,26 @@ static void bring_in_line(struct mrmr_dir *dir, size_t index, int from_fd,
 		return;
 	}
 	mrmr_missed_forget(dir, index);
-	if (fstat(to_fd, &to) == 0 && fstat(from_fd, &from) == 0 &&
-	    !same_rights(&to, &from)) {
+	if (fstat(clone_fd, &clone) == 0 &&
+	    fstat(dir->spine_fd, &spine) == 0 &&
+	    !same_rights(&clone, &spine)) {
 		/* exFAT and the like show every directory alike. */
 		member->no_owners = true;
 	}
 }
 
-/*
- * Both were looked at without a lock, so look again with it. The lock may be
- * had by this process already, for another directory: asking for this one
- * without waiting cannot deadlock.
- */
-bool mrmr_dir_reconcile(struct mrmr_dir *dir, size_t index, int clone_fd,
-			bool spine_is_right)
+/* A lock may be had by this process already, for another directory: asking for
+   this one without waiting cannot deadlock. */
+bool mrmr_dir_reconcile(struct mrmr_dir *dir, size_t index, int clone_fd)
 {
 	bool lock_here = dir->locks == 0;
-	struct stat spine;
-	struct stat clone;
 
 	if (lock_here && flock(dir->spine_fd, LOCK_EX | LOCK_NB) == -1) {
 		return false;
 	}
-	if (fstat(dir->spine_fd, &spine) == -1 ||
-	    fstat(clone_fd, &clone) == -1) {
-		goto out;
-	}
 	dir->pool->identity.become_root();
-	if (spine_is_right) {
-		bring_in_line(dir, index, dir->spine_fd, clone_fd);
-	} else if (!same_rights(&spine, &clone)) {
-		bool clone_is_right = changed_later(&clone, &spine) &&
-				      !mrmr_directory_is_bare(&clone);
-
-		bring_in_line(dir, index,
-			      clone_is_right ? clone_fd : dir->spine_fd,
-			      clone_is_right ? dir->spine_fd : clone_fd);
-	}
+	bring_in_line(dir, index, clone_fd);
 	dir->pool->identity.unbecome_root();
-out:
 	if (lock_here) {
 		flock(dir->spine_fd, LOCK_UN);
 	}
