@@ -137,7 +137,7 @@ stop_smbd() {
 		if ! wait_until_gone 50; then
 			inside_pids | xargs -r kill -KILL 2>/dev/null || true
 			wait_until_gone 50 ||
-				fail "some processes of $dir do not end:" $(inside_pids)
+				fail "some processes of $dir do not end: $(inside_pids | xargs)"
 		fi
 	fi
 	rm -f "$dir/run/smbd" "$dir/run/tag" "$dir/run/started-with"
@@ -315,7 +315,7 @@ make_pool() {
 # mrmr comes after the modules that translate names, streams and ACLs, and
 # before those that do I/O on the descriptors themselves.
 with_mrmr() {
-	local before= after= module
+	local before="" after="" module
 	for module in $1; do
 		case $module in
 		mrmr) echo "$1"; return ;;
@@ -499,7 +499,7 @@ smb() {
 }
 
 start_smbd() {
-	local pid tries=$((start_seconds * 5))
+	local pid tries=$((start_seconds * 5)) # of a fifth of a second
 
 	echo "mrmr-quickstart-$(random_word 16)" >"$dir/run/tag"
 	export owner_name owner_gid built smbd_program
@@ -530,7 +530,8 @@ give_up() {
 
 # A file goes in and comes out again, through SMB.
 try_share() {
-	local share=$1 name=.quickstart-$(random_word 4) word out tries=5
+	local share=$1 name word out tries=5
+	name=.quickstart-$(random_word 4)
 	word=$(random_word 16)
 	echo "$word" >"$dir/run/sent"
 	# smbd may be listening a moment before it is ready
@@ -596,9 +597,9 @@ install_missing() {
 }
 
 cmd_up() {
-	local asked_port= asked_parity= asked_members=() asked_plain=unset
+	local asked_port="" asked_parity="" asked_members=() asked_plain=unset
 	local asked_vfs=unset asked_conf=unset asked_users=() asked_build=unset
-	local asked_smbd=unset asked_env=() asked_stand_in= value
+	local asked_smbd=unset asked_env=() asked_stand_in="" value
 
 	while [ $# -gt 0 ]; do
 		case $1 in

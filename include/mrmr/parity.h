@@ -24,11 +24,13 @@
  *   - a range of a block is computed from the same range of the others;
  *   - long blocks are worked on piece by piece: call again for each piece,
  *     with the pointers moved on and the lengths of what lies in the piece.
- *     Pieces of 64 KiB or more cost nothing extra.
+ *     Pieces of 64 KiB or more cost next to nothing extra.
  *
  * Memory: all buffers are the caller's, and are not kept. What is written must
  * not overlap what is read, nor anything else that is written. Any alignment
- * is right; a multiple of 64 bytes is fastest.
+ * is right; a multiple of 64 bytes is fastest. Nothing beside the buffers is
+ * touched, so a block may end where a mapped file ends. A call takes up to 32
+ * KiB of stack.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */

@@ -23,15 +23,21 @@ static const struct {
 	{ "EACCES", EACCES },
 };
 
-/* How often a point was reached that has a #N. The points are literals. */
-static unsigned long times_reached(const char *point)
+/* How often a point was reached that has a #N, since the variable was set to
+   what it is. The points are literals. */
+static unsigned long times_reached(const char *list, const char *point)
 {
 	static struct {
 		const char *point;
 		unsigned long times;
 	} counts[16];
+	static char counted[512];
 	size_t i;
 
+	if (strncmp(list, counted, sizeof(counted) - 1) != 0) {
+		memset(counts, 0, sizeof(counts));
+		strncpy(counted, list, sizeof(counted) - 1);
+	}
 	for (i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
 		if (counts[i].point == NULL) {
 			counts[i].point = point;
@@ -44,7 +50,8 @@ static unsigned long times_reached(const char *point)
 }
 
 /* What stands behind "=" in an item for this point and this time, or NULL. */
-static const char *action_of(const char *item, const char *point)
+static const char *action_of(const char *list, const char *item,
+			     const char *point)
 {
 	size_t len = strlen(point);
 	char *end = NULL;
@@ -55,8 +62,10 @@ static const char *action_of(const char *item, const char *point)
 	if (item[len] == '#') {
 		unsigned long nth = strtoul(item + len + 1, &end, 10);
 
-		return *end == '=' && nth == times_reached(point) ? end + 1 :
-								    NULL;
+		if (*end != '=' || times_reached(list, point) != nth) {
+			return NULL;
+		}
+		return end + 1;
 	}
 	return item[len] == '=' ? item + len + 1 : NULL;
 }
@@ -69,7 +78,7 @@ int mrmr_fault(const char *point)
 
 	for (item = list; item != NULL && *item != '\0'; ) {
 		const char *end = strchrnul(item, ',');
-		const char *action = action_of(item, point);
+		const char *action = action_of(list, item, point);
 
 		if (action != NULL) {
 			size_t len = end - action;

@@ -208,7 +208,9 @@ int mrmr_directory_copy(int from_fd, int staging_fd, int at_fd,
 		}
 	}
 	/* A clone is no change that a client should see. */
-	mrmr_times_set(at_fd, &parent);
+	if (mrmr_fault("directory-copied") == 0) {
+		mrmr_times_set(at_fd, &parent);
+	}
 	return 0;
 
 fail:

@@ -461,7 +461,8 @@ int mrmr_name_mkdir(struct mrmr_dir *dir, const char *name, mode_t mode)
 	}
 	ret = check_free(dir, name);
 	if (ret == 0) {
-		ret = mkdirat(dir->spine_fd, name, mode);
+		ret = mrmr_fault("mkdir-spine") == 0 ?
+			      mkdirat(dir->spine_fd, name, mode) : -1;
 	}
 	if (ret == 0) {
 		ret = mrmr_fault("mkdir-between") == 0 ? clone_new(dir, name) :
@@ -504,7 +505,9 @@ int mrmr_name_link(struct mrmr_dir *from_dir, const char *from,
 	if (to_fd == -1) {
 		goto out;
 	}
-	ret = linkat(from_fd, from, to_fd, to, 0);
+	if (mrmr_fault("link") == 0) {
+		ret = linkat(from_fd, from, to_fd, to, 0);
+	}
 out:
 	mrmr_dir_unlock_two(from_dir, to_dir);
 	return ret;

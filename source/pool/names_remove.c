@@ -79,7 +79,7 @@ int mrmr_trash(struct mrmr_pool *pool, size_t index, int clone_fd,
 	if (stamp_fd != -1) {
 		fd = make_folders(stamp_fd, path);
 	}
-	if (fd != -1) {
+	if (fd != -1 && mrmr_fault("trash") == 0) {
 		last = strrchr(path, '/');
 		ret = renameat(clone_fd, name, fd,
 			       last != NULL ? last + 1 : path);
@@ -137,10 +137,10 @@ static int check_may_unlink(int fd, const struct stat *file)
 }
 
 /*
- * The copies that lost, before the winner goes: a crash between the two must
- * not bring one of them to light.
+ * The copies that lost, before the winner goes: neither a crash between the two
+ * nor a member that refuses must bring one of them to light.
  */
-static void trash_losers(struct mrmr_dir *dir, const char *name, size_t winner)
+static int trash_losers(struct mrmr_dir *dir, const char *name, size_t winner)
 {
 	struct mrmr_pool *pool = dir->pool;
 	char path[MRMR_PATH_MAX];
@@ -149,15 +149,18 @@ static void trash_losers(struct mrmr_dir *dir, const char *name, size_t winner)
 	size_t i;
 
 	if (mrmr_dir_path(dir, path) == -1) {
-		return;
+		return -1;
 	}
 	len = strlen(path);
 	if (len + strlen(name) + 2 > sizeof(path)) {
-		return;
+		errno = ENAMETOOLONG;
+		return -1;
 	}
 	sprintf(path + len, "%s%s", len > 0 ? "/" : "", name);
 	for (i = 0; i < pool->num_members; i++) {
 		int fd = (i != winner) ? mrmr_dir_on_member(dir, i) : -1;
+		int saved_errno;
+		int ret;
 
 		if (fd == -1 ||
 		    fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) == -1 ||
@@ -165,15 +168,21 @@ static void trash_losers(struct mrmr_dir *dir, const char *name, size_t winner)
 			continue;
 		}
 		pool->identity.become_root();
-		if (mrmr_fault("unlink-loser") != 0 ||
-		    mrmr_trash(pool, i, fd, name, path) == -1) {
-			mrmr_log(MRMR_LOG_WARNING, "member %s: its other copy "
-				 "of '%s' stays, and is what the share shows "
-				 "now: %s", mrmr_member_name(&pool->members[i]),
-				 path, strerror(errno));
-		}
+		ret = mrmr_fault("unlink-loser") == 0 ?
+			      mrmr_trash(pool, i, fd, name, path) : -1;
+		saved_errno = errno;
 		pool->identity.unbecome_root();
+		if (ret == -1) {
+			mrmr_log(MRMR_LOG_WARNING, "member %s: its other copy "
+				 "of '%s' cannot go to its trash, so '%s' "
+				 "cannot be removed: %s",
+				 mrmr_member_name(&pool->members[i]), path,
+				 path, strerror(saved_errno));
+			errno = saved_errno;
+			return -1;
+		}
 	}
+	return 0;
 }
 
 int mrmr_name_unlink(struct mrmr_dir *dir, const char *name)
@@ -199,11 +208,10 @@ int mrmr_name_unlink(struct mrmr_dir *dir, const char *name)
 	if (fd == -1) {
 		goto out;
 	}
-	if (has_losers(dir, name, member)) {
-		if (check_may_unlink(fd, &st) == -1) {
-			goto out;
-		}
-		trash_losers(dir, name, member);
+	if (has_losers(dir, name, member) &&
+	    (check_may_unlink(fd, &st) == -1 ||
+	     trash_losers(dir, name, member) == -1)) {
+		goto out;
 	}
 	if (mrmr_fault("unlink") == 0) {
 		ret = unlinkat(fd, name, 0);

@@ -119,22 +119,29 @@ static int trash_target(struct renaming *r, size_t member)
 }
 
 /*
- * If the member of the source has a copy of the target that is not the one
- * shown, rename(2) would destroy it. Only for a user who may rename there.
+ * Copies of the target that lost go to the trash first: rename(2) would destroy
+ * the one on the source's own member, and another might be what is shown once
+ * the winner is gone. Only for a user who may rename there.
  */
-static int clear_way(struct renaming *r, size_t keep, size_t shown)
+static int trash_target_losers(struct renaming *r, size_t keep, size_t shown)
 {
-	int there = (keep != shown) ? has_file(r->to_dir, r->to, keep) : 0;
-	int fd;
+	size_t i;
 
-	if (there != 1) {
-		return there;
+	for (i = 0; i < r->pool->num_members; i++) {
+		int there = (i != shown) ? has_file(r->to_dir, r->to, i) : 0;
+		int fd;
+
+		if (there == 0) {
+			continue;
+		}
+		fd = mrmr_dir_clone_to(r->to_dir, keep);
+		if (there == -1 || fd == -1 ||
+		    faccessat(fd, ".", W_OK | X_OK, AT_EACCESS) == -1 ||
+		    trash_target(r, i) == -1) {
+			return -1;
+		}
 	}
-	fd = mrmr_dir_on_member(r->to_dir, keep);
-	if (fd == -1 || faccessat(fd, ".", W_OK | X_OK, AT_EACCESS) == -1) {
-		return -1;
-	}
-	return trash_target(r, keep);
+	return 0;
 }
 
 /*
@@ -182,6 +189,9 @@ static int replace_shown(struct renaming *r, size_t keep, size_t shown)
 	/* Whoever has looked on the source's member already, and will look on
 	   this one in a moment, must look again. */
 	mrmr_dir_count_swap(r->to_dir);
+	if (mrmr_fault("rename-unlink") != 0) {
+		return -1;
+	}
 	if (unlinkat(fd, r->to, 0) == -1) {
 		return -1;
 	}
@@ -190,39 +200,33 @@ static int replace_shown(struct renaming *r, size_t keep, size_t shown)
 	return 0;
 }
 
-/* What had lost before: copies of the target go to the trash, those of the
-   source stay copies under the new name. */
+/* Copies of the source that lost stay copies, under the new name; or they go to
+   the trash, or else they would be what the old name shows. */
 static void follow_with_losers(struct renaming *r, size_t keep)
 {
 	size_t i;
 
+	r->pool->identity.become_root();
 	for (i = 0; i < r->num_members; i++) {
 		size_t member = r->members[i];
+		int fd = mrmr_dir_on_member(r->from_dir, member);
 
-		if (member == keep) {
+		if (member == keep || fd == -1 ||
+		    has_file(r->from_dir, r->from, member) != 1) {
 			continue;
 		}
-		if (has_file(r->to_dir, r->to, member) == 1 &&
-		    trash_target(r, member) == -1) {
-			mrmr_log(MRMR_LOG_WARNING, "member %s: its other copy "
-				 "of '%s', which was replaced, stays: %s",
-				 mrmr_member_name(&r->pool->members[member]),
-				 r->to_path, strerror(errno));
-		}
-		if (has_file(r->from_dir, r->from, member) != 1) {
-			continue;
-		}
-		r->pool->identity.become_root();
-		if (mrmr_fault("rename-loser") != 0 ||
-		    rename_on(r, member, false) == -1) {
+		if ((mrmr_fault("rename-loser") != 0 ||
+		     rename_on(r, member, false) == -1) &&
+		    mrmr_trash(r->pool, member, fd, r->from, r->from_path)
+			    == -1) {
 			mrmr_log(MRMR_LOG_WARNING, "member %s: its other copy "
 				 "of '%s' could not be renamed to '%s' and is "
 				 "what the share shows now: %s",
 				 mrmr_member_name(&r->pool->members[member]),
 				 r->from_path, r->to_path, strerror(errno));
 		}
-		r->pool->identity.unbecome_root();
 	}
+	r->pool->identity.unbecome_root();
 }
 
 /* False if the source could not be put back: then it stays renamed, and the
@@ -256,7 +260,7 @@ static int rename_file_with_intent(struct renaming *r, size_t keep,
 	int saved_errno;
 	int ret;
 
-	if (paths(r) == -1 || clear_way(r, keep, shown) == -1 ||
+	if (paths(r) == -1 || trash_target_losers(r, keep, shown) == -1 ||
 	    mrmr_tree_lock(pool, false) == -1) {
 		return -1;
 	}

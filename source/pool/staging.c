@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include <mrmr/dir.h>
+#include <mrmr/fault.h>
 #include <mrmr/log.h>
 #include <mrmr/staging.h>
 
@@ -180,7 +181,7 @@ int mrmr_spine_prune(struct mrmr_pool *pool, int at_fd, const char *name)
 	if (mrmr_tree_lock(pool, true) == -1) {
 		return -1;
 	}
-	ret = prune_tree(at_fd, name);
+	ret = mrmr_fault("prune") == 0 ? prune_tree(at_fd, name) : -1;
 	mrmr_tree_unlock(pool);
 	return ret;
 }

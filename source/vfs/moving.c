@@ -397,6 +397,17 @@ static struct mrmr_move *begin(struct vfs_handle_struct *handle,
 	return move;
 }
 
+/* What has not taken effect is removed, which the user may not. */
+static void end(struct mrmr_move **move)
+{
+	int saved_errno = errno;
+
+	become_root();
+	TALLOC_FREE(*move);
+	unbecome_root();
+	errno = saved_errno;
+}
+
 static int finish(struct vfs_handle_struct *handle, struct files_struct *fsp,
 		  struct mrmr_move *move)
 {
@@ -434,7 +445,7 @@ int mrmr_move_now(struct vfs_handle_struct *handle, struct files_struct *fsp,
 	if (ret == 0) {
 		ret = finish(handle, fsp, move);
 	}
-	TALLOC_FREE(move);
+	end(&move);
 	if (ret == -1) {
 		errno = ENOSPC;
 	}
@@ -521,7 +532,7 @@ static void move_copied(struct tevent_req *subreq)
 	} else if (finish(state->handle, state->fsp, state->move) == -1) {
 		error = errno;
 	}
-	TALLOC_FREE(state->move);
+	end(&state->move);
 	if (error != 0) {
 		tevent_req_error(req, error);
 		return;

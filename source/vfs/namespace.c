@@ -41,6 +41,31 @@ int mrmr_unlinkat(struct vfs_handle_struct *handle,
 	return mrmr_name_unlink(place.dir, place.name);
 }
 
+/*
+ * rename(2) lets a directory take the place of an empty one, which clients
+ * cannot tell from one step.
+ */
+static int rename_over_directory(const struct mrmr_place *from,
+				 const struct mrmr_place *to)
+{
+	struct stat st;
+	size_t member;
+	int saved_errno;
+	int ret;
+
+	if (mrmr_name_find(to->dir, to->name, &member, &st) == -1 ||
+	    mrmr_name_rmdir(to->dir, to->name) == -1) {
+		return -1;
+	}
+	ret = mrmr_name_rename(from->dir, from->name, to->dir, to->name);
+	if (ret == -1) {
+		saved_errno = errno;
+		mrmr_name_mkdir(to->dir, to->name, st.st_mode & 07777);
+		errno = saved_errno;
+	}
+	return ret;
+}
+
 int mrmr_renameat(struct vfs_handle_struct *handle,
 		  struct files_struct *from_dirfsp,
 		  const struct smb_filename *from,
@@ -50,6 +75,7 @@ int mrmr_renameat(struct vfs_handle_struct *handle,
 	struct mrmr_pool *pool = mrmr_pool_of(handle);
 	struct mrmr_place from_place;
 	struct mrmr_place to_place;
+	int ret;
 
 	if (pool == NULL || is_named_stream(from) || is_named_stream(to)) {
 		return SMB_VFS_NEXT_RENAMEAT(handle, from_dirfsp, from,
@@ -59,8 +85,12 @@ int mrmr_renameat(struct vfs_handle_struct *handle,
 	    mrmr_place_at(pool, to_dirfsp, to, &to_place) == -1) {
 		return -1;
 	}
-	return mrmr_name_rename(from_place.dir, from_place.name, to_place.dir,
-				to_place.name);
+	ret = mrmr_name_rename(from_place.dir, from_place.name, to_place.dir,
+			       to_place.name);
+	if (ret == -1 && errno == EEXIST) {
+		ret = rename_over_directory(&from_place, &to_place);
+	}
+	return ret;
 }
 
 int mrmr_linkat(struct vfs_handle_struct *handle,

@@ -92,6 +92,16 @@ def works(description, function, *arguments, **named):
     return result
 
 
+def same_bytes(got, wanted, description):
+    """For content that is too long to print."""
+    where = 'got %d bytes, wanted %d' % (len(got), len(wanted))
+    if got != wanted:
+        at = next((i for i in range(0, min(len(got), len(wanted)), 4096)
+                   if got[i:i + 4096] != wanted[i:i + 4096]), None)
+        where += ', the first difference is in the 4096 bytes at %s' % at
+    return report(got == wanted, description, where)
+
+
 def eventually(seconds, function, *arguments):
     deadline = time.monotonic() + seconds
     while True:
@@ -214,6 +224,7 @@ class Pool(testpool.Pool):
             out.write(data)
         st = os.stat(self.spine)
         os.chown(full, st.st_uid, st.st_gid)
+        os.chmod(full, 0o744)
         return full
 
     def make_dir(self, member, path):
@@ -307,9 +318,8 @@ class World:
         os.mkdir(path)
         with open(image, 'w') as out:
             out.truncate(int(size[:-1]) << 20)
-        force = ['-F', '-m', '0'] if kind == 'ext4' else ['-f']
-        if kind == 'vfat':
-            force = []
+        force = {'ext4': ['-q', '-F', '-m', '0'], 'vfat': []}.get(kind,
+                                                                 ['-f'])
         run('mkfs.' + kind, *force, *options, image)
         self.mount_loop(image, path)
         return path, image
