@@ -36,18 +36,19 @@
 
 struct mrmr_dir {
 	struct mrmr_pool *pool;
-	dev_t dev;              /* the key: of the spine directory */
+	dev_t dev; /* the key: of the spine directory */
 	ino_t ino;
-	int spine_fd;           /* O_RDONLY; locks are taken on it */
-	bool is_root;           /* of the pool */
-	unsigned int locks;     /* nested, by this process */
-	uint32_t locked_gen;    /* clones_gen when it was locked */
+	int spine_fd;        /* O_RDONLY; locks are taken on it */
+	bool is_root;        /* of the pool */
+	unsigned int locks;  /* nested, by this process */
+	uint32_t locked_gen; /* clones_gen when it was locked */
+	unsigned int pins;   /* must not be freed, though not locked */
 	int64_t used_ns;
 	struct mrmr_dir_clone *clones; /* one per member */
-	size_t last_member;     /* where a file was last made here, */
+	size_t last_member;            /* where a file was last made here, */
 	bool has_last_member;
-	char hint_name[256];    /* what a listing gave last, */
-	size_t hint_member;     /* and where that is; SIZE_MAX: none */
+	char hint_name[256]; /* what a listing gave last, */
+	size_t hint_member;  /* and where that is; SIZE_MAX: none */
 };
 
 /* A path on its way: where its last component would be. */

@@ -19,6 +19,10 @@
 /* 0, or an errno value that the caller is to fail with; may not return. */
 int mrmr_fault(const char *point);
 
+/* How often this process has reached a point since MRMR_FAULT was set to what
+   it is now. */
+unsigned long mrmr_fault_times(const char *point);
+
 #else
 
 static inline int mrmr_fault(const char *point)

@@ -32,13 +32,13 @@ enum mrmr_intent_kind {
 
 struct mrmr_intent {
 	enum mrmr_intent_kind kind;
-	const char *from;        /* pool paths */
+	const char *from; /* pool paths */
 	const char *to;
-	size_t keep;             /* index of a member; unused by RENAME_DIR */
-	const size_t *members;   /* where there is something to do */
+	size_t keep;           /* index of a member; unused by RENAME_DIR */
+	const size_t *members; /* where there is something to do */
 	size_t num_members;
-	uint64_t sequence;       /* given by mrmr_intent_begin */
-	bool committed;          /* it has happened elsewhere: go forward */
+	uint64_t sequence; /* given by mrmr_intent_begin */
+	bool committed;    /* it has happened elsewhere: go forward */
 };
 
 /*

@@ -47,6 +47,10 @@ int mrmr_dir_search(struct mrmr_dir *dir,
 /* True if the directory is empty on the spine and every online member. */
 int mrmr_dir_is_empty(struct mrmr_dir *dir, bool *empty);
 
+/* Has the directory fd an entry that is spelled so, byte by byte? Uses fd's
+   offset. 1, 0, or -1 with errno. */
+int mrmr_fd_has_entry(int fd, const char *name);
+
 /* True if the directory fd has no entry. Uses fd's offset. -1 with errno. */
 int mrmr_fd_is_empty(int fd, bool *empty);
 

@@ -45,55 +45,58 @@ enum mrmr_member_state {
 
 struct mrmr_member {
 	const struct mrmr_member_config *config;
-	size_t index;             /* in the config, and in pool->members */
-	int slot;                 /* in the shared page */
+	size_t index; /* in the config, and in pool->members */
+	int slot;     /* in the shared page */
 	enum mrmr_member_state state;
-	char why[256];            /* why it is not online, for a person */
-	int root_fd;              /* O_RDONLY directory, -1 unless online */
-	int private_fd;           /* its `.mrmr`, -1 unless online */
-	uint32_t epoch;           /* counts up whenever root_fd changes */
-	bool read_only;           /* mounted so */
-	bool no_owners;           /* its file system keeps no modes or owners */
-	bool missed;              /* changes of attributes, mrmr/missed.h */
-	bool caught_up;           /* with what was done while it was away */
-	bool is_waited_for;       /* by an intent, see mrmr_intents_finish */
-	bool needs_sync;          /* before what was changed is forgotten */
+	char why[256];      /* why it is not online, for a person */
+	int root_fd;        /* O_RDONLY directory, -1 unless online */
+	int private_fd;     /* its `.mrmr`, -1 unless online */
+	uint32_t epoch;     /* counts up whenever root_fd changes */
+	bool read_only;     /* mounted so */
+	bool no_owners;     /* its file system keeps no modes or owners */
+	bool missed;        /* changes of attributes, mrmr/missed.h */
+	bool caught_up;     /* with what was done while it was away */
+	bool is_waited_for; /* by an intent, see mrmr_intents_finish */
+	bool is_behind;     /* an intent could not be carried out on it */
+	bool needs_sync;    /* before what was changed is forgotten */
 	int64_t held_off_until_ns; /* not to be looked at before */
-	dev_t dev;                /* of the root; valid once it was online */
-	uint64_t mount_id;        /* of the root, as the kernel counts mounts */
+	dev_t dev;                 /* of the root; valid once it was online */
+	uint64_t mount_id; /* of the root, as the kernel counts mounts */
 	ino_t root_ino;
-	ino_t private_ino;        /* of `.mrmr` */
+	ino_t private_ino; /* of `.mrmr` */
 	ino_t marker_ino;
 	struct timespec marker_ctime;
-	uint64_t total_bytes;     /* of its file system, */
-	uint64_t free_bytes;      /* for unprivileged users, at the last look */
+	uint64_t total_bytes; /* of its file system, */
+	uint64_t free_bytes;  /* for unprivileged users, at the last look */
 };
 
 struct mrmr_pool {
-	uint64_t serial;          /* no other pool of this process has it */
+	uint64_t serial; /* no other pool of this process has it */
 	struct mrmr_config *config;
 	struct mrmr_identity identity;
-	char *spine_path;         /* as the kernel spells it */
-	int state_fd;             /* state directory, O_RDONLY */
-	int spine_fd;             /* the share's root, O_RDONLY */
-	int tree_lock_fd;         /* see mrmr_tree_lock */
+	char *spine_path; /* as the kernel spells it */
+	int state_fd;     /* state directory, O_RDONLY */
+	int spine_fd;     /* the share's root, O_RDONLY */
+	int tree_lock_fd; /* see mrmr_tree_lock */
 	unsigned int tree_locks;
 	bool tree_exclusive;
 	dev_t spine_dev;
 	struct mrmr_shared *shared;
 	struct mrmr_member *members; /* config->num_members of them */
 	size_t num_members;
-	bool all_online;          /* at the last look */
+	bool all_online; /* at the last look */
 	struct mrmr_dir_cache *dirs;
-	uint64_t dirs_dropped;    /* counts up when a struct mrmr_dir is freed:
+	uint64_t dirs_dropped; /* counts up when a struct mrmr_dir is freed:
 				     while it stays, those got before are good */
 	uint32_t seen_members_gen;
 	uint32_t seen_intents_gen;
-	uint32_t looks;           /* counts up when a look found a change */
-	int64_t checked_ns;       /* when the members were last looked at */
-	int64_t used_ns;          /* when the pool was last used */
-	bool holds_members;       /* roots are open */
-	uint64_t random;          /* state of the lots that policies draw */
+	bool has_intents_left;   /* that no member's return will finish */
+	int64_t finish_again_ns; /* when to try them again */
+	uint32_t looks;          /* counts up when a look found a change */
+	int64_t checked_ns;      /* when the members were last looked at */
+	int64_t used_ns;         /* when the pool was last used */
+	bool holds_members;      /* roots are open */
+	uint64_t random;         /* state of the lots that policies draw */
 };
 
 /*

@@ -32,8 +32,8 @@ enum mrmr_eject_state {
 
 struct mrmr_shared_member {
 	uint8_t id[16];
-	_Atomic uint64_t dev;    /* st_dev where it was last online, 0: never */
-	_Atomic uint32_t eject;  /* enum mrmr_eject_state */
+	_Atomic uint64_t dev;   /* st_dev where it was last online, 0: never */
+	_Atomic uint32_t eject; /* enum mrmr_eject_state */
 	uint32_t unused;
 };
 
@@ -41,20 +41,20 @@ struct mrmr_shared_member {
 struct mrmr_shared_move {
 	_Atomic uint32_t used;
 	uint32_t unused;
-	uint64_t now_device, now_ino;   /* as the file system tells */
-	uint64_t was_device, was_ino;   /* as clients know it */
+	uint64_t now_device, now_ino; /* as the file system tells */
+	uint64_t was_device, was_ino; /* as clients know it */
 };
 
 struct mrmr_shared {
 	uint64_t magic;
-	uint64_t boot;                  /* hash of the kernel's boot id */
-	_Atomic uint32_t members_gen;   /* look at the members again */
-	_Atomic uint32_t dirs_gen;      /* a directory appeared on a member */
-	_Atomic uint32_t clones_gen;    /* one was removed; its directory lives */
-	_Atomic uint32_t tree_gen;      /* odd: see mrmr_tree_lock */
-	_Atomic uint32_t num_intents;   /* begun, and ended by nobody yet */
-	_Atomic uint32_t intents_gen;   /* records were written */
-	_Atomic uint32_t num_moves;     /* entries of moves[] in use */
+	uint64_t boot;                /* hash of the kernel's boot id */
+	_Atomic uint32_t members_gen; /* look at the members again */
+	_Atomic uint32_t dirs_gen;    /* a directory appeared on a member */
+	_Atomic uint32_t clones_gen;  /* one was removed; its directory lives */
+	_Atomic uint32_t tree_gen;    /* odd: see mrmr_tree_lock */
+	_Atomic uint32_t num_intents; /* begun, and ended by nobody yet */
+	_Atomic uint32_t intents_gen; /* records were written */
+	_Atomic uint32_t num_moves;   /* entries of moves[] in use */
 	_Atomic uint32_t swaps[MRMR_SWAPS]; /* see mrmr_dir_swaps */
 	struct mrmr_shared_member members[MRMR_MEMBERS_MAX];
 	struct mrmr_shared_move moves[MRMR_MOVES_MAX];

@@ -54,6 +54,12 @@ def failed_in(output):
                re.findall(r'^\[  FAILED  \] (\d+) test', output, re.M))
 
 
+def skipped_in(output):
+    """What a program could not do here, and why; in its own words, one a
+    line: "[  SKIPPED ] what: why"."""
+    return re.findall(r'^\[  SKIPPED \] (\S.*: .*)$', output, re.M)
+
+
 def run_all(bld):
     programs = sorted(getattr(bld, 'unit_test_programs', []))
     if not programs:
@@ -68,6 +74,8 @@ def run_all(bld):
             if status == 0:
                 Logs.info('  ok      %-32s %4d tests %6.2f s', name,
                           passed_in(output), seconds)
+                for what in skipped_in(output):
+                    Logs.warn('  skipped %s', what)
                 continue
             broken.append(name)
             Logs.error('  FAILED  %-32s (exit status %d)', name, status)

@@ -120,19 +120,20 @@ static bool take_root(struct mrmr_member *member,
 		      const struct mrmr_uuid *pool_id, int fd,
 		      const struct statx *root)
 {
-	struct mrmr_error err = { 0 };
+	struct mrmr_error err = {0};
 	struct mrmr_marker marker;
 	struct statx private;
 	int private_fd;
 	int error;
 
-	if (mrmr_marker_read(fd, mrmr_member_name(member), &marker, &err)
-	    == -1) {
+	if (mrmr_marker_read(fd, mrmr_member_name(member), &marker, &err) ==
+	    -1) {
 		return not_there(member, err.code, err.text);
 	}
 	if (!mrmr_uuid_equal(&marker.pool_id, pool_id) ||
 	    !mrmr_uuid_equal(&marker.member_id, &member->config->id)) {
-		set_state(member, MRMR_MEMBER_FOREIGN, "its marker names "
+		set_state(member, MRMR_MEMBER_FOREIGN,
+			  "its marker names "
 			  "another pool or member; is the right drive "
 			  "mounted there?");
 		return false;
@@ -147,7 +148,8 @@ static bool take_root(struct mrmr_member *member,
 		if (private_fd != -1) {
 			close(private_fd);
 		}
-		return not_there(member, error, "its " MRMR_DIR " is not a "
+		return not_there(member, error,
+				 "its " MRMR_DIR " is not a "
 				 "directory of its own file system");
 	}
 
@@ -168,16 +170,14 @@ static bool take_root(struct mrmr_member *member,
  * and mounted again is the same file system, but the old mount must be let go
  * of, or the drive stays busy for ever.
  */
-static bool is_known(const struct mrmr_member *member,
-		     const struct statx *root, const struct stat *private,
-		     const struct stat *marker)
+static bool is_known(const struct mrmr_member *member, const struct statx *root,
+		     const struct stat *private, const struct stat *marker)
 {
 	return member->root_fd != -1 &&
 	       member->dev ==
 		       makedev(root->stx_dev_major, root->stx_dev_minor) &&
 	       member->mount_id == root->stx_mnt_id &&
-	       member->root_ino == root->stx_ino &&
-	       S_ISDIR(private->st_mode) &&
+	       member->root_ino == root->stx_ino && S_ISDIR(private->st_mode) &&
 	       member->private_ino == private->st_ino &&
 	       member->marker_ino == marker->st_ino &&
 	       same_time(&member->marker_ctime, &marker->st_ctim);
@@ -187,7 +187,7 @@ bool mrmr_local_look(struct mrmr_member *member,
 		     const struct mrmr_uuid *pool_id)
 {
 	const char *path = member->config->mount_point;
-	struct statx root = { 0 };
+	struct statx root = {0};
 	struct stat private;
 	struct stat marker;
 	char why[256];
@@ -209,9 +209,10 @@ bool mrmr_local_look(struct mrmr_member *member,
 		int error = errno;
 
 		close(fd);
-		return not_there(member, error, error == ENOENT ?
-				 "no marker is there; is the drive mounted?" :
-				 strerror(error));
+		return not_there(member, error,
+				 error == ENOENT ? "no marker is there; is the "
+						   "drive mounted?"
+						 : strerror(error));
 	}
 
 	if (is_known(member, &root, &private, &marker)) {

@@ -12,16 +12,16 @@
  * outputs that are there, so each input costs another read and write of the
  * outputs.
  *
- * Pieces. We proceed by 16 KiB of every block at a time. Where there are more
- * than 6 outputs, ISA-L goes over the inputs more than once; the second time
- * they come from the nearest cache. Where there are not, it costs nothing.
+ * Pieces. Where there are more than 6 outputs, ISA-L goes over the inputs more
+ * than once. So we proceed by 16 KiB of every block at a time, that the second
+ * time they come from a near cache. Up to 6 need no pieces.
  *
  * Unequal lengths. The inputs are sorted by length, longest first; those that
  * reach beyond a position are then the first so-and-so-many. A piece ends where
  * the shortest of these ends, so that each piece has a set of inputs which fill
  * it. Zeros are neither written nor multiplied. Only when such a piece would be
- * too short to be worth new tables, the ends in it are added by
- * ec_encode_data_update().
+ * too short to be worth new tables, it goes on for 16 KiB, and the inputs that
+ * end in it are added by ec_encode_data_update().
  *
  *	input a  |=====================|==========|===|
  *	input b  |=====================|==========|
@@ -52,8 +52,9 @@
 
 #include "parity_private.h"
 
-/* A multiple of 64, so that aligned blocks stay aligned. */
+/* Multiples of 64, so that aligned blocks stay aligned. */
 #define PIECE_BYTES ((size_t)16 * 1024)
+#define CALL_BYTES ((size_t)1024 * 1024 * 1024) /* ISA-L's lengths are int */
 
 /* A shorter piece is not worth tables of its own. */
 #define PIECE_MIN_BYTES ((size_t)1024)
@@ -305,9 +306,28 @@ static void combine_filled(struct combination *c, size_t num_inputs,
 
 /* --- all pieces ----------------------------------------------------------- */
 
-static size_t round_down(size_t len_bytes)
+static size_t smaller(size_t a, size_t b)
 {
-	return len_bytes & ~(size_t)63;
+	return a < b ? a : b;
+}
+
+/* Where the piece ends that begins at begin; it has num_active inputs. */
+static size_t end_of_piece(const struct combination *c, size_t num_active,
+			   size_t begin, size_t len_bytes)
+{
+	size_t shortest = c->len_bytes[num_active - 1];
+	size_t cut = shortest & ~(size_t)63;
+	bool one_pass = c->num_outputs <= OUTPUTS_PER_PASS &&
+			c->num_outputs * num_active <= MAX_COEFFICIENTS;
+	size_t max = one_pass ? CALL_BYTES : PIECE_BYTES;
+
+	if (shortest - begin < max && shortest < len_bytes) {
+		max = PIECE_BYTES;
+		if (cut >= begin + PIECE_MIN_BYTES) {
+			max = cut - begin;
+		}
+	}
+	return smaller(begin + max, len_bytes);
 }
 
 void mrmr_parity_combine(const struct mrmr_parity_plan *plan,
@@ -338,17 +358,7 @@ void mrmr_parity_combine(const struct mrmr_parity_plan *plan,
 			zero(&c, begin, len_bytes - begin);
 			return;
 		}
-		end = len_bytes;
-		if (end - begin > PIECE_BYTES) {
-			end = begin + PIECE_BYTES;
-		}
-		if (c.len_bytes[num_active - 1] < end) {
-			size_t cut = round_down(c.len_bytes[num_active - 1]);
-
-			if (cut >= begin + PIECE_MIN_BYTES) {
-				end = cut;
-			}
-		}
+		end = end_of_piece(&c, num_active, begin, len_bytes);
 		num_filled = num_active;
 		while (num_filled > 0 && c.len_bytes[num_filled - 1] < end) {
 			num_filled--;

@@ -18,13 +18,14 @@
  *	D_l = sum over R of B(l,r) P_r
  *	    + sum over K of (sum over R of B(l,r) c(r,s)) D_s
  *
- * A row q that is wanted as well has P_q = sum over K and L of c(q,s) D_s, where
+ * A row q that is wanted as well has P_q = sum over K and L of c(q,s) D_s, and
  * we put in the D_l that we have just found. So every wanted block, of data or
  * parity, comes out as a combination of the same inputs, the blocks of K and R,
  * and combine.c computes all of them in one pass. No coefficient of such a
- * combination is zero (an equation between blocks of a code that survives the
- * loss of any m blocks has more than k terms, and here are k + 1): all inputs
- * of a plan are needed, and no other plan with these rows needs fewer.
+ * combination is zero: any k blocks of a stripe with k slots determine all the
+ * others, so these k may have any content, and an equation between the output
+ * and fewer than k inputs would forbid some. Hence all inputs of a plan are
+ * needed, and no plan needs fewer.
  *
  * Rows are taken lowest first, as row 0 makes a single loss a plain XOR.
  *

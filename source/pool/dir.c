@@ -38,8 +38,8 @@
 
 /* How a directory below a root is opened: nothing leads out of it. */
 #define STEP_FLAGS (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
-#define STEP_RESOLVE                                                           \
-	(RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS |       \
+#define STEP_RESOLVE                                                     \
+	(RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | \
 	 RESOLVE_NO_XDEV)
 
 struct mrmr_dir_clone {
@@ -50,10 +50,10 @@ struct mrmr_dir_clone {
 	} state;
 	int fd;
 	int error;
-	uint32_t epoch;     /* of the member, */
-	uint32_t dirs_gen;  /* and */
+	uint32_t epoch;      /* of the member, */
+	uint32_t dirs_gen;   /* and */
 	uint32_t clones_gen; /* of the pool, and */
-	int64_t checked_ns; /* the time, when it was looked up */
+	int64_t checked_ns;  /* the time, when it was looked up */
 };
 
 struct mrmr_dir_cache {
@@ -117,6 +117,11 @@ static int dir_destructor(struct mrmr_dir *dir)
 	return 0;
 }
 
+static bool is_held(const struct mrmr_dir *dir)
+{
+	return dir->locks > 0 || dir->pins > 0;
+}
+
 void mrmr_dir_cache_clear(struct mrmr_pool *pool)
 {
 	struct mrmr_dir_cache *cache = pool->dirs;
@@ -127,8 +132,8 @@ void mrmr_dir_cache_clear(struct mrmr_pool *pool)
 		return; /* a pool that could not be opened */
 	}
 	for (i = 0; i < cache->num_dirs; i++) {
-		if (cache->dirs[i]->locks > 0) {
-			/* Somebody will come back to unlock it. */
+		if (is_held(cache->dirs[i])) {
+			/* Somebody will come back to it. */
 			mrmr_dir_forget(cache->dirs[i], SIZE_MAX);
 			cache->dirs[kept++] = cache->dirs[i];
 		} else {
@@ -143,7 +148,7 @@ void mrmr_dir_cache_clear(struct mrmr_pool *pool)
 static int open_as_needed(struct mrmr_pool *pool, int at_fd, const char *path,
 			  uint64_t flags, uint64_t resolve)
 {
-	struct open_how how = { .flags = flags, .resolve = resolve };
+	struct open_how how = {.flags = flags, .resolve = resolve};
 	int saved_errno;
 	int fd;
 
@@ -218,7 +223,7 @@ static struct mrmr_dir *dir_new(struct mrmr_pool *pool, int spine_fd,
 		errno = ENOMEM;
 		return NULL;
 	}
-	*dir = (struct mrmr_dir) {
+	*dir = (struct mrmr_dir){
 		.pool = pool,
 		.dev = st->st_dev,
 		.ino = st->st_ino,
@@ -237,8 +242,8 @@ static struct mrmr_dir *dir_new(struct mrmr_pool *pool, int spine_fd,
 	}
 	talloc_set_destructor(dir, dir_destructor);
 
-	dir->spine_fd = open_as_needed(pool, spine_fd, ".", O_RDONLY |
-				       O_DIRECTORY | O_CLOEXEC, 0);
+	dir->spine_fd = open_as_needed(pool, spine_fd, ".",
+				       O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 	if (dir->spine_fd == -1 || path_of(pool, dir->spine_fd, path) == -1) {
 		int saved_errno = errno;
 
@@ -276,7 +281,7 @@ static void cache_add(struct mrmr_dir_cache *cache, struct mrmr_dir *dir)
 	}
 	/* No operation locks more than two. */
 	for (i = 0; i < cache->num_dirs; i++) {
-		if (cache->dirs[i]->locks == 0 &&
+		if (!is_held(cache->dirs[i]) &&
 		    (oldest == SIZE_MAX ||
 		     cache->dirs[i]->used_ns < cache->dirs[oldest]->used_ns)) {
 			oldest = i;
@@ -334,8 +339,8 @@ static int open_clone(struct mrmr_dir *dir, struct mrmr_member *member)
 	char path[MRMR_PATH_MAX];
 
 	if (dir->is_root) {
-		return open_as_needed(pool, member->root_fd, ".", O_RDONLY |
-				      O_DIRECTORY | O_CLOEXEC, 0);
+		return open_as_needed(pool, member->root_fd, ".",
+				      O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 	}
 	if (mrmr_dir_path(dir, path) == -1) {
 		return -1;
@@ -426,8 +431,8 @@ int mrmr_dir_on_member(struct mrmr_dir *dir, size_t index)
 					memory_order_acquire);
 	/* Nobody else removes clones while we have the lock: descriptors stay
 	   good until it is given up. */
-	clones_gen = dir->locks > 0 ? dir->locked_gen :
-				      atomic_load(&pool->shared->clones_gen);
+	clones_gen = dir->locks > 0 ? dir->locked_gen
+				    : atomic_load(&pool->shared->clones_gen);
 	now = pool->used_ns;
 	if (clone->state != CLONE_UNKNOWN && clone->epoch == member->epoch &&
 	    clone->clones_gen == clones_gen &&
@@ -573,8 +578,7 @@ int mrmr_dir_clone_to(struct mrmr_dir *dir, size_t index)
 	}
 	/* Under the lock: the directory cannot move any more. */
 	if (mrmr_dir_path(dir, path) == 0) {
-		staging_fd = mrmr_folder_open(member->private_fd,
-					      MRMR_REBUILD);
+		staging_fd = mrmr_folder_open(member->private_fd, MRMR_REBUILD);
 		if (staging_fd != -1) {
 			ret = clone_path(pool, member, path, staging_fd);
 		}
@@ -608,13 +612,14 @@ static int lock_fd(int fd, int operation)
 	long pause_ns = 20000;
 
 	while (flock(fd, operation | LOCK_NB) == -1) {
-		struct timespec pause = { .tv_nsec = pause_ns };
+		struct timespec pause = {.tv_nsec = pause_ns};
 
 		if (errno != EWOULDBLOCK && errno != EINTR) {
 			return -1;
 		}
 		if (waited_ns >= LOCK_PATIENCE_NS) {
-			mrmr_log(MRMR_LOG_ERROR, "a lock was not to be had "
+			mrmr_log(MRMR_LOG_ERROR,
+				 "a lock was not to be had "
 				 "for %d seconds: another process hangs",
 				 (int)(LOCK_PATIENCE_NS / 1000000000));
 			errno = EBUSY;
@@ -781,15 +786,14 @@ bool mrmr_name_is_private(const struct mrmr_dir *dir, const char *name)
 }
 
 /* Component by component, so that what only members have is brought in. */
-static int walk(struct mrmr_pool *pool, int at_fd, const char *path,
-		size_t len)
+static int walk(struct mrmr_pool *pool, int at_fd, const char *path, size_t len)
 {
 	char name[NAME_MAX + 1];
 	int saved_errno;
 	int fd;
 
-	fd = (at_fd == AT_FDCWD) ? open(".", O_PATH | O_DIRECTORY | O_CLOEXEC) :
-				   fcntl(at_fd, F_DUPFD_CLOEXEC, 0);
+	fd = (at_fd == AT_FDCWD) ? open(".", O_PATH | O_DIRECTORY | O_CLOEXEC)
+				 : fcntl(at_fd, F_DUPFD_CLOEXEC, 0);
 	while (len > 0 && fd != -1) {
 		struct mrmr_dir *dir = NULL;
 		const char *slash = memchr(path, '/', len);
@@ -819,10 +823,12 @@ static int walk(struct mrmr_pool *pool, int at_fd, const char *path,
 			return -1;
 		}
 		dir = get(pool, fd, true);
-		next = (dir != NULL) ?
-			       mrmr_name_open(dir, name, O_PATH | O_DIRECTORY |
-					      O_NOFOLLOW | O_CLOEXEC,
-					      &member) : -1;
+		next = (dir != NULL)
+			       ? mrmr_name_open(dir, name,
+						O_PATH | O_DIRECTORY |
+							O_NOFOLLOW | O_CLOEXEC,
+						&member)
+			       : -1;
 		saved_errno = errno;
 		close(fd);
 		errno = saved_errno;

@@ -151,7 +151,7 @@ bool mrmr_directory_is_bare(const struct stat *st)
 
 int mrmr_times_set(int fd, const struct stat *st)
 {
-	struct timespec ts[2] = { st->st_atim, st->st_mtim };
+	struct timespec ts[2] = {st->st_atim, st->st_mtim};
 
 	return futimens(fd, ts);
 }
@@ -197,8 +197,8 @@ int mrmr_directory_copy(int from_fd, int staging_fd, int at_fd,
 	if (mrmr_fault("directory-copy") != 0) {
 		goto fail;
 	}
-	if (renameat2(staging_fd, staged, at_fd, name, RENAME_NOREPLACE)
-	    == -1) {
+	if (renameat2(staging_fd, staged, at_fd, name, RENAME_NOREPLACE) ==
+	    -1) {
 		/* File systems without that flag: mkdir said nothing is
 		   there, and the caller holds the lock. */
 		if (errno != EINVAL ||
@@ -241,16 +241,16 @@ static void bring_in_line(struct mrmr_dir *dir, size_t index, int clone_fd)
 		int error = errno;
 
 		mrmr_dir_path(dir, path);
-		mrmr_log(MRMR_LOG_WARNING, "member %s: rights of directory "
+		mrmr_log(MRMR_LOG_WARNING,
+			 "member %s: rights of directory "
 			 "'%s' differ from the pool's and cannot be mended: "
-			 "%s", mrmr_member_name(member), path,
-			 strerror(error));
+			 "%s",
+			 mrmr_member_name(member), path, strerror(error));
 		member->no_owners = true;
 		return;
 	}
 	mrmr_missed_forget(dir, index);
-	if (fstat(clone_fd, &clone) == 0 &&
-	    fstat(dir->spine_fd, &spine) == 0 &&
+	if (fstat(clone_fd, &clone) == 0 && fstat(dir->spine_fd, &spine) == 0 &&
 	    !same_rights(&clone, &spine)) {
 		/* exFAT and the like show every directory alike. */
 		member->no_owners = true;
@@ -281,7 +281,8 @@ static void mirror_trouble(struct mrmr_dir *dir, size_t member)
 	char path[MRMR_PATH_MAX] = "?";
 
 	mrmr_dir_path(dir, path);
-	mrmr_log(MRMR_LOG_WARNING, "member %s: attributes of directory '%s' "
+	mrmr_log(MRMR_LOG_WARNING,
+		 "member %s: attributes of directory '%s' "
 		 "could not be set: %s",
 		 mrmr_member_name(&dir->pool->members[member]), path,
 		 strerror(error));
@@ -314,10 +315,10 @@ void mrmr_dir_mirror(struct mrmr_dir *dir, const char *name)
 			mrmr_missed_note(dir, i);
 			continue;
 		}
-		ret = mrmr_fault("mirror") != 0 ? -1 :
-		      name != NULL ?
-			      copy_xattr(dir->spine_fd, fd, name, value) :
-			      mrmr_attributes_copy(dir->spine_fd, fd);
+		ret = mrmr_fault("mirror") != 0 ? -1
+		      : name != NULL
+			      ? copy_xattr(dir->spine_fd, fd, name, value)
+			      : mrmr_attributes_copy(dir->spine_fd, fd);
 		if (ret == -1) {
 			mirror_trouble(dir, i);
 			mrmr_missed_note(dir, i);

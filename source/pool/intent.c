@@ -165,19 +165,18 @@ static int write_file(int folder, const char *name, const char *text,
 	if (fd == -1) {
 		return -1;
 	}
-	if (mrmr_fault("intent-write") == 0 &&
-	    write_all(fd, text, len) == 0 && fsync(fd) == 0 &&
-	    mrmr_fault("intent-name") == 0) {
-		ret = replace ? renameat(folder, staged, folder, name) :
-				linkat(folder, staged, folder, name, 0);
+	if (mrmr_fault("intent-write") == 0 && write_all(fd, text, len) == 0 &&
+	    fsync(fd) == 0 && mrmr_fault("intent-name") == 0) {
+		ret = replace ? renameat(folder, staged, folder, name)
+			      : linkat(folder, staged, folder, name, 0);
 	}
 	saved_errno = errno;
 	close(fd);
 	if (ret == -1 || !replace) {
 		unlinkat(folder, staged, 0);
 	}
-	if (ret == 0 && (mrmr_fault("intent-sync") != 0 ||
-			 fsync(folder) == -1)) {
+	if (ret == 0 &&
+	    (mrmr_fault("intent-sync") != 0 || fsync(folder) == -1)) {
 		saved_errno = errno;
 		if (!replace) {
 			unlinkat(folder, name, 0);
@@ -322,8 +321,10 @@ void mrmr_intent_end(struct mrmr_pool *pool, const struct mrmr_intent *intent)
 void mrmr_intent_leave(struct mrmr_pool *pool, const struct mrmr_intent *intent)
 {
 	/* The count stays up: that is what the next one sees. */
-	mrmr_log(MRMR_LOG_WARNING, "'%s' and '%s' are not as they should be on "
-		 "all members; this is tried again", intent->from, intent->to);
+	mrmr_log(MRMR_LOG_WARNING,
+		 "'%s' and '%s' are not as they should be on "
+		 "all members; this is tried again",
+		 intent->from, intent->to);
 }
 
 static int member_by_id(const struct mrmr_pool *pool, const char *text)
@@ -352,8 +353,9 @@ static struct mrmr_intent *from_json(void *mem_ctx,
 	const char *kind = json_string_value(json_object_get(json, "kind"));
 	const char *from = json_string_value(json_object_get(json, "from"));
 	const char *to = json_string_value(json_object_get(json, "to"));
-	int keep = member_by_id(pool, json_string_value(
-					      json_object_get(json, "keep")));
+	int keep =
+		member_by_id(pool,
+			     json_string_value(json_object_get(json, "keep")));
 	size_t *list = NULL;
 	size_t k, i;
 
@@ -370,8 +372,9 @@ static struct mrmr_intent *from_json(void *mem_ctx,
 		return NULL;
 	}
 	for (i = 0; i < json_array_size(members); i++) {
-		int member = member_by_id(pool, json_string_value(
-						json_array_get(members, i)));
+		int member =
+			member_by_id(pool, json_string_value(
+						   json_array_get(members, i)));
 
 		if (member != -1) {
 			list[intent->num_members++] = (size_t)member;
@@ -405,8 +408,10 @@ static struct mrmr_intent *load(void *mem_ctx, struct mrmr_pool *pool,
 		json_decref(json);
 	}
 	if (intent == NULL) {
-		mrmr_log(MRMR_LOG_ERROR, "intents/%s in the state directory "
-			 "cannot be read; look at it and remove it", name);
+		mrmr_log(MRMR_LOG_ERROR,
+			 "intents/%s in the state directory "
+			 "cannot be read; look at it and remove it",
+			 name);
 		return NULL;
 	}
 	if (sscanf(name, "%" SCNu64, &intent->sequence) != 1) {
@@ -501,8 +506,10 @@ static void finish_locked(struct finishing *f, const char *name)
 		f->done[f->num_done++] = intent;
 	} else if (intent->committed && num_left != num_before &&
 		   keep_for(f->pool, intent, left, num_left) == -1) {
-		mrmr_log(MRMR_LOG_ERROR, "intents/%s in the state directory "
-			 "cannot be written: %s", name, strerror(errno));
+		mrmr_log(MRMR_LOG_ERROR,
+			 "intents/%s in the state directory "
+			 "cannot be written: %s",
+			 name, strerror(errno));
 	}
 }
 
@@ -568,8 +575,12 @@ static void remove_done(struct finishing *f)
 	for (i = 0; i < f->pool->num_members; i++) {
 		struct mrmr_member *member = &f->pool->members[i];
 
-		if (member->needs_sync && member->root_fd != -1 &&
-		    syncfs(member->root_fd) == -1) {
+		if (!member->needs_sync) {
+			continue;
+		}
+		/* Others may have directories open that were merged. */
+		atomic_fetch_add(&f->pool->shared->clones_gen, 1);
+		if (member->root_fd != -1 && syncfs(member->root_fd) == -1) {
 			return; /* it is done again next time */
 		}
 		member->needs_sync = false;
@@ -589,16 +600,21 @@ static int count_waiting(struct mrmr_pool *pool, int folder)
 	int i;
 	size_t m;
 
+	pool->has_intents_left = false;
 	for (m = 0; m < pool->num_members; m++) {
 		pool->members[m].is_waited_for = false;
 	}
 	for (i = 0; i < n; i++) {
 		void *frame = talloc_new(NULL);
-		struct mrmr_intent *intent = load(frame, pool, folder,
-						  names[i]->d_name);
+		struct mrmr_intent *intent =
+			load(frame, pool, folder, names[i]->d_name);
 
+		if (intent != NULL && !intent->committed) {
+			pool->has_intents_left = true;
+		}
 		for (m = 0; intent != NULL && intent->committed &&
-			    m < intent->num_members; m++) {
+			    m < intent->num_members;
+		     m++) {
 			pool->members[intent->members[m]].is_waited_for = true;
 		}
 		talloc_free(frame);
@@ -637,16 +653,20 @@ static void forget_stale(struct mrmr_pool *pool, uint32_t stale)
 
 int mrmr_intents_finish(struct mrmr_pool *pool)
 {
-	struct finishing f = { .pool = pool };
+	struct finishing f = {.pool = pool};
 	struct dirent **names = NULL;
 	uint32_t stale;
 	int num_left;
 	int ret = 0;
 	int n, i;
+	size_t m;
 
 	f.folder = mrmr_folder_open(pool->state_fd, MRMR_INTENTS);
 	if (f.folder == -1) {
 		return 0;
+	}
+	for (m = 0; m < pool->num_members; m++) {
+		pool->members[m].is_behind = false;
 	}
 	stale = count_stale(pool);
 	n = list_records(f.folder, &names);
@@ -694,8 +714,8 @@ bool mrmr_intents_wait_for(struct mrmr_pool *pool, size_t member)
 	n = list_records(folder, &names);
 	for (i = 0; i < n && !waits; i++) {
 		void *frame = talloc_new(NULL);
-		struct mrmr_intent *intent = load(frame, pool, folder,
-						  names[i]->d_name);
+		struct mrmr_intent *intent =
+			load(frame, pool, folder, names[i]->d_name);
 		size_t m;
 
 		for (m = 0; intent != NULL && m < intent->num_members; m++) {

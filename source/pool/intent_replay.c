@@ -95,8 +95,10 @@ static int path_is_there(int root_fd, const char *path, struct stat *st)
 	int there;
 
 	if (spot_open(root_fd, path, &spot) == -1) {
-		return (errno == ENOENT || errno == ENOTDIR ||
-			errno == ELOOP || errno == EXDEV) ? 0 : -1;
+		return (errno == ENOENT || errno == ENOTDIR || errno == ELOOP ||
+			errno == EXDEV)
+			       ? 0
+			       : -1;
 	}
 	there = spot_has(&spot, st);
 	saved_errno = errno;
@@ -192,10 +194,10 @@ static void drop_bare(struct mrmr_pool *pool, size_t member, const char *path)
 		dropped = false;
 		if (path_is_there(pool->spine_fd, parent, &st) == 0 &&
 		    spot_open(root_fd, parent, &spot) == 0) {
-			dropped = spot_has(&spot, &st) == 1 &&
-				  mrmr_directory_is_bare(&st) &&
-				  unlinkat(spot.fd, spot.name, AT_REMOVEDIR)
-					  == 0;
+			dropped =
+				spot_has(&spot, &st) == 1 &&
+				mrmr_directory_is_bare(&st) &&
+				unlinkat(spot.fd, spot.name, AT_REMOVEDIR) == 0;
 			close(spot.fd);
 		}
 		parent_path(parent, above);
@@ -204,9 +206,8 @@ static void drop_bare(struct mrmr_pool *pool, size_t member, const char *path)
 }
 
 /* What is in from, into to, which is there as well; then from goes. */
-static int merge(struct mrmr_pool *pool, size_t member,
-		 const struct spot *from, const struct spot *to,
-		 const char *to_path);
+static int merge(struct mrmr_pool *pool, size_t member, const struct spot *from,
+		 const struct spot *to, const char *to_path);
 
 static int merge_entry(struct mrmr_pool *pool, size_t member,
 		       const struct spot *from, const struct spot *to,
@@ -234,8 +235,8 @@ static int merge_entries(struct mrmr_pool *pool, size_t member, DIR *from,
 	int ret = 0;
 
 	while (ret == 0 && (entry = readdir(from)) != NULL) {
-		struct spot below_from = { dirfd(from), entry->d_name };
-		struct spot below_to = { to_fd, entry->d_name };
+		struct spot below_from = {dirfd(from), entry->d_name};
+		struct spot below_to = {to_fd, entry->d_name};
 		char below_path[MRMR_PATH_MAX];
 
 		if (strcmp(entry->d_name, ".") == 0 ||
@@ -253,9 +254,8 @@ static int merge_entries(struct mrmr_pool *pool, size_t member, DIR *from,
 	return ret;
 }
 
-static int merge(struct mrmr_pool *pool, size_t member,
-		 const struct spot *from, const struct spot *to,
-		 const char *to_path)
+static int merge(struct mrmr_pool *pool, size_t member, const struct spot *from,
+		 const struct spot *to, const char *to_path)
 {
 	int from_fd = open_below(from->fd, from->name);
 	int to_fd = open_below(to->fd, to->name);
@@ -327,12 +327,22 @@ static int rename_logged(struct mrmr_pool *pool, size_t member,
 	int ret = rename_path(pool, member, from, to, directories);
 
 	if (ret == -1) {
-		mrmr_log(MRMR_LOG_ERROR, "member %s: '%s' was renamed to '%s' "
+		mrmr_log(MRMR_LOG_ERROR,
+			 "member %s: '%s' was renamed to '%s' "
 			 "while it was away, which cannot be done on it now: "
-			 "%s", mrmr_member_name(&pool->members[member]), from,
-			 to, strerror(errno));
+			 "%s",
+			 mrmr_member_name(&pool->members[member]), from, to,
+			 strerror(errno));
+		pool->members[member].is_behind = true;
 	}
 	return ret;
+}
+
+/* One record builds on the other: once one could not be carried out on a
+   member, those that come after it have to wait there. */
+static bool can_follow(const struct mrmr_member *member)
+{
+	return member->state == MRMR_MEMBER_ONLINE && !member->is_behind;
 }
 
 /*
@@ -384,7 +394,7 @@ static size_t replay_rename(struct mrmr_pool *pool, struct mrmr_intent *intent,
 	for (i = 0; i < intent->num_members; i++) {
 		size_t member = intent->members[i];
 
-		if (pool->members[member].state != MRMR_MEMBER_ONLINE ||
+		if (!can_follow(&pool->members[member]) ||
 		    rename_logged(pool, member, intent->from, intent->to,
 				  true) == -1) {
 			left[num_left++] = member;
@@ -429,8 +439,8 @@ static int was_done(struct mrmr_pool *pool, const struct mrmr_intent *intent)
 }
 
 /* If the new file is where it belongs, the other copies of it go. */
-static size_t replay_replace(struct mrmr_pool *pool,
-			     struct mrmr_intent *intent, size_t *left)
+static size_t replay_replace(struct mrmr_pool *pool, struct mrmr_intent *intent,
+			     size_t *left)
 {
 	size_t num_left = 0;
 	int done = -1;
@@ -452,7 +462,7 @@ static size_t replay_replace(struct mrmr_pool *pool,
 	for (i = 0; i < intent->num_members; i++) {
 		size_t member = intent->members[i];
 
-		if (pool->members[member].state != MRMR_MEMBER_ONLINE ||
+		if (!can_follow(&pool->members[member]) ||
 		    trash_path(pool, member, intent->to) == -1 ||
 		    (intent->kind == MRMR_INTENT_REPLACE &&
 		     rename_logged(pool, member, intent->from, intent->to,

@@ -35,10 +35,10 @@ struct linux_dirent64 {
 
 struct entry {
 	uint64_t ino;
-	uint32_t name;      /* offset in names */
-	int16_t member;     /* -1: the spine */
+	uint32_t name;  /* offset in names */
+	int16_t member; /* -1: the spine */
 	uint8_t type;
-	bool on_member;     /* a spine directory that a member has as well */
+	bool on_member; /* a spine directory that a member has as well */
 };
 
 struct mrmr_listing {
@@ -49,7 +49,7 @@ struct mrmr_listing {
 	size_t names_len;
 	size_t names_size;
 	uint32_t *table;
-	size_t table_size;  /* a power of two */
+	size_t table_size; /* a power of two */
 };
 
 static bool is_dots(const char *name)
@@ -141,8 +141,8 @@ static int make_room(struct mrmr_listing *l, size_t name_len)
 {
 	if (l->num_entries == l->max_entries) {
 		size_t max = l->max_entries > 0 ? 2 * l->max_entries : 128;
-		struct entry *entries = talloc_realloc(l, l->entries,
-						       struct entry, max);
+		struct entry *entries =
+			talloc_realloc(l, l->entries, struct entry, max);
 
 		if (entries == NULL) {
 			return -1;
@@ -226,7 +226,7 @@ static bool take(const struct linux_dirent64 *entry, void *private_data)
 		r->strangers = true;
 	}
 	memcpy(l->names + l->names_len, entry->d_name, len + 1);
-	l->entries[l->num_entries] = (struct entry) {
+	l->entries[l->num_entries] = (struct entry){
 		.ino = entry->d_ino,
 		.name = (uint32_t)l->names_len,
 		.member = r->member,
@@ -332,7 +332,7 @@ static void bring_in_strangers(struct mrmr_dir *dir, struct mrmr_listing *l)
 
 static int add_dots(struct mrmr_listing *l, const struct mrmr_dir *dir)
 {
-	static const char *const dots[] = { ".", ".." };
+	static const char *const dots[] = {".", ".."};
 	size_t i;
 
 	for (i = 0; i < 2; i++) {
@@ -340,7 +340,7 @@ static int add_dots(struct mrmr_listing *l, const struct mrmr_dir *dir)
 			return -1;
 		}
 		strcpy(l->names + l->names_len, dots[i]);
-		l->entries[i] = (struct entry) {
+		l->entries[i] = (struct entry){
 			.ino = dir->ino,
 			.name = (uint32_t)l->names_len,
 			.member = -1,
@@ -383,7 +383,8 @@ static int read_all(struct reading *reading)
 		if (for_each_entry(reading->fd, take, reading) == -1) {
 			/* A drive that cannot be read hides its files, not
 			   those of the others. */
-			mrmr_log(MRMR_LOG_ERROR, "member %s: a directory "
+			mrmr_log(MRMR_LOG_ERROR,
+				 "member %s: a directory "
 				 "cannot be read: %s",
 				 mrmr_member_name(&pool->members[i]),
 				 strerror(errno));
@@ -400,7 +401,7 @@ static int read_all(struct reading *reading)
 struct mrmr_listing *mrmr_listing_new(void *mem_ctx, struct mrmr_dir *dir)
 {
 	struct mrmr_listing *l = talloc_zero(mem_ctx, struct mrmr_listing);
-	struct reading reading = { .listing = l, .dir = dir };
+	struct reading reading = {.listing = l, .dir = dir};
 	uint32_t swaps = mrmr_dir_swaps(dir);
 	bool lacking = false;
 	int saved_errno;
@@ -430,8 +431,8 @@ struct mrmr_listing *mrmr_listing_new(void *mem_ctx, struct mrmr_dir *dir)
 		bring_in_strangers(dir, l);
 	}
 	for (i = 2; i < l->num_entries && !lacking; i++) {
-		lacking = l->entries[i].member == -1 &&
-			  !l->entries[i].on_member;
+		lacking =
+			l->entries[i].member == -1 && !l->entries[i].on_member;
 	}
 	if (lacking) {
 		prune(dir, l);
@@ -450,11 +451,11 @@ struct mrmr_listing_entry mrmr_listing_get(const struct mrmr_listing *listing,
 {
 	const struct entry *entry = &listing->entries[i];
 
-	return (struct mrmr_listing_entry) {
+	return (struct mrmr_listing_entry){
 		.name = listing->names + entry->name,
 		.ino = entry->ino,
-		.member = entry->member == -1 ? MRMR_IN_SPINE :
-						(size_t)entry->member,
+		.member = entry->member == -1 ? MRMR_IN_SPINE
+					      : (size_t)entry->member,
 		.type = entry->type,
 	};
 }
@@ -478,7 +479,9 @@ int mrmr_dir_search(struct mrmr_dir *dir,
 		    void *private_data)
 {
 	struct search search = {
-		.dir = dir, .fn = fn, .private_data = private_data,
+		.dir = dir,
+		.fn = fn,
+		.private_data = private_data,
 	};
 	size_t i;
 	int ret;
@@ -501,6 +504,16 @@ int mrmr_dir_search(struct mrmr_dir *dir,
 		}
 	}
 	return ret;
+}
+
+static bool is_equal(const struct linux_dirent64 *entry, void *private_data)
+{
+	return strcmp(entry->d_name, private_data) == 0;
+}
+
+int mrmr_fd_has_entry(int fd, const char *name)
+{
+	return for_each_entry(fd, is_equal, (void *)name);
 }
 
 static bool anything(const struct linux_dirent64 *entry, void *private_data)

@@ -101,7 +101,8 @@ void mrmr_missed_note(struct mrmr_dir *dir, size_t member)
 		int error = errno;
 
 		mrmr_dir_path(dir, path);
-		mrmr_log(MRMR_LOG_ERROR, "member %s: its directory '%s' may "
+		mrmr_log(MRMR_LOG_ERROR,
+			 "member %s: its directory '%s' may "
 			 "keep its old rights, as it cannot be noted that they "
 			 "have changed: %s",
 			 mrmr_member_name(&dir->pool->members[member]), path,

@@ -48,8 +48,7 @@ int mrmr_file_locate(struct mrmr_pool *pool, int fd, size_t *index,
 	struct stat st;
 	size_t i;
 
-	if (fstat(fd, &st) == -1 ||
-	    kernel_path(fd, full, sizeof(full)) == -1) {
+	if (fstat(fd, &st) == -1 || kernel_path(fd, full, sizeof(full)) == -1) {
 		return -1;
 	}
 	if (st.st_nlink == 0) {
@@ -82,8 +81,8 @@ static int copy_range(int from_fd, int to_fd, off_t pos, off_t end,
 		      char *buffer)
 {
 	while (pos < end) {
-		size_t want = end - pos < COPY_CHUNK ? (size_t)(end - pos) :
-						       COPY_CHUNK;
+		size_t want = end - pos < COPY_CHUNK ? (size_t)(end - pos)
+						     : COPY_CHUNK;
 		ssize_t len = pread(from_fd, buffer, want, pos);
 		ssize_t done = 0;
 
@@ -129,9 +128,9 @@ static int copy_content(int from_fd, int to_fd, off_t size)
 		if (hole == -1) {
 			hole = size;
 		}
-		ret = mrmr_fault("move-copy") == 0 ?
-			      copy_range(from_fd, to_fd, data, hole, buffer) :
-			      -1;
+		ret = mrmr_fault("move-copy") == 0
+			      ? copy_range(from_fd, to_fd, data, hole, buffer)
+			      : -1;
 		data = hole;
 	}
 	free(buffer);
@@ -140,14 +139,14 @@ static int copy_content(int from_fd, int to_fd, off_t size)
 
 struct mrmr_move {
 	struct mrmr_pool *pool;
-	int from_fd;               /* the old file, for reading */
-	struct stat st;            /* of the old file */
-	size_t from;               /* members */
+	int from_fd;    /* the old file, for reading */
+	struct stat st; /* of the old file */
+	size_t from;    /* members */
 	size_t to;
-	char path[MRMR_PATH_MAX];  /* of the file, when it was looked up */
+	char path[MRMR_PATH_MAX]; /* of the file, when it was looked up */
 	struct mrmr_dir *dir;
-	const char *name;          /* in path */
-	int staging_fd;            /* on the target */
+	const char *name; /* in path */
+	int staging_fd;   /* on the target */
 	char staged[96];
 	int new_fd;
 };
@@ -158,8 +157,8 @@ static int find_place(struct mrmr_move *m, int fd)
 	struct mrmr_place place;
 
 	if (mrmr_file_locate(m->pool, fd, &m->from, m->path) == -1 ||
-	    mrmr_place_find(m->pool, m->pool->spine_fd, m->path, &place)
-	    == -1) {
+	    mrmr_place_find(m->pool, m->pool->spine_fd, m->path, &place) ==
+		    -1) {
 		return -1;
 	}
 	m->dir = place.dir;
@@ -177,8 +176,9 @@ static int make_target(struct mrmr_move *m)
 		return -1;
 	}
 	mrmr_staging_name(m->staged, sizeof(m->staged));
-	m->new_fd = openat(m->staging_fd, m->staged, O_RDWR | O_CREAT |
-			   O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	m->new_fd = openat(m->staging_fd, m->staged,
+			   O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+			   0600);
 	return m->new_fd == -1 ? -1 : 0;
 }
 
@@ -288,7 +288,8 @@ static int take_name(struct mrmr_move *m, int from_fd, int to_fd)
 	mrmr_dir_count_swap(m->dir);
 	if (renameat(to_fd, m->name, m->staging_fd, m->staged) == -1 &&
 	    unlinkat(to_fd, m->name, 0) == -1) {
-		mrmr_log(MRMR_LOG_ERROR, "member %s: a copy of '%s' cannot be "
+		mrmr_log(MRMR_LOG_ERROR,
+			 "member %s: a copy of '%s' cannot be "
 			 "removed: %s",
 			 mrmr_member_name(&m->pool->members[m->to]), m->path,
 			 strerror(errno));
@@ -336,8 +337,8 @@ static int move_destructor(struct mrmr_move *m)
 	return 0;
 }
 
-struct mrmr_move *mrmr_move_begin(void *mem_ctx, struct mrmr_pool *pool,
-				  int fd, uint64_t size_bytes)
+struct mrmr_move *mrmr_move_begin(void *mem_ctx, struct mrmr_pool *pool, int fd,
+				  uint64_t size_bytes)
 {
 	struct mrmr_move *m = talloc_zero(mem_ctx, struct mrmr_move);
 	char proc_path[64];
@@ -424,9 +425,10 @@ int mrmr_move_finish(struct mrmr_move *m, int *new_fd, size_t *member)
 	if (ret == -1) {
 		return -1;
 	}
-	mrmr_log(MRMR_LOG_INFO, "'%s' moved from member %s to %s, where there "
-		 "is room for it", m->path,
-		 mrmr_member_name(&m->pool->members[m->from]),
+	mrmr_log(MRMR_LOG_INFO,
+		 "'%s' moved from member %s to %s, where there "
+		 "is room for it",
+		 m->path, mrmr_member_name(&m->pool->members[m->from]),
 		 mrmr_member_name(&m->pool->members[m->to]));
 	*new_fd = m->new_fd;
 	*member = m->to;

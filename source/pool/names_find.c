@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <mrmr/dirattr.h>
+#include <mrmr/listing.h>
 #include <mrmr/log.h>
 #include <mrmr/marker.h>
 #include <mrmr/names.h>
@@ -26,8 +27,42 @@ static bool is_private_inode(const struct mrmr_dir *dir, size_t member,
 }
 
 /*
+ * A file system that ignores case finds a directory by every spelling of its
+ * name. It becomes part of the spine by the one that it has, or the share would
+ * show it once for each spelling that somebody has tried.
+ */
+static bool is_its_name(int dir_fd, const char *name, const struct stat *st)
+{
+	char other[NAME_MAX + 1];
+	struct stat other_st;
+	bool is_foreign = false;
+	size_t len = strlen(name);
+	size_t i;
+
+	if (len >= sizeof(other)) {
+		return true;
+	}
+	for (i = 0; i <= len; i++) {
+		unsigned char c = (unsigned char)name[i];
+
+		is_foreign = is_foreign || c >= 0x80;
+		other[i] = name[i];
+		if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')) {
+			other[i] = (char)(c ^ 0x20);
+		}
+	}
+	if (!is_foreign &&
+	    (strcmp(name, other) == 0 ||
+	     fstatat(dir_fd, other, &other_st, AT_SYMLINK_NOFOLLOW) == -1 ||
+	     other_st.st_ino != st->st_ino)) {
+		return true; /* case matters here, or makes no difference */
+	}
+	return mrmr_fd_has_entry(dir_fd, name) != 0;
+}
+
+/*
  * A directory that appeared on a member behind our back becomes part of the
- * spine, with its attributes.
+ * spine, with its attributes. ENOENT if it has gone, or has another name.
  */
 static int bring_in(struct mrmr_dir *dir, const char *name, int member_dir_fd)
 {
@@ -46,17 +81,21 @@ static int bring_in(struct mrmr_dir *dir, const char *name, int member_dir_fd)
 		ret = 0; /* somebody else was faster */
 		goto out;
 	}
-	from_fd = openat(member_dir_fd, name, O_RDONLY | O_DIRECTORY |
-			 O_NOFOLLOW | O_CLOEXEC);
+	from_fd = openat(member_dir_fd, name,
+			 O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (from_fd == -1 || fstat(from_fd, &st) == -1) {
+		goto out;
+	}
+	if (!is_its_name(member_dir_fd, name, &st)) {
+		errno = ENOENT;
 		goto out;
 	}
 	staging_fd = mrmr_folder_open(pool->state_fd, MRMR_STAGING);
 	if (staging_fd == -1) {
 		goto out;
 	}
-	ret = mrmr_directory_copy(mrmr_directory_is_bare(&st) ? dir->spine_fd :
-								from_fd,
+	ret = mrmr_directory_copy(mrmr_directory_is_bare(&st) ? dir->spine_fd
+							      : from_fd,
 				  staging_fd, dir->spine_fd, name);
 	if (ret == -1 && errno == EEXIST) {
 		ret = 0;
@@ -148,7 +187,10 @@ static int find_on_members(struct mrmr_dir *dir, const char *name,
 			return 0;
 		}
 		if (bring_in(dir, name, fd) == -1) {
-			return -1;
+			if (errno != ENOENT) {
+				return -1;
+			}
+			continue;
 		}
 		*member = MRMR_IN_SPINE;
 		return fstatat(dir->spine_fd, name, st, AT_SYMLINK_NOFOLLOW);
@@ -269,7 +311,10 @@ static int open_on_members(struct mrmr_dir *dir, const char *name, int flags,
 		}
 		if (ret == 1) {
 			if (bring_in(dir, name, clone_fd) == -1) {
-				return -1;
+				if (errno != ENOENT) {
+					return -1;
+				}
+				continue;
 			}
 			*member = MRMR_IN_SPINE;
 			return openat(dir->spine_fd, name, flags);

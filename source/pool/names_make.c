@@ -16,7 +16,11 @@
 
 /* What shall be made, by one system call below a directory of a member. */
 struct recipe {
-	enum { MAKE_FILE, MAKE_SYMLINK, MAKE_NODE } kind;
+	enum {
+		MAKE_FILE,
+		MAKE_SYMLINK,
+		MAKE_NODE
+	} kind;
 	const char *name;
 	int flags;          /* MAKE_FILE */
 	mode_t mode;        /* MAKE_FILE, MAKE_NODE */
@@ -154,7 +158,7 @@ static size_t gather(struct mrmr_dir *dir, const struct mrmr_policy *policy,
 		    (allowed != NULL && !is_listed(allowed, num_allowed, i))) {
 			continue;
 		}
-		candidates[n] = (struct mrmr_candidate) {
+		candidates[n] = (struct mrmr_candidate){
 			.member = i,
 			.free_bytes = mrmr_member_room(member),
 			.total_bytes = member->total_bytes,
@@ -200,7 +204,7 @@ size_t mrmr_name_place(struct mrmr_dir *dir, const char *name,
 {
 	struct mrmr_pool *pool = dir->pool;
 	struct mrmr_candidate candidates[MRMR_MEMBERS_MAX];
-	struct mrmr_placement_request request = { .need_bytes = need_bytes };
+	struct mrmr_placement_request request = {.need_bytes = need_bytes};
 	const struct mrmr_policy *policy = NULL;
 	const size_t *allowed = NULL;
 	size_t num_allowed = 0;
@@ -254,14 +258,20 @@ static int nowhere(struct mrmr_dir *dir, const char *name)
 		}
 	}
 	if (!online) {
-		mrmr_log(MRMR_LOG_ERROR, "no member that may take '%s' is "
-			 "online", name);
+		mrmr_log(MRMR_LOG_ERROR,
+			 "no member that may take '%s' is "
+			 "online",
+			 name);
 		return ENODEV;
 	}
 	return writable ? ENOSPC : EROFS;
 }
 
-enum verdict { TRY_NEXT, TRY_AGAIN, GIVE_UP };
+enum verdict {
+	TRY_NEXT,
+	TRY_AGAIN,
+	GIVE_UP
+};
 
 /* What an error on one member means for the rest. */
 static enum verdict judge(struct mrmr_dir *dir, size_t index, int error)
@@ -276,11 +286,11 @@ static enum verdict judge(struct mrmr_dir *dir, size_t index, int error)
 		return TRY_AGAIN;
 	case ENOSPC:
 	case EDQUOT:
-	case ENOTDIR:      /* a file has the name of the directory there */
-	case EINVAL:       /* a name that this file system cannot take */
+	case ENOTDIR: /* a file has the name of the directory there */
+	case EINVAL:  /* a name that this file system cannot take */
 	case ENAMETOOLONG:
 	case EOPNOTSUPP:
-	case EPERM:        /* no symlinks there, or immutable */
+	case EPERM: /* no symlinks there, or immutable */
 		return TRY_NEXT;
 	case EIO:
 	case EROFS:
@@ -289,11 +299,12 @@ static enum verdict judge(struct mrmr_dir *dir, size_t index, int error)
 		mrmr_pool_suspect(dir->pool, member, error);
 		return TRY_NEXT;
 	case EACCES:
-		if (faccessat(dir->spine_fd, ".", W_OK | X_OK, AT_EACCESS)
-		    == -1) {
+		if (faccessat(dir->spine_fd, ".", W_OK | X_OK, AT_EACCESS) ==
+		    -1) {
 			return GIVE_UP; /* this user may not, anywhere */
 		}
-		mrmr_log(MRMR_LOG_WARNING, "member %s refuses what the "
+		mrmr_log(MRMR_LOG_WARNING,
+			 "member %s refuses what the "
 			 "pool's rights allow; trying the next member",
 			 mrmr_member_name(member));
 		return TRY_NEXT;
@@ -395,7 +406,9 @@ int mrmr_name_symlink(struct mrmr_dir *dir, const char *name,
 		      const char *target)
 {
 	struct recipe recipe = {
-		.kind = MAKE_SYMLINK, .name = name, .target = target,
+		.kind = MAKE_SYMLINK,
+		.name = name,
+		.target = target,
 	};
 	size_t member;
 
@@ -406,7 +419,10 @@ int mrmr_name_mknod(struct mrmr_dir *dir, const char *name, mode_t mode,
 		    dev_t dev)
 {
 	struct recipe recipe = {
-		.kind = MAKE_NODE, .name = name, .mode = mode, .dev = dev,
+		.kind = MAKE_NODE,
+		.name = name,
+		.mode = mode,
+		.dev = dev,
 	};
 	size_t member;
 
@@ -461,12 +477,13 @@ int mrmr_name_mkdir(struct mrmr_dir *dir, const char *name, mode_t mode)
 	}
 	ret = check_free(dir, name);
 	if (ret == 0) {
-		ret = mrmr_fault("mkdir-spine") == 0 ?
-			      mkdirat(dir->spine_fd, name, mode) : -1;
+		ret = mrmr_fault("mkdir-spine") == 0
+			      ? mkdirat(dir->spine_fd, name, mode)
+			      : -1;
 	}
 	if (ret == 0) {
-		ret = mrmr_fault("mkdir-between") == 0 ? clone_new(dir, name) :
-							-1;
+		ret = mrmr_fault("mkdir-between") == 0 ? clone_new(dir, name)
+						       : -1;
 		if (ret == -1) {
 			saved_errno = errno;
 			unlinkat(dir->spine_fd, name, AT_REMOVEDIR);

@@ -93,7 +93,8 @@ int mrmr_trash(struct mrmr_pool *pool, size_t index, int clone_fd,
 	}
 	close(trash_fd);
 	if (ret == 0) {
-		mrmr_log(MRMR_LOG_WARNING, "member %s: its other copy of '%s' "
+		mrmr_log(MRMR_LOG_WARNING,
+			 "member %s: its other copy of '%s' "
 			 "went to " MRMR_DIR "/" MRMR_TRASH "/%s",
 			 mrmr_member_name(member), path, stamp);
 	}
@@ -168,12 +169,14 @@ static int trash_losers(struct mrmr_dir *dir, const char *name, size_t winner)
 			continue;
 		}
 		pool->identity.become_root();
-		ret = mrmr_fault("unlink-loser") == 0 ?
-			      mrmr_trash(pool, i, fd, name, path) : -1;
+		ret = mrmr_fault("unlink-loser") == 0
+			      ? mrmr_trash(pool, i, fd, name, path)
+			      : -1;
 		saved_errno = errno;
 		pool->identity.unbecome_root();
 		if (ret == -1) {
-			mrmr_log(MRMR_LOG_WARNING, "member %s: its other copy "
+			mrmr_log(MRMR_LOG_WARNING,
+				 "member %s: its other copy "
 				 "of '%s' cannot go to its trash, so '%s' "
 				 "cannot be removed: %s",
 				 mrmr_member_name(&pool->members[i]), path,
@@ -201,7 +204,8 @@ int mrmr_name_unlink(struct mrmr_dir *dir, const char *name)
 		goto out;
 	}
 	if (member == MRMR_IN_SPINE) {
-		errno = EISDIR;
+		/* EISDIR, or a file that somebody has put there. */
+		ret = unlinkat(dir->spine_fd, name, 0);
 		goto out;
 	}
 	fd = mrmr_dir_on_member(dir, member);
@@ -227,7 +231,7 @@ static int remove_clones(struct mrmr_dir *parent, struct mrmr_dir *dir,
 			 const char *name)
 {
 	struct mrmr_pool *pool = dir->pool;
-	bool removed[MRMR_MEMBERS_MAX] = { false };
+	bool removed[MRMR_MEMBERS_MAX] = {false};
 	int saved_errno;
 	size_t i;
 

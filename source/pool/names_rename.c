@@ -20,6 +20,7 @@
 #include <mrmr/dirattr.h>
 #include <mrmr/fault.h>
 #include <mrmr/intent.h>
+#include <mrmr/local.h>
 #include <mrmr/log.h>
 #include <mrmr/names.h>
 #include <mrmr/shared.h>
@@ -34,6 +35,7 @@ struct renaming {
 	char to_path[MRMR_PATH_MAX];
 	size_t members[MRMR_MEMBERS_MAX]; /* for the intent */
 	size_t num_members;
+	bool has_looked; /* at the pool, just now */
 };
 
 static int full_path(struct mrmr_dir *dir, const char *name,
@@ -160,8 +162,8 @@ static int make_durable(struct renaming *r, size_t keep)
 		return -1;
 	}
 	r->pool->identity.become_root();
-	fd = openat(dir_fd, r->to, O_RDONLY | O_NOFOLLOW | O_NONBLOCK |
-		    O_NOCTTY | O_CLOEXEC);
+	fd = openat(dir_fd, r->to,
+		    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	if (fd != -1) {
 		ret = mrmr_sync(fd);
 		saved_errno = errno;
@@ -217,9 +219,10 @@ static void follow_with_losers(struct renaming *r, size_t keep)
 		}
 		if ((mrmr_fault("rename-loser") != 0 ||
 		     rename_on(r, member, false) == -1) &&
-		    mrmr_trash(r->pool, member, fd, r->from, r->from_path)
-			    == -1) {
-			mrmr_log(MRMR_LOG_WARNING, "member %s: its other copy "
+		    mrmr_trash(r->pool, member, fd, r->from, r->from_path) ==
+			    -1) {
+			mrmr_log(MRMR_LOG_WARNING,
+				 "member %s: its other copy "
 				 "of '%s' could not be renamed to '%s' and is "
 				 "what the share shows now: %s",
 				 mrmr_member_name(&r->pool->members[member]),
@@ -237,8 +240,8 @@ static bool undo_file(struct renaming *r, size_t keep)
 	bool undone;
 
 	r->pool->identity.become_root();
-	undone = mrmr_fault("rename-undo") == 0 &&
-		 rename_on(r, keep, true) == 0;
+	undone =
+		mrmr_fault("rename-undo") == 0 && rename_on(r, keep, true) == 0;
 	r->pool->identity.unbecome_root();
 	errno = saved_errno;
 	return undone;
@@ -343,7 +346,8 @@ static bool undo_directory(struct renaming *r, size_t num_done)
 
 		if (mrmr_fault("rename-directory-undo") != 0 ||
 		    rename_on(r, member, true) == -1) {
-			mrmr_log(MRMR_LOG_ERROR, "member %s: directory '%s' "
+			mrmr_log(MRMR_LOG_ERROR,
+				 "member %s: directory '%s' "
 				 "could not be renamed back to '%s': %s; its "
 				 "files show under the new name",
 				 mrmr_member_name(&r->pool->members[member]),
@@ -354,13 +358,28 @@ static bool undo_directory(struct renaming *r, size_t num_done)
 	if (mrmr_fault("rename-spine-undo") != 0 ||
 	    renameat(r->to_dir->spine_fd, r->to, r->from_dir->spine_fd,
 		     r->from) == -1) {
-		mrmr_log(MRMR_LOG_ERROR, "directory '%s' could not be renamed "
-			 "back to '%s' in the spine: %s", r->to_path,
-			 r->from_path, strerror(errno));
+		mrmr_log(MRMR_LOG_ERROR,
+			 "directory '%s' could not be renamed "
+			 "back to '%s' in the spine: %s",
+			 r->to_path, r->from_path, strerror(errno));
 		undone = false;
 	}
 	errno = saved_errno;
 	return undone;
+}
+
+/* The record of a rename goes next, and must not go first. */
+static void sync_everywhere(struct renaming *r, size_t num_online)
+{
+	size_t i;
+
+	for (i = 0; i < num_online; i++) {
+		int fd = mrmr_dir_on_member(r->to_dir, r->members[i]);
+
+		if (fd != -1) {
+			mrmr_sync(fd);
+		}
+	}
 }
 
 /*
@@ -394,14 +413,6 @@ static int rename_everywhere(struct renaming *r, size_t num_online,
 			return -1;
 		}
 	}
-	/* The record of this goes next, and must not go first. */
-	for (i = 0; i < num_online; i++) {
-		int fd = mrmr_dir_on_member(r->to_dir, r->members[i]);
-
-		if (fd != -1) {
-			mrmr_sync(fd);
-		}
-	}
 	pool->identity.unbecome_root();
 	return 0;
 }
@@ -418,6 +429,23 @@ static int check_target_free(struct renaming *r)
 		return -1;
 	}
 	return errno == ENOENT ? 0 : -1;
+}
+
+/* Others may use it already, while we have not looked for a second: what they
+   see must not keep the old name. */
+static bool has_returned(struct mrmr_pool *pool,
+			 const struct mrmr_member *member)
+{
+	bool seen;
+
+	if (member->state != MRMR_MEMBER_AWAY ||
+	    mrmr_now_ns() < member->held_off_until_ns) {
+		return false;
+	}
+	pool->identity.become_root();
+	seen = mrmr_local_marker_seen(member);
+	pool->identity.unbecome_root();
+	return seen;
 }
 
 /* Those that have the directory, then those that are away and may have it. */
@@ -440,9 +468,16 @@ static int gather_members(struct renaming *r, size_t *num_online)
 	}
 	*num_online = r->num_members;
 	for (i = 0; i < pool->num_members; i++) {
-		if (pool->members[i].state != MRMR_MEMBER_ONLINE) {
-			r->members[r->num_members++] = i;
+		const struct mrmr_member *member = &pool->members[i];
+
+		if (member->state == MRMR_MEMBER_ONLINE) {
+			continue;
 		}
+		if (!r->has_looked && has_returned(pool, member)) {
+			errno = EAGAIN;
+			return -1;
+		}
+		r->members[r->num_members++] = i;
 	}
 	return 0;
 }
@@ -461,7 +496,8 @@ static void close_intent(struct renaming *r, struct mrmr_intent *intent,
 		mrmr_intent_end(pool, intent);
 	} else if (mrmr_intent_keep_for(pool, intent, r->members + num_online,
 					r->num_members - num_online) == -1) {
-		mrmr_log(MRMR_LOG_ERROR, "'%s' was renamed to '%s', but that "
+		mrmr_log(MRMR_LOG_ERROR,
+			 "'%s' was renamed to '%s', but that "
 			 "cannot be noted for the members that are away (%s): "
 			 "their files in it will show under the old name",
 			 r->from_path, r->to_path, strerror(errno));
@@ -474,7 +510,7 @@ static void close_intent(struct renaming *r, struct mrmr_intent *intent,
 static int rename_directory_locked(struct renaming *r)
 {
 	struct mrmr_pool *pool = r->pool;
-	struct mrmr_intent intent = { .kind = MRMR_INTENT_RENAME_DIR };
+	struct mrmr_intent intent = {.kind = MRMR_INTENT_RENAME_DIR};
 	bool consistent = true;
 	size_t num_online;
 	int saved_errno;
@@ -489,6 +525,8 @@ static int rename_directory_locked(struct renaming *r)
 		return -1;
 	}
 	if (r->num_members <= 1 && num_online == r->num_members) {
+		/* If it is done in the spine only, the member's is brought in
+		   again, and the spine's pruned: as it was. */
 		return rename_everywhere(r, num_online, &consistent);
 	}
 	intent.from = r->from_path;
@@ -504,6 +542,9 @@ static int rename_directory_locked(struct renaming *r)
 		return -1;
 	}
 	ret = rename_everywhere(r, num_online, &consistent);
+	if (ret == 0) {
+		sync_everywhere(r, num_online);
+	}
 	close_intent(r, &intent, num_online, ret == 0, consistent);
 	return ret;
 }
@@ -522,8 +563,7 @@ static int rename_directory(struct renaming *r)
 		errno = EINVAL; /* into itself */
 		return -1;
 	}
-	if (check_target_free(r) == -1 ||
-	    mrmr_tree_lock(r->pool, true) == -1) {
+	if (check_target_free(r) == -1 || mrmr_tree_lock(r->pool, true) == -1) {
 		return -1;
 	}
 	ret = rename_directory_locked(r);
@@ -546,8 +586,8 @@ static int rename_once(struct renaming *r)
 	ret = mrmr_name_find(r->from_dir, r->from, &member, &st);
 	if (ret == 0 &&
 	    !(r->from_dir == r->to_dir && strcmp(r->from, r->to) == 0)) {
-		ret = (member == MRMR_IN_SPINE) ? rename_directory(r) :
-						  rename_file(r, member);
+		ret = (member == MRMR_IN_SPINE) ? rename_directory(r)
+						: rename_file(r, member);
 		if (ret == 0 && member != MRMR_IN_SPINE) {
 			mrmr_dir_hint(r->to_dir, r->to, member);
 		}
@@ -574,16 +614,20 @@ int mrmr_name_rename(struct mrmr_dir *from_dir, const char *from,
 		errno = EACCES;
 		return -1;
 	}
+	from_dir->pins++;
+	to_dir->pins++;
 	for (tries = 0; tries < 3; tries++) {
 		ret = rename_once(&r);
 		if (ret == 0 || errno != EAGAIN) {
 			break;
 		}
-		/* Needs the locks of other directories, so none is had here. */
-		pool->identity.become_root();
-		mrmr_intents_finish(pool);
-		pool->identity.unbecome_root();
+		/* A process died, or a member came back. To catch up needs the
+		   locks of other directories, so none is had here. */
+		mrmr_pool_look(pool);
+		r.has_looked = true;
 		errno = EAGAIN;
 	}
+	from_dir->pins--;
+	to_dir->pins--;
 	return ret;
 }

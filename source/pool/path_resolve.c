@@ -17,7 +17,7 @@
 
 /* Replace path by target and what follows the symlink. */
 static int put_target(char *path, size_t size, const char *target,
-		  const char *rest)
+		      const char *rest)
 {
 	char joined[2 * MRMR_PATH_MAX];
 	size_t target_len = strlen(target);
@@ -91,7 +91,11 @@ struct walker {
 	unsigned int links;
 };
 
-enum step { STEP_MORE, STEP_DONE, STEP_FAILED };
+enum step {
+	STEP_MORE,
+	STEP_DONE,
+	STEP_FAILED
+};
 
 static enum step go_up(struct walker *w)
 {
@@ -140,8 +144,9 @@ static enum step follow(struct walker *w, struct mrmr_dir *dir, size_t member,
 	}
 	target[len] = '\0';
 	if (target[0] != '/') {
-		return put_target(w->path, sizeof(w->path), target, rest) == 0 ?
-			       STEP_MORE : STEP_FAILED;
+		return put_target(w->path, sizeof(w->path), target, rest) == 0
+			       ? STEP_MORE
+			       : STEP_FAILED;
 	}
 
 	inside = within_spine(w->pool, target);
@@ -163,8 +168,9 @@ static enum step follow(struct walker *w, struct mrmr_dir *dir, size_t member,
 	}
 	close(w->fd);
 	w->fd = fd;
-	return put_target(w->path, sizeof(w->path), inside, rest) == 0 ?
-		       STEP_MORE : STEP_FAILED;
+	return put_target(w->path, sizeof(w->path), inside, rest) == 0
+		       ? STEP_MORE
+		       : STEP_FAILED;
 }
 
 static enum step walk_one(struct walker *w, char resolved[MRMR_PATH_MAX])
@@ -187,8 +193,8 @@ static enum step walk_one(struct walker *w, char resolved[MRMR_PATH_MAX])
 	strcpy(rest, w->path + len + strspn(w->path + len, "/"));
 
 	if (name[0] == '\0' && rest[0] == '\0') {
-		return finish(w->fd, NULL, resolved) == 0 ? STEP_DONE :
-							   STEP_FAILED;
+		return finish(w->fd, NULL, resolved) == 0 ? STEP_DONE
+							  : STEP_FAILED;
 	}
 	if (name[0] == '\0' || strcmp(name, ".") == 0) {
 		strcpy(w->path, rest);
@@ -211,11 +217,10 @@ static enum step walk_one(struct walker *w, char resolved[MRMR_PATH_MAX])
 			errno = ENOTDIR;
 			return STEP_FAILED;
 		}
-		return finish(w->fd, name, resolved) == 0 ? STEP_DONE :
-							   STEP_FAILED;
+		return finish(w->fd, name, resolved) == 0 ? STEP_DONE
+							  : STEP_FAILED;
 	}
-	fd = openat(w->fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW |
-		    O_CLOEXEC);
+	fd = openat(w->fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd == -1) {
 		return STEP_FAILED;
 	}
@@ -228,7 +233,7 @@ static enum step walk_one(struct walker *w, char resolved[MRMR_PATH_MAX])
 int mrmr_path_resolve(struct mrmr_pool *pool, int at_fd, const char *path,
 		      char resolved[MRMR_PATH_MAX])
 {
-	struct walker w = { .pool = pool, .fd = -1 };
+	struct walker w = {.pool = pool, .fd = -1};
 	enum step step = STEP_MORE;
 	int saved_errno;
 

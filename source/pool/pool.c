@@ -114,8 +114,8 @@ static void take_device(struct mrmr_pool *pool, struct mrmr_member *member)
 
 		if (other != member && other->state != MRMR_MEMBER_ONLINE &&
 		    other->state != MRMR_MEMBER_UNKNOWN) {
-			atomic_compare_exchange_strong(
-				&slots[other->slot].dev, &theirs, 0);
+			atomic_compare_exchange_strong(&slots[other->slot].dev,
+						       &theirs, 0);
 		}
 	}
 	atomic_store(&slots[member->slot].dev, dev);
@@ -125,7 +125,8 @@ static void look_at(struct mrmr_pool *pool, struct mrmr_member *member)
 {
 	if (member->config->kind != MRMR_MEMBER_LOCAL) {
 		member->state = MRMR_MEMBER_UNSUPPORTED;
-		snprintf(member->why, sizeof(member->why), "remote members "
+		snprintf(member->why, sizeof(member->why),
+			 "remote members "
 			 "are not reached by this version");
 		return;
 	}
@@ -145,7 +146,9 @@ static bool is_caught_up(const struct mrmr_pool *pool)
 {
 	size_t i;
 
-	if (pool->seen_intents_gen != atomic_load(&pool->shared->intents_gen)) {
+	if (pool->seen_intents_gen != atomic_load(&pool->shared->intents_gen) ||
+	    atomic_load(&pool->shared->num_intents) > 0 ||
+	    pool->has_intents_left) {
 		return false;
 	}
 	for (i = 0; i < pool->num_members; i++) {
@@ -180,13 +183,15 @@ static void catch_up(struct mrmr_pool *pool)
 		}
 		member->caught_up = !member->is_waited_for;
 		if (!member->caught_up) {
-			mrmr_local_hold_off(member, "what was renamed while it "
+			mrmr_local_hold_off(member,
+					    "what was renamed while it "
 					    "was away could not be done on it; "
 					    "see the log");
 			member->held_off_until_ns = mrmr_now_ns() + HOLD_OFF_NS;
 		}
 	}
 	pool->seen_intents_gen = gen;
+	pool->finish_again_ns = mrmr_now_ns() + HOLD_OFF_NS;
 	/* What was looked up on the way may have been renamed since. */
 	mrmr_dir_cache_clear(pool);
 }
@@ -223,7 +228,9 @@ void mrmr_pool_look(struct mrmr_pool *pool)
 		   system busy. */
 		mrmr_dir_cache_clear(pool);
 	}
-	if (came_online || atomic_load(&pool->shared->num_intents) > 0) {
+	if (came_online || atomic_load(&pool->shared->num_intents) > 0 ||
+	    (pool->has_intents_left &&
+	     mrmr_now_ns() >= pool->finish_again_ns)) {
 		catch_up(pool);
 	}
 	for (i = 0; i < pool->num_members; i++) {
@@ -304,8 +311,8 @@ void mrmr_pool_watch_ejected(struct mrmr_pool *pool)
 	for (i = 0; i < pool->num_members; i++) {
 		struct mrmr_member *member = &pool->members[i];
 
-		if (atomic_load(&pool->shared->members[member->slot].eject)
-		    == MRMR_EJECT_NONE) {
+		if (atomic_load(&pool->shared->members[member->slot].eject) ==
+		    MRMR_EJECT_NONE) {
 			continue;
 		}
 		pool->identity.become_root();
@@ -398,7 +405,8 @@ uint64_t mrmr_pool_device_id(const struct mrmr_pool *pool, dev_t dev)
 		const struct mrmr_member *member = &pool->members[i];
 
 		if (atomic_load_explicit(&pool->shared->members[member->slot]
-					 .dev, memory_order_relaxed) == dev) {
+						  .dev,
+					 memory_order_relaxed) == dev) {
 			return mrmr_uuid_hash(&member->config->id);
 		}
 	}
@@ -448,30 +456,35 @@ static int open_state(struct mrmr_pool *pool, struct mrmr_error *err)
 
 	pool->state_fd = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (pool->state_fd == -1) {
-		return mrmr_error_set(err, errno, "state directory %s cannot "
+		return mrmr_error_set(err, errno,
+				      "state directory %s cannot "
 				      "be opened: %s; mrmr-admin init makes "
-				      "it", state_dir, strerror(errno));
+				      "it",
+				      state_dir, strerror(errno));
 	}
 	pool->spine_fd = openat(pool->state_fd, "spine",
 				O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (pool->spine_fd == -1 || fstat(pool->spine_fd, &st) == -1) {
-		return mrmr_error_set(err, errno, "%s/spine, the share's "
+		return mrmr_error_set(err, errno,
+				      "%s/spine, the share's "
 				      "path, cannot be opened: %s; make an "
 				      "empty directory there, it is filled "
-				      "from the members", state_dir,
-				      strerror(errno));
+				      "from the members",
+				      state_dir, strerror(errno));
 	}
 	pool->spine_dev = st.st_dev;
 	pool->spine_path = kernel_path(pool, pool->spine_fd);
 	if (pool->spine_path == NULL) {
 		return mrmr_error_set(err, errno, "/proc must be mounted");
 	}
-	pool->tree_lock_fd = openat(pool->state_fd, "tree.lock",
-				    O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC,
-				    0600);
+	pool->tree_lock_fd =
+		openat(pool->state_fd, "tree.lock",
+		       O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (pool->tree_lock_fd == -1) {
-		return mrmr_error_set(err, errno, "%s/tree.lock cannot be "
-				      "made: %s", state_dir, strerror(errno));
+		return mrmr_error_set(err, errno,
+				      "%s/tree.lock cannot be "
+				      "made: %s",
+				      state_dir, strerror(errno));
 	}
 	if (mrmr_state_folders(pool->state_fd) == -1) {
 		return mrmr_error_set(err, errno, "%s cannot be written: %s",
@@ -496,10 +509,12 @@ static int make_members(struct mrmr_pool *pool, struct mrmr_error *err)
 					    config, &config->members[i].id);
 
 		if (slot == -1) {
-			return mrmr_error_set(err, errno, "no slot for member "
-					      "%zu: %s", i, strerror(errno));
+			return mrmr_error_set(err, errno,
+					      "no slot for member "
+					      "%zu: %s",
+					      i, strerror(errno));
 		}
-		*member = (struct mrmr_member) {
+		*member = (struct mrmr_member){
 			.config = &config->members[i],
 			.index = i,
 			.slot = slot,
@@ -543,7 +558,7 @@ struct mrmr_pool *mrmr_pool_open(void *mem_ctx, struct mrmr_config *config,
 	pool->state_fd = -1;
 	pool->spine_fd = -1;
 	pool->tree_lock_fd = -1;
-	pool->identity = (struct mrmr_identity) { nobody, nobody };
+	pool->identity = (struct mrmr_identity){nobody, nobody};
 	if (identity != NULL) {
 		pool->identity = *identity;
 	}

@@ -18,7 +18,7 @@
    boot only. 0 if it cannot be read: then every opener renews the page once. */
 static uint64_t boot_id(void)
 {
-	char text[64] = { 0 };
+	char text[64] = {0};
 	uint64_t hash = UINT64_C(0xcbf29ce484222325);
 	ssize_t len;
 	ssize_t i;
@@ -75,9 +75,10 @@ struct mrmr_shared *mrmr_shared_open(int state_fd, struct mrmr_error *err)
 	fd = openat(state_fd, MRMR_SHARED_NAME,
 		    O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd == -1) {
-		mrmr_error_set(err, errno, "%s in the state directory cannot "
-			       "be opened: %s", MRMR_SHARED_NAME,
-			       strerror(errno));
+		mrmr_error_set(err, errno,
+			       "%s in the state directory cannot "
+			       "be opened: %s",
+			       MRMR_SHARED_NAME, strerror(errno));
 		return NULL;
 	}
 
@@ -96,8 +97,8 @@ struct mrmr_shared *mrmr_shared_open(int state_fd, struct mrmr_error *err)
 		goto fail;
 	}
 
-	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
-		      MAP_SHARED, fd, 0);
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED,
+		      fd, 0);
 	if (shared == MAP_FAILED) {
 		goto fail;
 	}
@@ -110,8 +111,10 @@ struct mrmr_shared *mrmr_shared_open(int state_fd, struct mrmr_error *err)
 	return shared;
 
 fail:
-	mrmr_error_set(err, errno, "%s in the state directory cannot be used: "
-		       "%s", MRMR_SHARED_NAME, strerror(errno));
+	mrmr_error_set(err, errno,
+		       "%s in the state directory cannot be used: "
+		       "%s",
+		       MRMR_SHARED_NAME, strerror(errno));
 	close(fd);
 	return NULL;
 }

@@ -34,7 +34,7 @@ int mrmr_folder_open(int at_fd, const char *name)
 
 int mrmr_state_folders(int state_fd)
 {
-	static const char *const folders[] = { MRMR_STAGING, MRMR_INTENTS };
+	static const char *const folders[] = {MRMR_STAGING, MRMR_INTENTS};
 	size_t i;
 
 	for (i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
@@ -74,8 +74,10 @@ static uint64_t start_time(pid_t pid)
 	/* The name, field 2, may hold anything: count from its last ')'. */
 	field = strrchr(line, ')');
 	if (field == NULL ||
-	    sscanf(field + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u "
-		   "%*u %*u %*d %*d %*d %*d %*d %*d %" SCNu64, &ticks) != 1) {
+	    sscanf(field + 1,
+		   " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u "
+		   "%*u %*u %*d %*d %*d %*d %*d %*d %" SCNu64,
+		   &ticks) != 1) {
 		return 0;
 	}
 	return ticks;
@@ -207,9 +209,10 @@ static void sweep(int at_fd, const char *folder, const char *where)
 			continue;
 		}
 		if (mrmr_remove_tree(dirfd(dir), entry->d_name) == -1) {
-			mrmr_log(MRMR_LOG_WARNING, "%s: left over %s/%s "
-				 "cannot be removed: %s", where, folder,
-				 entry->d_name, strerror(errno));
+			mrmr_log(MRMR_LOG_WARNING,
+				 "%s: left over %s/%s "
+				 "cannot be removed: %s",
+				 where, folder, entry->d_name, strerror(errno));
 		}
 	}
 	closedir(dir);

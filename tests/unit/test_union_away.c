@@ -343,12 +343,11 @@ static void check_clock(struct world *w, bool reopen)
 			snprintf(path, sizeof(path), "%s",
 				 world_path(w, "state/intents/"));
 			strcat(path, entry->d_name);
-			assert_return_code(
-				rename(path,
-				       world_path(w,
-						  "state/intents/"
-						  "09999999999999999999.json")),
-				errno);
+			assert_return_code(rename(path,
+						  world_path(w, "state/intents/"
+								"09999999999999"
+								"999999.json")),
+					   errno);
 			break;
 		}
 		closedir(dir);
@@ -411,6 +410,46 @@ static void one_after_the_other(void **state)
 	assert_string_equal(do_list(w, "c"), "f1 f2");
 	assert_string_equal(do_list(w, ""), "c/");
 	assert_int_equal(num_intents(w), 0);
+	world_free(w);
+}
+
+/* It is back, and others see it already; we have not looked yet. */
+static void back_for_others_only(void **state)
+{
+	struct world *w = three();
+
+	world_write(world_member(w, 0, "a/f0"), "0");
+	world_write(world_member(w, 2, "a/f2"), "2");
+	assert_string_equal(do_list(w, "a"), "f0 f2");
+	leave(w);
+	world_plug(w, 2);
+	assert_int_equal(do_rename(w, "a", "b"), 0);
+	assert_string_equal(world_where(w, "a"), "");
+	assert_string_equal(world_where(w, "b"), "s02");
+	assert_int_equal(num_intents(w), 0);
+	/* a foreign drive, or one that was ejected, is not back */
+	assert_int_equal(w->pool->members[2].state, MRMR_MEMBER_ONLINE);
+	mrmr_shared_set_eject(w->pool->shared, w->pool->members[2].slot,
+			      MRMR_EJECT_ASKED);
+	assert_int_equal(do_rename(w, "b", "c"), 0);
+	assert_string_equal(world_where(w, "b"), "2");
+	assert_int_equal(num_intents(w), 1);
+	world_free(w);
+}
+
+/* A marker that cannot be read does not keep others from renaming. */
+static void a_broken_marker(void **state)
+{
+	struct world *w = three();
+
+	world_write(world_member(w, 0, "a/f0"), "0");
+	assert_string_equal(do_list(w, "a"), "f0");
+	world_write(world_member(w, 2, ".mrmr/config.json"), "{");
+	world_later(w);
+	assert_int_equal(w->pool->members[2].state, MRMR_MEMBER_AWAY);
+	assert_int_equal(do_rename(w, "a", "b"), 0);
+	assert_string_equal(do_list(w, "b"), "f0");
+	assert_int_equal(num_intents(w), 1);
 	world_free(w);
 }
 
@@ -495,6 +534,8 @@ int main(void)
 		cmocka_unit_test(the_clock_was_set_back),
 		cmocka_unit_test(strange_names),
 		cmocka_unit_test(one_after_the_other),
+		cmocka_unit_test(back_for_others_only),
+		cmocka_unit_test(a_broken_marker),
 		cmocka_unit_test(a_member_that_cannot_catch_up),
 		cmocka_unit_test(removed_from_the_pool),
 		cmocka_unit_test(the_same_name_was_made_meanwhile),

@@ -33,9 +33,9 @@
 /* Members are filled in turn, so that everybody gets something. */
 static struct world *spreading(size_t num_members)
 {
-	return world_new(&(struct world_shape){
-		.num_members = num_members,
-		.config = ", \"placement\": \"spread\""});
+	return world_new(
+		&(struct world_shape){.num_members = num_members,
+				      .config = ", \"placement\": \"spread\""});
 }
 
 /* A file of dir on each member, so that all have a clone of it. */
@@ -63,9 +63,9 @@ static void fill(struct world *w, const char *dir)
 /* user::rwx user:1001:r-x group::r-x mask::r-x other::---, in the kernel's
    form. */
 static const unsigned char acl[] = {
-	2, 0, 0, 0, 1, 0, 7, 0, 255, 255, 255, 255, 2, 0, 5, 0,
-	233, 3, 0, 0, 4, 0, 5, 0, 255, 255, 255, 255, 16, 0, 5, 0,
-	255, 255, 255, 255, 32, 0, 0, 0, 255, 255, 255, 255,
+	2, 0,   0,   0,   1,   0,   7,  0, 255, 255, 255, 255, 2,   0,   5,
+	0, 233, 3,   0,   0,   4,   0,  5, 0,   255, 255, 255, 255, 16,  0,
+	5, 0,   255, 255, 255, 255, 32, 0, 0,   0,   255, 255, 255, 255,
 };
 
 static void assert_same_time(struct timespec a, struct timespec b)
@@ -88,8 +88,7 @@ static void assert_same_xattr(const char *a_path, const char *b_path,
 	ssize_t a_len = getxattr(a_path, name, a, sizeof(a));
 	ssize_t b_len = getxattr(b_path, name, b, sizeof(b));
 
-	if (a_len == -1 || a_len != b_len ||
-	    memcmp(a, b, (size_t)a_len) != 0) {
+	if (a_len == -1 || a_len != b_len || memcmp(a, b, (size_t)a_len) != 0) {
 		fail_msg("%s of %s and %s: %zd, %zd bytes", name, a_path,
 			 b_path, a_len, b_len);
 	}
@@ -150,20 +149,21 @@ static void clones_have_what_the_spine_has(void **state)
 						     world_spine(w, "p/d"), ts,
 						     0),
 					   errno);
-			assert_return_code(
-				stat(world_drive(w, m, ""), &st), errno);
+			assert_return_code(stat(world_drive(w, m, ""), &st),
+					   errno);
 			before = st.st_mtim;
-			assert_return_code(
-				mrmr_dir_lock(do_dir(w, "p/d")), errno);
-			assert_return_code(
-				mrmr_dir_clone_to(do_dir(w, "p/d"), m), errno);
+			assert_return_code(mrmr_dir_lock(do_dir(w, "p/d")),
+					   errno);
+			assert_return_code(mrmr_dir_clone_to(do_dir(w, "p/d"),
+							     m),
+					   errno);
 			mrmr_dir_unlock(do_dir(w, "p/d"));
 			assert_return_code(stat(clone, &st), errno);
 			assert_same_time(st.st_atim, ts[0]);
 			assert_same_time(st.st_mtim, ts[1]);
 			/* nobody sees that something was made in the parent */
-			assert_return_code(
-				stat(world_drive(w, m, ""), &st), errno);
+			assert_return_code(stat(world_drive(w, m, ""), &st),
+					   errno);
 			assert_same_time(st.st_mtim, before);
 		} else {
 			world_later(w);
@@ -403,8 +403,9 @@ static void who_was_away_gets_the_spines_xattrs(void **state)
 	world_later(w);
 	dir = do_dir(w, "d");
 	assert_return_code(mrmr_dir_lock(dir), errno);
-	assert_return_code(
-		fsetxattr(dir->spine_fd, "security.NTACL", "new", 3, 0), errno);
+	assert_return_code(fsetxattr(dir->spine_fd, "security.NTACL", "new", 3,
+				     0),
+			   errno);
 	mrmr_dir_mirror(dir, "security.NTACL");
 	mrmr_dir_unlock(dir);
 	/* renamed as well: notes are of directories, not of paths */
@@ -422,8 +423,9 @@ static void who_was_away_gets_the_spines_xattrs(void **state)
 
 static void directories_are_cloned_when_needed(void **state)
 {
-	struct world *w = world_new(&(struct world_shape){
-		.num_members = 3, .sizes = {"32m", "16m", "8m"}});
+	struct world *w =
+		world_new(&(struct world_shape){.num_members = 3,
+						.sizes = {"32m", "16m", "8m"}});
 
 	assert_int_equal(do_mkdir(w, "a", 0755), 0);
 	assert_int_equal(do_mkdir(w, "a/b", 0755), 0);
@@ -518,8 +520,10 @@ static void prune_spares_what_is_not_ours(void **state)
 
 	assert_int_equal(do_mkdir(w, "d", 0755), 0);
 	world_write(world_spine(w, "d/sub/mine"), "mine");
-	assert_return_code(rmdir(world_member(w, (size_t)(world_where(w, "d")[1]
-							  - '0'), "d")),
+	assert_return_code(rmdir(world_member(w,
+					      (size_t)(world_where(w, "d")[1] -
+						       '0'),
+					      "d")),
 			   errno);
 	do_list(w, "");
 	assert_string_equal(world_read(world_spine(w, "d/sub/mine")), "mine");
@@ -590,8 +594,9 @@ static void rmdir_refused_by_a_member_is_undone(void **state)
 
 static void a_listing_of_100000_files(void **state)
 {
-	struct world *w = world_new(&(struct world_shape){
-		.num_members = 3, .sizes = {"256m", "256m", "256m"}});
+	struct world *w = world_new(
+		&(struct world_shape){.num_members = 3,
+				      .sizes = {"256m", "256m", "256m"}});
 	struct mrmr_listing *listing = NULL;
 	struct timespec start, end;
 	unsigned char *seen = calloc(100001, 1);

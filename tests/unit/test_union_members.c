@@ -419,9 +419,10 @@ static void leave_free(struct world *w, size_t member, uint64_t left)
 	assert_return_code(fd, errno);
 	assert_true(m->free_bytes >= left);
 	if (m->free_bytes > left) {
-		assert_return_code(
-			posix_fallocate(fd, 0, (off_t)(m->free_bytes - left)),
-			0);
+		assert_return_code(posix_fallocate(fd, 0,
+						   (off_t)(m->free_bytes -
+							   left)),
+				   0);
 	}
 	close(fd);
 	world_later(w);
@@ -429,8 +430,9 @@ static void leave_free(struct world *w, size_t member, uint64_t left)
 
 static void most_free_gets_it(void **state)
 {
-	struct world *w = world_new(&(struct world_shape){
-		.num_members = 3, .sizes = {"8m", "16m", "12m"}});
+	struct world *w =
+		world_new(&(struct world_shape){.num_members = 3,
+						.sizes = {"8m", "16m", "12m"}});
 
 	assert_int_equal(do_create(w, "a", ""), 0);
 	assert_int_equal(do_where(w, "a"), 1);
@@ -487,10 +489,11 @@ static void other_policies(void **state)
 
 static void reserves_are_kept(void **state)
 {
-	struct world *w = world_new(&(struct world_shape){
-		.num_members = 2,
-		.sizes = {"16m", "8m"},
-		.members = {", \"min_free\": \"12M\"", ", \"min_free\": \"1M\""}});
+	struct world *w = world_new(
+		&(struct world_shape){.num_members = 2,
+				      .sizes = {"16m", "8m"},
+				      .members = {", \"min_free\": \"12M\"",
+						  ", \"min_free\": \"1M\""}});
 	uint64_t total;
 	uint64_t free_bytes;
 
@@ -514,10 +517,11 @@ static void reserves_are_kept(void **state)
 
 static void announced_size_decides(void **state)
 {
-	struct world *w = world_new(&(struct world_shape){
-		.num_members = 3,
-		.sizes = {"4m", "32m", "16m"},
-		.members = {"", ", \"tier\": 1", ", \"tier\": 1"}});
+	struct world *w =
+		world_new(&(struct world_shape){.num_members = 3,
+						.sizes = {"4m", "32m", "16m"},
+						.members = {"", ", \"tier\": 1",
+							    ", \"tier\": 1"}});
 	struct mrmr_place place;
 	size_t member;
 	int fd;
@@ -547,9 +551,10 @@ static void announced_size_decides(void **state)
 /* Room that is there by count, but not in fact: inodes run out. */
 static void full_members_are_passed_over(void **state)
 {
-	struct world *w = world_new(&(struct world_shape){
-		.num_members = 3,
-		.sizes = {"64m,nr_inodes=40", "32m,nr_inodes=40", "16m"}});
+	struct world *w = world_new(
+		&(struct world_shape){.num_members = 3,
+				      .sizes = {"64m,nr_inodes=40",
+						"32m,nr_inodes=40", "16m"}});
 	unsigned int i;
 	char path[32];
 
@@ -570,9 +575,10 @@ static void full_members_are_passed_over(void **state)
 
 static void all_full_is_enospc(void **state)
 {
-	struct world *w = world_new(&(struct world_shape){
-		.num_members = 2,
-		.sizes = {"1m,nr_inodes=12", "1m,nr_inodes=12"}});
+	struct world *w =
+		world_new(&(struct world_shape){.num_members = 2,
+						.sizes = {"1m,nr_inodes=12",
+							  "1m,nr_inodes=12"}});
 	unsigned int i;
 	char path[32];
 	int error = 0;
@@ -594,10 +600,10 @@ static void all_full_is_enospc(void **state)
 /* What the pool knew a second ago must not say "disk full". */
 static void room_that_was_made_is_seen_at_once(void **state)
 {
-	struct world *w = world_new(&(struct world_shape){
-		.num_members = 2,
-		.sizes = {"4m", "4m,nr_inodes=14"},
-		.members = {", \"min_free\": \"1M\"", ""}});
+	struct world *w = world_new(&(
+		struct world_shape){.num_members = 2,
+				    .sizes = {"4m", "4m,nr_inodes=14"},
+				    .members = {", \"min_free\": \"1M\"", ""}});
 	unsigned int i;
 	char path[32];
 	int fd;
@@ -622,10 +628,10 @@ static void room_that_was_made_is_seen_at_once(void **state)
 
 static void parity_members_come_last(void **state)
 {
-	struct world *w = world_new(&(struct world_shape){
-		.num_members = 2,
-		.sizes = {"32m", "4m,nr_inodes=12"},
-		.members = {", \"role\": \"parity\"", ""}});
+	struct world *w = world_new(&(
+		struct world_shape){.num_members = 2,
+				    .sizes = {"32m", "4m,nr_inodes=12"},
+				    .members = {", \"role\": \"parity\"", ""}});
 	unsigned int i;
 	char path[32];
 

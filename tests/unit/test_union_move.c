@@ -28,8 +28,8 @@
 
 static struct world *three(void)
 {
-	return world_new(&(struct world_shape){
-		.num_members = 3, .sizes = {"8m", "16m", "32m"}});
+	return world_new(&(struct world_shape){.num_members = 3,
+					       .sizes = {"8m", "16m", "32m"}});
 }
 
 static int open_drive(struct world *w, size_t member, const char *path,
@@ -73,9 +73,10 @@ static void content_and_attributes(void **state)
 	struct timespec ts[2] = {{.tv_sec = 1000000000, .tv_nsec = 1},
 				 {.tv_sec = 1100000000, .tv_nsec = 2}};
 	static const unsigned char acl[] = {
-		2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 2, 0, 4, 0,
-		233, 3, 0, 0, 4, 0, 4, 0, 255, 255, 255, 255, 16, 0, 4, 0,
-		255, 255, 255, 255, 32, 0, 0, 0, 255, 255, 255, 255,
+		2,   0,   0,   0,   1,   0,   6,  0,   255, 255, 255,
+		255, 2,   0,   4,   0,   233, 3,  0,   0,   4,   0,
+		4,   0,   255, 255, 255, 255, 16, 0,   4,   0,   255,
+		255, 255, 255, 32,  0,   0,   0,  255, 255, 255, 255,
 	};
 	struct world *w = three();
 	char buffer[sizeof(acl)];
@@ -104,8 +105,8 @@ static void content_and_attributes(void **state)
 
 	/* write-only, as clients may have it */
 	world_use(w);
-	assert_return_code(
-		mrmr_move_file(w->pool, fd, 4 * MB, &new_fd, &to), errno);
+	assert_return_code(mrmr_move_file(w->pool, fd, 4 * MB, &new_fd, &to),
+			   errno);
 	assert_int_equal(to, 2);
 	assert_string_equal(world_where(w, "d/e/f"), "2");
 	assert_int_equal(pread(new_fd, copy, 3 * MB, 0), 3 * MB);

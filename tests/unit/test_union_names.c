@@ -457,8 +457,7 @@ static void a_directory_hides_files_of_its_name(void **state)
 
 static void private_directory_is_unreachable(void **state)
 {
-	static const char *const names[] = {".mrmr", ".MRMR", ".Mrmr",
-					    ".mRmR"};
+	static const char *const names[] = {".mrmr", ".MRMR", ".Mrmr", ".mRmR"};
 	struct world *w = three();
 	struct stat st;
 	size_t member;
@@ -533,8 +532,9 @@ static void private_directory_is_known_by_its_inode(void **state)
 
 static void other_half_joins_its_file(void **state)
 {
-	struct world *w = world_new(&(struct world_shape){
-		.num_members = 12, .config = ", \"placement\": \"spread\""});
+	struct world *w = world_new(
+		&(struct world_shape){.num_members = 12,
+				      .config = ", \"placement\": \"spread\""});
 	unsigned int i;
 	char name[32];
 	char half[32];
@@ -626,8 +626,9 @@ static void names_of_255_bytes(void **state)
 /* As deep as the kernel can tell a path; then a clear error. */
 static void deep_paths_up_to_the_limit(void **state)
 {
-	struct world *w = world_new(&(struct world_shape){
-		.num_members = 3, .config = ", \"placement\": \"spread\""});
+	struct world *w = world_new(
+		&(struct world_shape){.num_members = 3,
+				      .config = ", \"placement\": \"spread\""});
 	char path[MRMR_PATH_MAX + 64] = "";
 	unsigned int depth = 0;
 	int error = 0;

@@ -249,19 +249,21 @@ static void places(void **state)
 					 &place),
 			 -1);
 	assert_int_equal(errno, ENOTDIR);
-	assert_int_equal(
-		mrmr_place_find(w->pool, w->pool->spine_fd, "..", &place), -1);
+	assert_int_equal(mrmr_place_find(w->pool, w->pool->spine_fd, "..",
+					 &place),
+			 -1);
 	assert_int_equal(errno, EINVAL);
-	assert_int_equal(
-		mrmr_place_find(w->pool, w->pool->spine_fd, "../x", &place),
-		-1);
+	assert_int_equal(mrmr_place_find(w->pool, w->pool->spine_fd, "../x",
+					 &place),
+			 -1);
 	assert_int_equal(errno, EXDEV);
 	assert_int_equal(mrmr_place_find(w->pool, w->pool->spine_fd,
 					 "/etc/passwd", &place),
 			 -1);
 	assert_int_equal(errno, EXDEV);
-	assert_int_equal(
-		mrmr_place_find(w->pool, w->pool->spine_fd, "a/", &place), -1);
+	assert_int_equal(mrmr_place_find(w->pool, w->pool->spine_fd, "a/",
+					 &place),
+			 -1);
 	assert_int_equal(errno, EINVAL);
 
 	/* from a directory, and from the working directory */

@@ -244,11 +244,12 @@ static char *config_text(void *mem_ctx, struct world *w)
 		char id[MRMR_UUID_LEN + 1];
 
 		member_id(i, id);
-		text = talloc_asprintf_append(
-			text,
-			"%s{\"drive_id\": \"%s\", \"mount_point\": \"%s\"%s}",
-			i > 0 ? ", " : "", id, world_member(w, i, ""),
-			more != NULL ? more : "");
+		text = talloc_asprintf_append(text,
+					      "%s{\"drive_id\": \"%s\", "
+					      "\"mount_point\": \"%s\"%s}",
+					      i > 0 ? ", " : "", id,
+					      world_member(w, i, ""),
+					      more != NULL ? more : "");
 	}
 	text = talloc_asprintf_append(text, "]}");
 	assert_non_null(text);
@@ -640,9 +641,8 @@ const char *do_list(struct world *w, const char *path)
 	for (i = 2; i < n; i++) {
 		struct mrmr_listing_entry entry = mrmr_listing_get(listing, i);
 
-		names[i - 2] = talloc_asprintf(
-			names, "%s%s", entry.name,
-			entry.type == DT_DIR ? "/" : "");
+		names[i - 2] = talloc_asprintf(names, "%s%s", entry.name,
+					       entry.type == DT_DIR ? "/" : "");
 	}
 	qsort(names, n - 2, sizeof(names[0]), compare_names);
 	*out = '\0';

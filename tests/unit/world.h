@@ -42,7 +42,7 @@ struct world {
  * main() of a program: runs the tests in a mount namespace of their own. Says
  * so and runs none if that is not possible (not root).
  */
-#define WORLD_MAIN(name, tests)                                                \
+#define WORLD_MAIN(name, tests) \
 	world_main(name, tests, sizeof(tests) / sizeof((tests)[0]))
 
 struct CMUnitTest;
@@ -116,8 +116,7 @@ int do_link(struct world *w, const char *from, const char *to);
 int do_unlink(struct world *w, const char *path);
 int do_rmdir(struct world *w, const char *path);
 int do_rename(struct world *w, const char *from, const char *to);
-int do_stat(struct world *w, const char *path, size_t *member,
-	    struct stat *st);
+int do_stat(struct world *w, const char *path, size_t *member, struct stat *st);
 
 /* A descriptor, or -1 with errno. */
 int do_open(struct world *w, const char *path, int flags);
