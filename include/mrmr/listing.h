@@ -20,8 +20,8 @@
 struct mrmr_listing_entry {
 	const char *name;
 	uint64_t ino;
-	size_t member;       /* or MRMR_IN_SPINE */
-	unsigned char type;  /* DT_... */
+	size_t member;      /* or MRMR_IN_SPINE */
+	unsigned char type; /* DT_... */
 };
 
 struct mrmr_listing;

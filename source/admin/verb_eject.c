@@ -31,18 +31,24 @@ static int64_t now_ns(void)
 	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-/* Until nobody holds it, or the time is over. The holders that are left. */
+/*
+ * Until nobody holds it, or the time is over. The holders that are left. An
+ * smbd that was just looking at the member when the eject was asked for may
+ * hold it for a moment after a look that found nobody: so nobody twice.
+ */
 static struct admin_holder *wait_for_holders(struct admin *admin,
 					     const char *dir, int seconds,
 					     size_t *num)
 {
 	const struct timespec interval = {.tv_nsec = LOOK_INTERVAL_NS};
 	int64_t end = now_ns() + (int64_t)seconds * 1000000000;
+	unsigned int nobody = 0;
 
 	for (;;) {
 		struct admin_holder *holders = admin_holders(admin, dir, num);
 
-		if (*num == 0 || now_ns() >= end) {
+		nobody = (*num == 0) ? nobody + 1 : 0;
+		if (nobody == 2 || (*num > 0 && now_ns() >= end)) {
 			return holders;
 		}
 		talloc_free(holders);

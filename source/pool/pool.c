@@ -137,9 +137,14 @@ static void look_at(struct mrmr_pool *pool, struct mrmr_member *member)
 		mrmr_local_eject(member);
 		return;
 	}
-	if (mrmr_local_look(member, &pool->config->pool_id)) {
-		take_device(pool, member);
+	if (!mrmr_local_look(member, &pool->config->pool_id)) {
+		return;
 	}
+	if (is_ejected(pool, member)) {
+		mrmr_local_eject(member); /* asked for while we looked */
+		return;
+	}
+	take_device(pool, member);
 }
 
 static bool is_caught_up(const struct mrmr_pool *pool)

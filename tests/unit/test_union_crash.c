@@ -609,9 +609,15 @@ static void run_killed(const struct operation *operation, const char *fault,
 			 (unsigned int)status);
 	}
 	if (survivor) {
-		/* what it has in mind must not mislead it: no look first */
+		/* What it has in mind must not mislead it, though it does not
+		   look at the members now. */
 		world_use(w);
-		talloc_free(view(w));
+		if (w->pool->all_online) {
+			check_view(w, operation, fault, expected->before,
+				   expected->after);
+		} else {
+			talloc_free(view(w));
+		}
 	} else {
 		world_open(w);
 	}

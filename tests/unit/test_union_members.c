@@ -317,6 +317,26 @@ static void eject_and_return(void **state)
 	world_free(w);
 }
 
+static void an_idle_process_lets_go(void **state)
+{
+	struct world *w = three();
+	size_t m;
+
+	world_write(world_member(w, 1, "d/g"), "1");
+	assert_string_equal(do_list(w, "d"), "g");
+	mrmr_pool_idle(w->pool);
+	assert_true(w->pool->holds_members);
+	w->pool->used_ns = mrmr_now_ns() - INT64_C(4000000000);
+	mrmr_pool_idle(w->pool);
+	assert_false(w->pool->holds_members);
+	for (m = 0; m < 3; m++) {
+		assert_return_code(umount2(world_member(w, m, ""), 0), errno);
+		world_plug(w, m);
+	}
+	assert_string_equal(do_read(w, "d/g"), "1");
+	world_free(w);
+}
+
 static void rename_while_a_member_is_ejected(void **state)
 {
 	struct world *w = three();
@@ -690,6 +710,49 @@ static void a_user_who_may_not(void **state)
 	world_free(w);
 }
 
+/* --- the shared page -------------------------------------------------------- */
+
+static void the_page_outlives_a_boot(void **state)
+{
+	struct world *w = three();
+	struct mrmr_error err = {0};
+	int slot = w->pool->members[1].slot;
+	struct mrmr_shared *shared = NULL;
+	struct stat st;
+	int fd;
+
+	/* of a later version, larger: an smbd may still have it mapped */
+	assert_return_code(truncate(world_path(w, "state/shared"),
+				    sizeof(struct mrmr_shared) + 4096),
+			   errno);
+	mrmr_shared_set_eject(w->pool->shared, slot, MRMR_EJECT_ASKED);
+	w->pool->shared->boot++;
+	fd = open(world_path(w, "state"), O_RDONLY | O_DIRECTORY);
+	assert_return_code(fd, errno);
+	shared = mrmr_shared_open(fd, &err);
+	assert_non_null(shared);
+	assert_return_code(stat(world_path(w, "state/shared"), &st), errno);
+	assert_int_equal(st.st_size, sizeof(struct mrmr_shared) + 4096);
+	assert_int_equal(atomic_load(&shared->members[slot].dev), 0);
+	assert_int_equal(atomic_load(&shared->members[slot].eject),
+			 MRMR_EJECT_ASKED);
+	/* of another version: nothing it says counts */
+	shared->magic++;
+	mrmr_shared_close(shared);
+	shared = mrmr_shared_open(fd, &err);
+	assert_non_null(shared);
+	assert_int_equal(atomic_load(&shared->members[slot].eject),
+			 MRMR_EJECT_NONE);
+	mrmr_shared_close(shared);
+	/* lost altogether: members are found again */
+	assert_return_code(unlink(world_path(w, "state/shared")), errno);
+	world_close(w);
+	world_open(w);
+	assert_true(w->pool->all_online);
+	close(fd);
+	world_free(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -701,6 +764,7 @@ int main(void)
 		cmocka_unit_test(read_only_remount),
 		cmocka_unit_test(vanishing_and_returning),
 		cmocka_unit_test(eject_and_return),
+		cmocka_unit_test(an_idle_process_lets_go),
 		cmocka_unit_test(rename_while_a_member_is_ejected),
 		cmocka_unit_test(device_ids),
 		cmocka_unit_test(a_device_number_is_given_to_another),
@@ -715,6 +779,7 @@ int main(void)
 		cmocka_unit_test(parity_members_come_last),
 		cmocka_unit_test(a_member_that_refuses_a_user),
 		cmocka_unit_test(a_user_who_may_not),
+		cmocka_unit_test(the_page_outlives_a_boot),
 	};
 
 	return WORLD_MAIN("union: members", tests);

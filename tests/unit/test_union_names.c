@@ -325,6 +325,60 @@ static void what_only_one_member_has_is_found(void **state)
 	on_all_pools(found_wherever);
 }
 
+/* What the pool does on its own account it does as root; what the user asks for
+   is done, and refused, in his name. */
+static void as_a_user(struct world *w)
+{
+	size_t last = w->shape.num_members - 1;
+	struct stat st;
+	size_t member;
+	unsigned int i;
+	char path[64];
+
+	assert_return_code(chmod(world_spine(w, ""), 0777), errno);
+	world_later(w);
+	do_list(w, "");
+	world_user(1000);
+	assert_int_equal(do_mkdir(w, "d", 0700), 0);
+	assert_int_equal(do_mkdir(w, "d/e", 0750), 0);
+	for (i = 0; i < 30; i++) {
+		snprintf(path, sizeof(path), "d/e/f%u", i);
+		assert_int_equal(do_create(w, path, path), 0);
+		assert_int_equal(do_stat(w, path, &member, &st), 0);
+		assert_int_equal(st.st_uid, 1000);
+		assert_int_equal(st.st_gid, 1000);
+		assert_return_code(stat(world_drive(w, member, "d/e"), &st),
+				   errno);
+		assert_int_equal(st.st_uid, 1000);
+		assert_int_equal(st.st_mode & 07777, 0750);
+	}
+	assert_int_equal(do_rename(w, "d/e/f1", "d/e/f2"), 0);
+	assert_int_equal(do_rename(w, "d/e", "e"), 0);
+	assert_string_equal(do_read(w, "e/f2"), "d/e/f1");
+	world_user(0);
+	world_write(world_member(w, last, "e/f3"), "loser, or replaced");
+	world_later(w);
+	world_user(1000);
+	assert_int_equal(do_unlink(w, "e/f3"), 0);
+	assert_string_equal(world_where(w, "e/f3"), "");
+	assert_int_equal(do_rmdir(w, "d"), 0);
+	/* another may not even look */
+	world_user(1001);
+	assert_int_equal(do_stat(w, "e/f2", &member, &st), EACCES);
+	assert_int_equal(do_create(w, "e/g", ""), EACCES);
+	assert_int_equal(do_rename(w, "e/f2", "mine"), EACCES);
+	assert_int_equal(do_unlink(w, "e/f2"), EACCES);
+	assert_null(do_read(w, "e/f2"));
+	assert_int_equal(do_rmdir(w, "e"), ENOTEMPTY);
+	world_user(0);
+	assert_string_equal(do_read(w, "e/f2"), "d/e/f1");
+}
+
+static void users_have_their_own_rights(void **state)
+{
+	on_all_pools(as_a_user);
+}
+
 /* --- duplicates ------------------------------------------------------------ */
 
 static struct world *three(void)
@@ -671,6 +725,7 @@ int main(void)
 		cmocka_unit_test(files_are_renamed_within_their_member),
 		cmocka_unit_test(directories_are_renamed_everywhere),
 		cmocka_unit_test(what_only_one_member_has_is_found),
+		cmocka_unit_test(users_have_their_own_rights),
 		cmocka_unit_test(first_member_wins),
 		cmocka_unit_test(unlink_puts_losers_in_the_trash),
 		cmocka_unit_test(rename_takes_losers_along),
