@@ -754,7 +754,7 @@ cmd_run() {
 	need_root
 	pid=$(main_pid)
 	[ -n "$pid" ] || fail "the smbd of $dir does not run"
-	exec nsenter -t "$pid" -m -- "$@"
+	exec nsenter -t "$pid" -m -r -- "$@"
 }
 
 arguments=("$@")

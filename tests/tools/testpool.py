@@ -134,7 +134,7 @@ class Pool:
     """A private smbd with the shares `pool` and perhaps `plain`."""
 
     def __init__(self, directory, members, plain=None, build_dir=None,
-                 stand_in=False, parity=1, users=('mrmr',)):
+                 stand_in=False, parity=1, users=('mrmr',), smbd=None):
         self.directory = directory
         self.members = members
         self.plain = plain
@@ -142,6 +142,7 @@ class Pool:
         self.stand_in = stand_in
         self.parity = parity
         self.users = users
+        self.smbd = smbd
         self.env = {}
         self.running = False
 
@@ -159,6 +160,8 @@ class Pool:
             command += ['--plain', self.plain]
         for user in self.users:
             command += ['--user', user]
+        if self.smbd:
+            command += ['--smbd', self.smbd]
         if vfs is not None:
             command += ['--vfs', vfs]
         if conf is not None:

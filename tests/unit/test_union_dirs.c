@@ -590,6 +590,40 @@ static void rmdir_refused_by_a_member_is_undone(void **state)
 	world_free(w);
 }
 
+/* Another process's rmdir that was refused and undone has left new clones; we
+   still have the old ones open. */
+static void clones_that_another_process_made_again(void **state)
+{
+	struct world *w = world_new(&(
+		struct world_shape){.num_members = 2, .sizes = {"32m", "16m"}});
+	struct mrmr_pool *other = NULL;
+	struct mrmr_pool *ours = w->pool;
+
+	world_write(world_member(w, 1, "d/g"), "");
+	assert_int_equal(do_create(w, "d/f", ""), 0);
+	assert_int_equal(do_unlink(w, "d/f"), 0);
+	assert_return_code(unlink(world_member(w, 1, "d/g")), errno);
+	assert_string_equal(world_where(w, "d"), "s01");
+	assert_return_code(chmod(world_spine(w, ""), 0777), errno);
+	world_later(w);
+	assert_string_equal(do_list(w, "d"), "");
+	world_open_in_child(w);
+	other = w->pool;
+	do_list(w, "");
+	assert_return_code(chmod(world_member(w, 1, ""), 01777), errno);
+	world_user(1000);
+	assert_int_equal(do_rmdir(w, "d"), EPERM);
+	world_user(0);
+	assert_int_equal(do_create(w, "d/f", "theirs"), 0);
+	assert_int_equal(do_where(w, "d/f"), 0);
+
+	w->pool = ours;
+	assert_int_equal(do_create(w, "d/f", "ours"), EEXIST);
+	assert_string_equal(do_read(w, "d/f"), "theirs");
+	talloc_free(other);
+	world_free(w);
+}
+
 /* --- many ------------------------------------------------------------------ */
 
 static void a_listing_of_100000_files(void **state)
@@ -806,6 +840,7 @@ int main(void)
 		cmocka_unit_test(prune_spares_what_is_not_ours),
 		cmocka_unit_test(a_clone_removed_behind_our_back_is_made_again),
 		cmocka_unit_test(rmdir_refused_by_a_member_is_undone),
+		cmocka_unit_test(clones_that_another_process_made_again),
 		cmocka_unit_test(a_listing_of_100000_files),
 		cmocka_unit_test(more_directories_than_are_kept),
 		cmocka_unit_test(nothing_leaks),
