@@ -39,10 +39,11 @@ int mrmr_move_file(struct mrmr_pool *pool, int fd, uint64_t size_bytes,
  * written to meanwhile.
  */
 struct mrmr_move;
-struct mrmr_move *mrmr_move_begin(void *mem_ctx, struct mrmr_pool *pool,
-				  int fd, uint64_t size_bytes);
+struct mrmr_move *mrmr_move_begin(void *mem_ctx, struct mrmr_pool *pool, int fd,
+				  uint64_t size_bytes);
 int mrmr_move_copy(struct mrmr_move *move);
-int mrmr_move_new_fd(const struct mrmr_move *move); /* of the copy, the move's */
+int mrmr_move_new_fd(
+	const struct mrmr_move *move); /* of the copy, the move's */
 int mrmr_move_finish(struct mrmr_move *move, int *new_fd, size_t *member);
 
 /*

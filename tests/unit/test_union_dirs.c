@@ -618,8 +618,8 @@ static void clones_that_another_process_made_again(void **state)
 	assert_int_equal(do_where(w, "d/f"), 0);
 
 	w->pool = ours;
-	assert_int_equal(do_create(w, "d/f", "ours"), EEXIST);
 	assert_string_equal(do_read(w, "d/f"), "theirs");
+	assert_int_equal(do_create(w, "d/f", "ours"), EEXIST);
 	talloc_free(other);
 	world_free(w);
 }
