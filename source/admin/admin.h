@@ -74,7 +74,8 @@ int admin_parse_global(struct admin *admin, int argc, const char **argv,
 /*
  * Read a verb's own options (may be NULL) and the global ones, in any order
  * with its arguments. argv[0] is the verb. There must be from min to max
- * arguments, and the user must be root if the verb needs that. Texts that popt stores belong to the caller: see admin_take_text.
+ * arguments, and the user must be root if the verb needs that. Texts that popt
+ * stores belong to the caller: see admin_take_text.
  */
 int admin_parse(struct admin *admin, const struct admin_verb *verb,
 		const struct poptOption *options, int argc, const char **argv,

@@ -8,7 +8,8 @@
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
-#include "vfs_mrmr.h"
+#include "moving.h"
+#include "write.h"
 
 #include <mrmr/dirattr.h>
 
@@ -87,11 +88,15 @@ int mrmr_fsetxattr(struct vfs_handle_struct *handle, struct files_struct *fsp,
 		   const char *name, const void *value, size_t size, int flags)
 {
 	struct mrmr_dir *dir = begin(handle, fsp);
+	int ret;
 
-	return end(dir,
-		   SMB_VFS_NEXT_FSETXATTR(handle, fsp, name, value, size,
-					  flags),
-		   name);
+	ret = SMB_VFS_NEXT_FSETXATTR(handle, fsp, name, value, size, flags);
+	if (ret == -1 && dir == NULL && mrmr_is_full(errno) &&
+	    mrmr_make_room_for_attribute(handle, fsp, size) == 0) {
+		ret = SMB_VFS_NEXT_FSETXATTR(handle, fsp, name, value, size,
+					     flags);
+	}
+	return end(dir, ret, name);
 }
 
 int mrmr_fremovexattr(struct vfs_handle_struct *handle,
@@ -116,7 +121,7 @@ int mrmr_fntimes(struct vfs_handle_struct *handle, struct files_struct *fsp,
 	saved_errno = errno;
 	if (ret == 0 && ft != NULL) {
 		/* vfs_default has filled in what was left out. */
-		struct timespec ts[2] = { ft->atime, ft->mtime };
+		struct timespec ts[2] = {ft->atime, ft->mtime};
 
 		mrmr_dir_mirror_times(dir, ts);
 	}
@@ -141,9 +146,8 @@ int mrmr_lchown(struct vfs_handle_struct *handle,
 	    mrmr_name_find(place.dir, place.name, &member, &st) == -1) {
 		return -1;
 	}
-	fd = (member == MRMR_IN_SPINE) ?
-		     place.dir->spine_fd :
-		     mrmr_dir_on_member(place.dir, member);
+	fd = (member == MRMR_IN_SPINE) ? place.dir->spine_fd
+				       : mrmr_dir_on_member(place.dir, member);
 	if (fd == -1) {
 		return -1;
 	}
@@ -166,8 +170,7 @@ struct getxattrat_state {
 static void getxattrat_done(struct tevent_req *subreq);
 
 static ssize_t read_xattr(TALLOC_CTX *mem_ctx, struct mrmr_place *place,
-			  const char *name, size_t alloc_hint,
-			  uint8_t **value)
+			  const char *name, size_t alloc_hint, uint8_t **value)
 {
 	char proc_path[64];
 	size_t member;
@@ -197,11 +200,13 @@ static ssize_t read_xattr(TALLOC_CTX *mem_ctx, struct mrmr_place *place,
 	return len;
 }
 
-struct tevent_req *mrmr_getxattrat_send(
-	TALLOC_CTX *mem_ctx, struct tevent_context *ev,
-	struct vfs_handle_struct *handle, files_struct *dir_fsp,
-	const struct smb_filename *smb_fname, const char *xattr_name,
-	size_t alloc_hint)
+struct tevent_req *mrmr_getxattrat_send(TALLOC_CTX *mem_ctx,
+					struct tevent_context *ev,
+					struct vfs_handle_struct *handle,
+					files_struct *dir_fsp,
+					const struct smb_filename *smb_fname,
+					const char *xattr_name,
+					size_t alloc_hint)
 {
 	struct mrmr_pool *pool = mrmr_pool_of(handle);
 	struct getxattrat_state *state = NULL;

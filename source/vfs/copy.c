@@ -33,11 +33,13 @@ static void offload_start(struct tevent_req *req);
 static void offload_done(struct tevent_req *subreq);
 static void offload_moved(struct tevent_req *subreq);
 
-struct tevent_req *mrmr_offload_write_send(
-	struct vfs_handle_struct *handle, TALLOC_CTX *mem_ctx,
-	struct tevent_context *ev, uint32_t fsctl, DATA_BLOB *token,
-	off_t transfer_offset, struct files_struct *dest_fsp, off_t dest_off,
-	off_t to_copy)
+struct tevent_req *mrmr_offload_write_send(struct vfs_handle_struct *handle,
+					   TALLOC_CTX *mem_ctx,
+					   struct tevent_context *ev,
+					   uint32_t fsctl, DATA_BLOB *token,
+					   off_t transfer_offset,
+					   struct files_struct *dest_fsp,
+					   off_t dest_off, off_t to_copy)
 {
 	struct offload_state *state = NULL;
 	struct tevent_req *req = NULL;
@@ -46,7 +48,7 @@ struct tevent_req *mrmr_offload_write_send(
 	if (req == NULL) {
 		return NULL;
 	}
-	*state = (struct offload_state) {
+	*state = (struct offload_state){
 		.ev = ev,
 		.handle = handle,
 		.fsctl = fsctl,
@@ -69,9 +71,11 @@ static void offload_start(struct tevent_req *req)
 		tevent_req_data(req, struct offload_state);
 	struct tevent_req *subreq = NULL;
 
-	subreq = SMB_VFS_NEXT_OFFLOAD_WRITE_SEND(
-		state->handle, state, state->ev, state->fsctl, state->token,
-		state->from_offset, state->fsp, state->offset, state->to_copy);
+	subreq =
+		SMB_VFS_NEXT_OFFLOAD_WRITE_SEND(state->handle, state, state->ev,
+						state->fsctl, state->token,
+						state->from_offset, state->fsp,
+						state->offset, state->to_copy);
 	mrmr_spoil_move(state->fsp);
 	if (tevent_req_nomem(subreq, req)) {
 		return;
@@ -86,7 +90,7 @@ static void offload_done(struct tevent_req *subreq)
 	struct offload_state *state =
 		tevent_req_data(req, struct offload_state);
 	uint64_t size = (uint64_t)state->offset + (uint64_t)state->to_copy;
-	struct stat st = { 0 };
+	struct stat st = {0};
 	NTSTATUS status;
 
 	status = SMB_VFS_NEXT_OFFLOAD_WRITE_RECV(state->handle, subreq,
@@ -100,9 +104,9 @@ static void offload_done(struct tevent_req *subreq)
 	}
 	state->retried = true;
 	fstat(fsp_get_io_fd(state->fsp), &st);
-	subreq = mrmr_make_room_send(state, state->ev, state->handle,
-				     state->fsp,
-				     MAX(size, (uint64_t)st.st_size));
+	subreq =
+		mrmr_make_room_send(state, state->ev, state->handle, state->fsp,
+				    MAX(size, (uint64_t)st.st_size));
 	if (tevent_req_nomem(subreq, req)) {
 		return;
 	}
@@ -156,7 +160,7 @@ ssize_t mrmr_recvfile(struct vfs_handle_struct *handle, int from_fd,
 		ssize_t len = read(from_fd, buffer, MIN(CHUNK, count - taken));
 
 		if (len == -1 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-			struct pollfd p = { .fd = from_fd, .events = POLLIN };
+			struct pollfd p = {.fd = from_fd, .events = POLLIN};
 
 			if (taken == 0) {
 				return -1; /* smbd makes it block */
@@ -170,9 +174,8 @@ ssize_t mrmr_recvfile(struct vfs_handle_struct *handle, int from_fd,
 		if (len <= 0) {
 			return -1; /* the client is gone */
 		}
-		if (error == 0 &&
-		    mrmr_pwrite(handle, fsp, buffer, (size_t)len,
-				offset + (off_t)taken) != len) {
+		if (error == 0 && mrmr_pwrite(handle, fsp, buffer, (size_t)len,
+					      offset + (off_t)taken) != len) {
 			error = errno != 0 ? errno : EIO;
 		}
 		taken += (size_t)len;

@@ -9,11 +9,13 @@
 
 #include "vfs_mrmr.h"
 
-struct tevent_req *mrmr_offload_write_send(
-	struct vfs_handle_struct *handle, TALLOC_CTX *mem_ctx,
-	struct tevent_context *ev, uint32_t fsctl, DATA_BLOB *token,
-	off_t transfer_offset, struct files_struct *dest_fsp, off_t dest_off,
-	off_t to_copy);
+struct tevent_req *mrmr_offload_write_send(struct vfs_handle_struct *handle,
+					   TALLOC_CTX *mem_ctx,
+					   struct tevent_context *ev,
+					   uint32_t fsctl, DATA_BLOB *token,
+					   off_t transfer_offset,
+					   struct files_struct *dest_fsp,
+					   off_t dest_off, off_t to_copy);
 NTSTATUS mrmr_offload_write_recv(struct vfs_handle_struct *handle,
 				 struct tevent_req *req, off_t *copied);
 ssize_t mrmr_recvfile(struct vfs_handle_struct *handle, int from_fd,

@@ -20,8 +20,8 @@ static void known_as(const struct mrmr_pool *pool, uint64_t *device,
 	const struct mrmr_shared *shared = pool->shared;
 	size_t i;
 
-	if (atomic_load_explicit(&shared->num_moves, memory_order_acquire)
-	    == 0) {
+	if (atomic_load_explicit(&shared->num_moves, memory_order_acquire) ==
+	    0) {
 		return;
 	}
 	for (i = 0; i < MRMR_MOVES_MAX; i++) {

@@ -11,13 +11,13 @@
 #include <mrmr/listing.h>
 
 struct open_dir {
-	int fd;                        /* the fsp's, closed by closedir */
-	struct mrmr_listing *listing;  /* NULL: still to be made */
+	int fd;                       /* the fsp's, closed by closedir */
+	struct mrmr_listing *listing; /* NULL: still to be made */
 	size_t position;
-	uint64_t pool_serial;          /* of the pool that the listing is of */
-	struct mrmr_dir *dir;          /* of fd, while the cache says so */
+	uint64_t pool_serial; /* of the pool that the listing is of */
+	struct mrmr_dir *dir; /* of fd, while the cache says so */
 	uint64_t dirs_dropped;
-	struct dirent entry;           /* what readdir gave last */
+	struct dirent entry; /* what readdir gave last */
 };
 
 DIR *mrmr_fdopendir(struct vfs_handle_struct *handle, files_struct *fsp,
@@ -78,13 +78,14 @@ static void look_at(struct vfs_handle_struct *handle,
 	if (dir == NULL) {
 		return;
 	}
-	fd = entry->member == MRMR_IN_SPINE ?
-		     dir->spine_fd : mrmr_dir_on_member(dir, entry->member);
+	fd = entry->member == MRMR_IN_SPINE
+		     ? dir->spine_fd
+		     : mrmr_dir_on_member(dir, entry->member);
 	if (fd == -1) {
 		return;
 	}
 	if (entry->type == DT_REG) {
-		share->listed = (struct mrmr_listed) {
+		share->listed = (struct mrmr_listed){
 			.dirfsp = dirfsp,
 			.name = open_dir->entry.d_name,
 			.dir = dir,
@@ -99,8 +100,9 @@ static void look_at(struct vfs_handle_struct *handle,
 	if (S_ISLNK(st.st_mode) && !posix) {
 		return; /* what it points to is for smbd to ask */
 	}
-	init_stat_ex_from_stat(
-		sbuf, &st, lp_fake_directory_create_times(SNUM(handle->conn)));
+	init_stat_ex_from_stat(sbuf, &st,
+			       lp_fake_directory_create_times(
+				       SNUM(handle->conn)));
 }
 
 struct dirent *mrmr_readdir(struct vfs_handle_struct *handle,
@@ -230,7 +232,7 @@ NTSTATUS mrmr_get_real_filename_at(struct vfs_handle_struct *handle,
 				   char **found_name)
 {
 	struct mrmr_pool *pool = mrmr_pool_of(handle);
-	struct search search = { .name = name };
+	struct search search = {.name = name};
 	struct mrmr_dir *dir = NULL;
 	int ret;
 

@@ -17,7 +17,7 @@ struct open_pool {
 	struct open_pool *prev, *next;
 	char *config_path;
 	struct stat config_st;
-	struct stat refused_st;   /* a later state that could not be used */
+	struct stat refused_st; /* a later state that could not be used */
 	struct mrmr_pool *pool;
 	unsigned int users;
 };
@@ -70,8 +70,8 @@ static struct open_pool *pool_get(const char *config_path)
 	};
 	struct open_pool *p = NULL;
 	struct mrmr_config *config = NULL;
-	struct mrmr_error err = { 0 };
-	struct stat st = { 0 };
+	struct mrmr_error err = {0};
+	struct stat st = {0};
 
 	/* A config that has been changed since is another one. */
 	stat(config_path, &st);
@@ -131,7 +131,7 @@ static void reload(struct mrmr_share *share)
 {
 	struct open_pool *now = NULL;
 	struct open_pool *p = NULL;
-	struct stat st = { 0 };
+	struct stat st = {0};
 
 	for (now = open_pools; now != NULL; now = now->next) {
 		if (now->pool == share->pool) {
@@ -146,8 +146,8 @@ static void reload(struct mrmr_share *share)
 	    !same_file(&now->config_st, &st) &&
 	    !same_file(&now->refused_st, &st)) {
 		p = pool_get(now->config_path);
-		if (p != NULL && strcmp(p->pool->spine_path,
-					now->pool->spine_path) != 0) {
+		if (p != NULL &&
+		    strcmp(p->pool->spine_path, now->pool->spine_path) != 0) {
 			DBG_ERR("%s: state_dir has changed, which counts "
 				"from the next connection on\n",
 				p->config_path);
@@ -208,14 +208,14 @@ static int check_settings(struct vfs_handle_struct *handle,
 		DBG_ERR("share %s: its path is %s, but the pool of %s has its "
 			"spine at %s; set path = %s\n",
 			lp_const_servicename(SNUM(handle->conn)), path,
-			pool->config->path, pool->spine_path,
-			pool->spine_path);
+			pool->config->path, pool->spine_path, pool->spine_path);
 		return -1;
 	}
 	if (lp_kernel_change_notify()) {
 		DBG_WARNING("kernel change notify = yes: clients will not be "
 			    "told of changed files, as the kernel sees none "
-			    "in %s; set kernel change notify = no in [global]\n",
+			    "in %s; set kernel change notify = no in "
+			    "[global]\n",
 			    pool->spine_path);
 	}
 	return 0;
@@ -235,8 +235,8 @@ static int mrmr_connect(struct vfs_handle_struct *handle, const char *service,
 	}
 	mrmr_log_to(log_to_samba);
 
-	config_path = lp_parm_const_string(SNUM(handle->conn), "mrmr",
-					   "config", MRMR_CONFIG_DEFAULT);
+	config_path = lp_parm_const_string(SNUM(handle->conn), "mrmr", "config",
+					   MRMR_CONFIG_DEFAULT);
 	become_root();
 	p = pool_get(config_path);
 	from_root();

@@ -48,7 +48,7 @@ static bool look_at_user(struct share_mode_entry *e, bool *modified,
 static struct users users_of(struct messaging_context *msg_ctx,
 			     struct file_id id)
 {
-	struct users users = { .any = false };
+	struct users users = {.any = false};
 	struct share_mode_lock *lck = NULL;
 
 	if (msg_ctx != NULL) {
@@ -99,7 +99,7 @@ static bool same_number(struct number a, struct number b)
 static struct number number_of(const struct mrmr_pool *pool,
 			       const struct stat *st)
 {
-	return (struct number) {
+	return (struct number){
 		.device = mrmr_pool_device_id(pool, st->st_dev),
 		.ino = st->st_ino,
 	};
@@ -107,7 +107,7 @@ static struct number number_of(const struct mrmr_pool *pool,
 
 static struct number number_of_id(const struct file_id *id)
 {
-	return (struct number) { .device = id->devid, .ino = id->inode };
+	return (struct number){.device = id->devid, .ino = id->inode};
 }
 
 /* The entry of the file with this number, or of the one known by it. */
@@ -118,9 +118,10 @@ static struct mrmr_shared_move *find_move(struct mrmr_shared *shared,
 
 	for (i = 0; i < MRMR_MOVES_MAX; i++) {
 		struct mrmr_shared_move *move = &shared->moves[i];
-		struct number is = known ?
-			(struct number) { move->was_device, move->was_ino } :
-			(struct number) { move->now_device, move->now_ino };
+		struct number is =
+			known ? (struct number){move->was_device, move->was_ino}
+			      : (struct number){move->now_device,
+						move->now_ino};
 
 		if (atomic_load(&move->used) == 1 && same_number(is, number)) {
 			return move;
@@ -136,7 +137,7 @@ static struct number known_by(struct mrmr_shared *shared, struct number number)
 	if (move == NULL) {
 		return number;
 	}
-	return (struct number) { move->was_device, move->was_ino };
+	return (struct number){move->was_device, move->was_ino};
 }
 
 static void remove_move(struct mrmr_shared *shared,
@@ -188,7 +189,8 @@ static bool set_known_by(struct mrmr_shared *shared, struct number number,
 static bool is_open(struct number number)
 {
 	struct file_id id = {
-		.devid = number.device, .inode = number.ino,
+		.devid = number.device,
+		.inode = number.ino,
 	};
 
 	return users_of(NULL, id).any;
@@ -202,8 +204,7 @@ static void forget_cycle(struct mrmr_shared *shared, struct number first)
 	size_t num = 0;
 
 	do {
-		struct mrmr_shared_move *move = find_move(shared, number,
-							  true);
+		struct mrmr_shared_move *move = find_move(shared, number, true);
 
 		if (move == NULL) {
 			break;
@@ -212,7 +213,7 @@ static void forget_cycle(struct mrmr_shared *shared, struct number first)
 			return;
 		}
 		cycle[num++] = move;
-		number = (struct number) { move->now_device, move->now_ino };
+		number = (struct number){move->now_device, move->now_ino};
 	} while (!same_number(number, first) && num < MRMR_MOVES_MAX);
 
 	while (num-- > 0) {
@@ -224,8 +225,8 @@ void mrmr_moves_forget(struct mrmr_pool *pool, const struct file_id *id)
 {
 	struct mrmr_shared *shared = pool->shared;
 
-	if (atomic_load_explicit(&shared->num_moves, memory_order_acquire)
-	    > 0) {
+	if (atomic_load_explicit(&shared->num_moves, memory_order_acquire) >
+	    0) {
 		forget_cycle(shared, number_of_id(id));
 	}
 }
@@ -239,9 +240,9 @@ static void forget_unused(struct mrmr_shared *shared)
 		const struct mrmr_shared_move *move = &shared->moves[i];
 
 		if (atomic_load(&move->used) == 1) {
-			forget_cycle(shared, (struct number) {
-				.device = move->was_device,
-				.ino = move->was_ino });
+			forget_cycle(shared,
+				     (struct number){.device = move->was_device,
+						     .ino = move->was_ino});
 		}
 	}
 }
@@ -269,8 +270,8 @@ static struct files_struct *prepare_one(struct files_struct *fsp,
 	int fd = fsp_get_pathref_fd(fsp);
 	int flags;
 
-	if (fd < 0 || fstat(fd, &st) == -1 ||
-	    st.st_ino != r->old.st_ino || st.st_dev != r->old.st_dev) {
+	if (fd < 0 || fstat(fd, &st) == -1 || st.st_ino != r->old.st_ino ||
+	    st.st_dev != r->old.st_dev) {
 		return NULL;
 	}
 	r->list = talloc_realloc(talloc_tos(), r->list, struct replacement,
@@ -282,8 +283,9 @@ static struct files_struct *prepare_one(struct files_struct *fsp,
 	}
 	flags &= O_ACCMODE | O_APPEND | O_NONBLOCK | O_SYNC | O_DSYNC | O_PATH;
 	snprintf(proc_path, sizeof(proc_path), "/proc/self/fd/%d", r->new_fd);
-	r->list[r->num] = (struct replacement) {
-		.fd = fd, .new_fd = open(proc_path, flags | O_CLOEXEC),
+	r->list[r->num] = (struct replacement){
+		.fd = fd,
+		.new_fd = open(proc_path, flags | O_CLOEXEC),
 	};
 	if (r->list[r->num].new_fd == -1) {
 		r->failed = true;
@@ -359,10 +361,10 @@ static int swap(struct files_struct *fsp, struct mrmr_pool *pool,
 static int take_effect(struct files_struct *fsp, struct mrmr_pool *pool,
 		       struct mrmr_move *move)
 {
-	struct replacements r = { .new_fd = mrmr_move_new_fd(move) };
+	struct replacements r = {.new_fd = mrmr_move_new_fd(move)};
 	int saved_errno;
 
-	if (fstat(fsp_get_io_fd(fsp), &r.old) == -1) {
+	if (fstat(fsp_get_pathref_fd(fsp), &r.old) == -1) {
 		return -1;
 	}
 	files_forall(fsp->conn->sconn, prepare_one, &r);
@@ -387,12 +389,14 @@ static struct mrmr_move *begin(struct vfs_handle_struct *handle,
 		return NULL;
 	}
 	become_root();
-	move = mrmr_move_begin(mem_ctx, pool, fsp_get_io_fd(fsp), size_bytes);
+	move = mrmr_move_begin(mem_ctx, pool, fsp_get_pathref_fd(fsp),
+			       size_bytes);
 	saved_errno = errno;
 	unbecome_root();
 	if (move == NULL) {
 		DBG_NOTICE("%s is on a full member and cannot move to another: "
-			   "%s\n", fsp_str_dbg(fsp), strerror(saved_errno));
+			   "%s\n",
+			   fsp_str_dbg(fsp), strerror(saved_errno));
 	}
 	return move;
 }
@@ -421,8 +425,8 @@ static int finish(struct vfs_handle_struct *handle, struct files_struct *fsp,
 	unbecome_root();
 	if (ret == -1 && saved_errno != EBUSY) {
 		DBG_WARNING("%s is on a full member and could not move to "
-			    "another: %s\n", fsp_str_dbg(fsp),
-			    strerror(saved_errno));
+			    "another: %s\n",
+			    fsp_str_dbg(fsp), strerror(saved_errno));
 		saved_errno = ENOSPC;
 	}
 	errno = saved_errno;
@@ -472,8 +476,8 @@ static int busy(struct move_state *state)
 struct tevent_req *mrmr_move_send(TALLOC_CTX *mem_ctx,
 				  struct tevent_context *ev,
 				  struct vfs_handle_struct *handle,
-				  struct files_struct *fsp,
-				  uint64_t size_bytes, const bool *spoiled)
+				  struct files_struct *fsp, uint64_t size_bytes,
+				  const bool *spoiled)
 {
 	struct tevent_req *subreq = NULL;
 	struct tevent_req *req = NULL;

@@ -27,8 +27,8 @@ int mrmr_move_now(struct vfs_handle_struct *handle, struct files_struct *fsp,
 struct tevent_req *mrmr_move_send(TALLOC_CTX *mem_ctx,
 				  struct tevent_context *ev,
 				  struct vfs_handle_struct *handle,
-				  struct files_struct *fsp,
-				  uint64_t size_bytes, const bool *spoiled);
+				  struct files_struct *fsp, uint64_t size_bytes,
+				  const bool *spoiled);
 int mrmr_move_recv(struct tevent_req *req, int *perrno);
 
 /* To be called after a handle was closed: forgets the old ids of files that

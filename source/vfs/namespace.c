@@ -6,8 +6,7 @@
 #include "vfs_mrmr.h"
 #include "msdfs.h"
 
-int mrmr_mkdirat(struct vfs_handle_struct *handle,
-		 struct files_struct *dirfsp,
+int mrmr_mkdirat(struct vfs_handle_struct *handle, struct files_struct *dirfsp,
 		 const struct smb_filename *smb_fname, mode_t mode)
 {
 	struct mrmr_pool *pool = mrmr_pool_of(handle);
@@ -22,8 +21,7 @@ int mrmr_mkdirat(struct vfs_handle_struct *handle,
 	return mrmr_name_mkdir(place.dir, place.name, mode);
 }
 
-int mrmr_unlinkat(struct vfs_handle_struct *handle,
-		  struct files_struct *dirfsp,
+int mrmr_unlinkat(struct vfs_handle_struct *handle, struct files_struct *dirfsp,
 		  const struct smb_filename *smb_fname, int flags)
 {
 	struct mrmr_pool *pool = mrmr_pool_of(handle);
@@ -69,8 +67,7 @@ static int rename_over_directory(const struct mrmr_place *from,
 int mrmr_renameat(struct vfs_handle_struct *handle,
 		  struct files_struct *from_dirfsp,
 		  const struct smb_filename *from,
-		  struct files_struct *to_dirfsp,
-		  const struct smb_filename *to)
+		  struct files_struct *to_dirfsp, const struct smb_filename *to)
 {
 	struct mrmr_pool *pool = mrmr_pool_of(handle);
 	struct mrmr_place from_place;
@@ -95,8 +92,7 @@ int mrmr_renameat(struct vfs_handle_struct *handle,
 
 int mrmr_linkat(struct vfs_handle_struct *handle,
 		struct files_struct *from_dirfsp,
-		const struct smb_filename *from,
-		struct files_struct *to_dirfsp,
+		const struct smb_filename *from, struct files_struct *to_dirfsp,
 		const struct smb_filename *to, int flags)
 {
 	struct mrmr_pool *pool = mrmr_pool_of(handle);
@@ -104,8 +100,8 @@ int mrmr_linkat(struct vfs_handle_struct *handle,
 	struct mrmr_place to_place;
 
 	if (pool == NULL) {
-		return SMB_VFS_NEXT_LINKAT(handle, from_dirfsp, from,
-					   to_dirfsp, to, flags);
+		return SMB_VFS_NEXT_LINKAT(handle, from_dirfsp, from, to_dirfsp,
+					   to, flags);
 	}
 	if (mrmr_place_at(pool, from_dirfsp, from, &from_place) == -1 ||
 	    mrmr_place_at(pool, to_dirfsp, to, &to_place) == -1) {
@@ -133,8 +129,7 @@ int mrmr_symlinkat(struct vfs_handle_struct *handle,
 	return mrmr_name_symlink(place.dir, place.name, target->base_name);
 }
 
-int mrmr_mknodat(struct vfs_handle_struct *handle,
-		 struct files_struct *dirfsp,
+int mrmr_mknodat(struct vfs_handle_struct *handle, struct files_struct *dirfsp,
 		 const struct smb_filename *smb_fname, mode_t mode,
 		 SMB_DEV_T dev)
 {
@@ -183,8 +178,7 @@ int mrmr_readlinkat(struct vfs_handle_struct *handle,
 	if (mrmr_place_at(pool, dirfsp, smb_fname, &place) == -1) {
 		if (errno == EXDEV || errno == EINVAL) {
 			return SMB_VFS_NEXT_READLINKAT(handle, dirfsp,
-						       smb_fname, buf,
-						       bufsize);
+						       smb_fname, buf, bufsize);
 		}
 		return -1;
 	}
@@ -234,8 +228,7 @@ NTSTATUS mrmr_create_dfs_pathat(struct vfs_handle_struct *handle,
 }
 
 NTSTATUS mrmr_read_dfs_pathat(struct vfs_handle_struct *handle,
-			      TALLOC_CTX *mem_ctx,
-			      struct files_struct *dirfsp,
+			      TALLOC_CTX *mem_ctx, struct files_struct *dirfsp,
 			      struct smb_filename *smb_fname,
 			      struct referral **ppreflist,
 			      size_t *preferral_count)
@@ -261,22 +254,23 @@ NTSTATUS mrmr_read_dfs_pathat(struct vfs_handle_struct *handle,
 	}
 	len = readlinkat(fd, place.name, target, sizeof(target) - 1);
 	if (len == -1) {
-		return errno == EINVAL ? NT_STATUS_OBJECT_TYPE_MISMATCH :
-					 map_nt_error_from_unix(errno);
+		return errno == EINVAL ? NT_STATUS_OBJECT_TYPE_MISMATCH
+				       : map_nt_error_from_unix(errno);
 	}
 	target[len] = '\0';
 	if (!strnequal(target, "msdfs:", 6)) {
 		return NT_STATUS_OBJECT_TYPE_MISMATCH;
 	}
-	init_stat_ex_from_stat(
-		&smb_fname->st, &st,
-		lp_fake_directory_create_times(SNUM(handle->conn)));
+	init_stat_ex_from_stat(&smb_fname->st, &st,
+			       lp_fake_directory_create_times(
+				       SNUM(handle->conn)));
 	if (ppreflist == NULL && preferral_count == NULL) {
 		return NT_STATUS_OK; /* only asked whether it is one */
 	}
 	return parse_msdfs_symlink(mem_ctx,
 				   lp_msdfs_shuffle_referrals(
 					   SNUM(handle->conn)),
-				   target, ppreflist, preferral_count) ?
-		       NT_STATUS_OK : NT_STATUS_NO_MEMORY;
+				   target, ppreflist, preferral_count)
+		       ? NT_STATUS_OK
+		       : NT_STATUS_NO_MEMORY;
 }

@@ -54,8 +54,7 @@ static int open_or_create(struct mrmr_place *place, int flags, mode_t mode,
 static int open_listed(struct mrmr_share *share,
 		       const struct files_struct *dirfsp,
 		       const struct smb_filename *smb_fname,
-		       struct files_struct *fsp,
-		       const struct vfs_open_how *how)
+		       struct files_struct *fsp, const struct vfs_open_how *how)
 {
 	struct mrmr_listed listed = share->listed;
 	int fd;
@@ -76,8 +75,8 @@ static int open_listed(struct mrmr_share *share,
 
 int mrmr_openat(struct vfs_handle_struct *handle,
 		const struct files_struct *dirfsp,
-		const struct smb_filename *smb_fname,
-		struct files_struct *fsp, const struct vfs_open_how *how)
+		const struct smb_filename *smb_fname, struct files_struct *fsp,
+		const struct vfs_open_how *how)
 {
 	struct mrmr_pool *pool = mrmr_pool_of(handle);
 	struct mrmr_place place;
@@ -92,8 +91,7 @@ int mrmr_openat(struct vfs_handle_struct *handle,
 		fd = open_listed(mrmr_share_of(handle), dirfsp, smb_fname, fsp,
 				 how);
 		if (fd != -1) {
-			fsp->fsp_flags.have_proc_fds =
-				fsp->conn->have_proc_fds;
+			fsp->fsp_flags.have_proc_fds = fsp->conn->have_proc_fds;
 			return fd;
 		}
 	}
@@ -129,11 +127,9 @@ int mrmr_openat(struct vfs_handle_struct *handle,
 
 /* A client may say how large a new file will be: placement should know. */
 NTSTATUS mrmr_create_file(struct vfs_handle_struct *handle,
-			  struct smb_request *req,
-			  struct files_struct *dirfsp,
-			  struct smb_filename *smb_fname,
-			  uint32_t access_mask, uint32_t share_access,
-			  uint32_t create_disposition,
+			  struct smb_request *req, struct files_struct *dirfsp,
+			  struct smb_filename *smb_fname, uint32_t access_mask,
+			  uint32_t share_access, uint32_t create_disposition,
 			  uint32_t create_options, uint32_t file_attributes,
 			  uint32_t oplock_request,
 			  const struct smb2_lease *lease,
@@ -150,11 +146,13 @@ NTSTATUS mrmr_create_file(struct vfs_handle_struct *handle,
 	if (share != NULL) {
 		share->announced_bytes = allocation_size;
 	}
-	status = SMB_VFS_NEXT_CREATE_FILE(
-		handle, req, dirfsp, smb_fname, access_mask, share_access,
-		create_disposition, create_options, file_attributes,
-		oplock_request, lease, allocation_size, private_flags, sd,
-		ea_list, result, pinfo, in_context_blobs, out_context_blobs);
+	status = SMB_VFS_NEXT_CREATE_FILE(handle, req, dirfsp, smb_fname,
+					  access_mask, share_access,
+					  create_disposition, create_options,
+					  file_attributes, oplock_request,
+					  lease, allocation_size, private_flags,
+					  sd, ea_list, result, pinfo,
+					  in_context_blobs, out_context_blobs);
 	if (share != NULL) {
 		share->announced_bytes = 0;
 	}

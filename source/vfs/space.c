@@ -7,8 +7,8 @@
 
 /* Samba counts in units of 512 bytes, and returns KiB. */
 uint64_t mrmr_disk_free(struct vfs_handle_struct *handle,
-			const struct smb_filename *smb_fname,
-			uint64_t *bsize, uint64_t *dfree, uint64_t *dsize)
+			const struct smb_filename *smb_fname, uint64_t *bsize,
+			uint64_t *dfree, uint64_t *dsize)
 {
 	struct mrmr_pool *pool = mrmr_pool_of(handle);
 	uint64_t total_bytes;
@@ -57,8 +57,8 @@ int mrmr_get_quota(struct vfs_handle_struct *handle,
 	return -1;
 }
 
-int mrmr_set_quota(struct vfs_handle_struct *handle,
-		   enum SMB_QUOTA_TYPE qtype, unid_t id, SMB_DISK_QUOTA *qt)
+int mrmr_set_quota(struct vfs_handle_struct *handle, enum SMB_QUOTA_TYPE qtype,
+		   unid_t id, SMB_DISK_QUOTA *qt)
 {
 	errno = ENOSYS;
 	return -1;

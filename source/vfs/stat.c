@@ -8,8 +8,9 @@
 static void to_samba(struct vfs_handle_struct *handle, const struct stat *st,
 		     SMB_STRUCT_STAT *sbuf)
 {
-	init_stat_ex_from_stat(
-		sbuf, st, lp_fake_directory_create_times(SNUM(handle->conn)));
+	init_stat_ex_from_stat(sbuf, st,
+			       lp_fake_directory_create_times(
+				       SNUM(handle->conn)));
 }
 
 /* A directory's times are the newest that it has anywhere. */
@@ -26,8 +27,7 @@ static void newest_times(struct mrmr_dir *dir, SMB_STRUCT_STAT *sbuf)
 }
 
 static int found(struct vfs_handle_struct *handle, struct mrmr_dir *parent,
-		 const char *name, const struct stat *st,
-		 SMB_STRUCT_STAT *sbuf)
+		 const char *name, const struct stat *st, SMB_STRUCT_STAT *sbuf)
 {
 	struct mrmr_dir *dir = NULL;
 	int fd;
@@ -88,8 +88,7 @@ static int stat_followed(struct vfs_handle_struct *handle,
 	return stat_place(handle, &place, sbuf);
 }
 
-int mrmr_lstat(struct vfs_handle_struct *handle,
-	       struct smb_filename *smb_fname)
+int mrmr_lstat(struct vfs_handle_struct *handle, struct smb_filename *smb_fname)
 {
 	struct mrmr_pool *pool = mrmr_pool_of(handle);
 	struct mrmr_place place;
@@ -106,8 +105,7 @@ int mrmr_lstat(struct vfs_handle_struct *handle,
 	return stat_place(handle, &place, &smb_fname->st);
 }
 
-int mrmr_stat(struct vfs_handle_struct *handle,
-	      struct smb_filename *smb_fname)
+int mrmr_stat(struct vfs_handle_struct *handle, struct smb_filename *smb_fname)
 {
 	struct mrmr_pool *pool = mrmr_pool_of(handle);
 	struct mrmr_place place;
@@ -231,8 +229,8 @@ struct smb_filename *mrmr_realpath(struct vfs_handle_struct *handle,
 		}
 		return absolute(ctx, path);
 	}
-	if (mrmr_path_resolve(pool, AT_FDCWD, smb_fname->base_name, path)
-	    == -1) {
+	if (mrmr_path_resolve(pool, AT_FDCWD, smb_fname->base_name, path) ==
+	    -1) {
 		if (errno == EXDEV) {
 			return SMB_VFS_NEXT_REALPATH(handle, ctx, smb_fname);
 		}

@@ -41,12 +41,12 @@ struct mrmr_listed {
 	const struct files_struct *dirfsp; /* NULL: nothing */
 	const char *name;
 	struct mrmr_dir *dir;
-	uint64_t dirs_dropped;  /* dir is good while this is the pool's */
+	uint64_t dirs_dropped; /* dir is good while this is the pool's */
 	size_t member;
 };
 
 struct mrmr_share {
-	struct mrmr_pool *pool;   /* shared by all shares of this process */
+	struct mrmr_pool *pool; /* shared by all shares of this process */
 	struct tevent_timer *tick;
 	struct mrmr_watcher *watcher;
 	struct mrmr_listed listed;
@@ -79,14 +79,12 @@ bool mrmr_name_is_sambas(const struct smb_filename *smb_fname);
 /* open.c */
 int mrmr_openat(struct vfs_handle_struct *handle,
 		const struct files_struct *dirfsp,
-		const struct smb_filename *smb_fname,
-		struct files_struct *fsp, const struct vfs_open_how *how);
+		const struct smb_filename *smb_fname, struct files_struct *fsp,
+		const struct vfs_open_how *how);
 NTSTATUS mrmr_create_file(struct vfs_handle_struct *handle,
-			  struct smb_request *req,
-			  struct files_struct *dirfsp,
-			  struct smb_filename *smb_fname,
-			  uint32_t access_mask, uint32_t share_access,
-			  uint32_t create_disposition,
+			  struct smb_request *req, struct files_struct *dirfsp,
+			  struct smb_filename *smb_fname, uint32_t access_mask,
+			  uint32_t share_access, uint32_t create_disposition,
 			  uint32_t create_options, uint32_t file_attributes,
 			  uint32_t oplock_request,
 			  const struct smb2_lease *lease,
@@ -98,8 +96,7 @@ NTSTATUS mrmr_create_file(struct vfs_handle_struct *handle,
 			  struct smb2_create_blobs *out_context_blobs);
 
 /* stat.c */
-int mrmr_stat(struct vfs_handle_struct *handle,
-	      struct smb_filename *smb_fname);
+int mrmr_stat(struct vfs_handle_struct *handle, struct smb_filename *smb_fname);
 int mrmr_lstat(struct vfs_handle_struct *handle,
 	       struct smb_filename *smb_fname);
 int mrmr_fstat(struct vfs_handle_struct *handle, struct files_struct *fsp,
@@ -136,11 +133,9 @@ NTSTATUS mrmr_get_real_filename_at(struct vfs_handle_struct *handle,
 				   char **found_name);
 
 /* namespace.c */
-int mrmr_mkdirat(struct vfs_handle_struct *handle,
-		 struct files_struct *dirfsp,
+int mrmr_mkdirat(struct vfs_handle_struct *handle, struct files_struct *dirfsp,
 		 const struct smb_filename *smb_fname, mode_t mode);
-int mrmr_unlinkat(struct vfs_handle_struct *handle,
-		  struct files_struct *dirfsp,
+int mrmr_unlinkat(struct vfs_handle_struct *handle, struct files_struct *dirfsp,
 		  const struct smb_filename *smb_fname, int flags);
 int mrmr_renameat(struct vfs_handle_struct *handle,
 		  struct files_struct *from_dirfsp,
@@ -149,15 +144,13 @@ int mrmr_renameat(struct vfs_handle_struct *handle,
 		  const struct smb_filename *to);
 int mrmr_linkat(struct vfs_handle_struct *handle,
 		struct files_struct *from_dirfsp,
-		const struct smb_filename *from,
-		struct files_struct *to_dirfsp,
+		const struct smb_filename *from, struct files_struct *to_dirfsp,
 		const struct smb_filename *to, int flags);
 int mrmr_symlinkat(struct vfs_handle_struct *handle,
 		   const struct smb_filename *target,
 		   struct files_struct *dirfsp,
 		   const struct smb_filename *smb_fname);
-int mrmr_mknodat(struct vfs_handle_struct *handle,
-		 struct files_struct *dirfsp,
+int mrmr_mknodat(struct vfs_handle_struct *handle, struct files_struct *dirfsp,
 		 const struct smb_filename *smb_fname, mode_t mode,
 		 SMB_DEV_T dev);
 int mrmr_readlinkat(struct vfs_handle_struct *handle,
@@ -170,8 +163,7 @@ NTSTATUS mrmr_create_dfs_pathat(struct vfs_handle_struct *handle,
 				const struct referral *reflist,
 				size_t referral_count);
 NTSTATUS mrmr_read_dfs_pathat(struct vfs_handle_struct *handle,
-			      TALLOC_CTX *mem_ctx,
-			      struct files_struct *dirfsp,
+			      TALLOC_CTX *mem_ctx, struct files_struct *dirfsp,
 			      struct smb_filename *smb_fname,
 			      struct referral **ppreflist,
 			      size_t *preferral_count);
@@ -191,30 +183,31 @@ int mrmr_sys_acl_set_fd(struct vfs_handle_struct *handle,
 int mrmr_sys_acl_delete_def_fd(struct vfs_handle_struct *handle,
 			       struct files_struct *fsp);
 int mrmr_fsetxattr(struct vfs_handle_struct *handle, struct files_struct *fsp,
-		   const char *name, const void *value, size_t size,
-		   int flags);
+		   const char *name, const void *value, size_t size, int flags);
 int mrmr_fremovexattr(struct vfs_handle_struct *handle,
 		      struct files_struct *fsp, const char *name);
-struct tevent_req *mrmr_getxattrat_send(
-	TALLOC_CTX *mem_ctx, struct tevent_context *ev,
-	struct vfs_handle_struct *handle, files_struct *dir_fsp,
-	const struct smb_filename *smb_fname, const char *xattr_name,
-	size_t alloc_hint);
+struct tevent_req *mrmr_getxattrat_send(TALLOC_CTX *mem_ctx,
+					struct tevent_context *ev,
+					struct vfs_handle_struct *handle,
+					files_struct *dir_fsp,
+					const struct smb_filename *smb_fname,
+					const char *xattr_name,
+					size_t alloc_hint);
 ssize_t mrmr_getxattrat_recv(struct tevent_req *req,
 			     struct vfs_aio_state *aio_state,
 			     TALLOC_CTX *mem_ctx, uint8_t **xattr_value);
 
 /* space.c */
 uint64_t mrmr_disk_free(struct vfs_handle_struct *handle,
-			const struct smb_filename *smb_fname,
-			uint64_t *bsize, uint64_t *dfree, uint64_t *dsize);
+			const struct smb_filename *smb_fname, uint64_t *bsize,
+			uint64_t *dfree, uint64_t *dsize);
 int mrmr_statvfs(struct vfs_handle_struct *handle,
 		 const struct smb_filename *smb_fname,
 		 struct vfs_statvfs_struct *statbuf);
 int mrmr_get_quota(struct vfs_handle_struct *handle,
 		   const struct smb_filename *smb_fname,
 		   enum SMB_QUOTA_TYPE qtype, unid_t id, SMB_DISK_QUOTA *qt);
-int mrmr_set_quota(struct vfs_handle_struct *handle,
-		   enum SMB_QUOTA_TYPE qtype, unid_t id, SMB_DISK_QUOTA *qt);
+int mrmr_set_quota(struct vfs_handle_struct *handle, enum SMB_QUOTA_TYPE qtype,
+		   unid_t id, SMB_DISK_QUOTA *qt);
 
 #endif

@@ -23,7 +23,7 @@
 
 #include "librpc/gen_ndr/notify.h"
 
-#define WATCHED_EVENTS \
+#define WATCHED_EVENTS                                             \
 	(FAN_CREATE | FAN_DELETE | FAN_MOVED_FROM | FAN_MOVED_TO | \
 	 FAN_ATTRIB | FAN_CLOSE_WRITE | FAN_ONDIR | FAN_EVENT_ON_CHILD)
 #define HANDLE_MAX 128 /* MAX_HANDLE_SZ */
@@ -39,19 +39,19 @@ struct place_key {
 
 struct watch {
 	struct watch *prev, *next;
-	ino_t ino;               /* of the spine directory, and of its lock */
-	int spine_fd;            /* O_PATH: where it is when something happens */
+	ino_t ino;    /* of the spine directory, and of its lock */
+	int spine_fd; /* O_PATH: where it is when something happens */
 	bool wanted;
 	bool marked;
-	uint32_t dirs_gen;       /* of the pool when it was marked */
+	uint32_t dirs_gen; /* of the pool when it was marked */
 	uint32_t members_gen;
-	struct place_key *keys;  /* one for each clone */
+	struct place_key *keys; /* one for each clone */
 	size_t num_keys;
 };
 
 struct mrmr_watcher {
 	struct vfs_handle_struct *handle;
-	int fd;                  /* of fanotify */
+	int fd; /* of fanotify */
 	int lock_fd;
 	struct tevent_fd *fde;
 	struct watch *watches;
@@ -61,20 +61,19 @@ struct mrmr_watcher {
 static const struct {
 	uint64_t event;
 	uint32_t action;
-	uint32_t filter;         /* FILE_NAME stands for DIR_NAME, too */
+	uint32_t filter; /* FILE_NAME stands for DIR_NAME, too */
 } event_table[] = {
-	{ FAN_CREATE, NOTIFY_ACTION_ADDED, FILE_NOTIFY_CHANGE_FILE_NAME },
-	{ FAN_MOVED_TO, NOTIFY_ACTION_ADDED, FILE_NOTIFY_CHANGE_FILE_NAME },
-	{ FAN_MOVED_FROM, NOTIFY_ACTION_REMOVED,
-	  FILE_NOTIFY_CHANGE_FILE_NAME },
-	{ FAN_DELETE, NOTIFY_ACTION_REMOVED, FILE_NOTIFY_CHANGE_FILE_NAME },
-	{ FAN_ATTRIB, NOTIFY_ACTION_MODIFIED,
-	  FILE_NOTIFY_CHANGE_ATTRIBUTES | FILE_NOTIFY_CHANGE_LAST_WRITE |
-	  FILE_NOTIFY_CHANGE_LAST_ACCESS | FILE_NOTIFY_CHANGE_EA |
-	  FILE_NOTIFY_CHANGE_SECURITY },
-	{ FAN_CLOSE_WRITE, NOTIFY_ACTION_MODIFIED,
-	  FILE_NOTIFY_CHANGE_ATTRIBUTES | FILE_NOTIFY_CHANGE_LAST_WRITE |
-	  FILE_NOTIFY_CHANGE_SIZE },
+	{FAN_CREATE, NOTIFY_ACTION_ADDED, FILE_NOTIFY_CHANGE_FILE_NAME},
+	{FAN_MOVED_TO, NOTIFY_ACTION_ADDED, FILE_NOTIFY_CHANGE_FILE_NAME},
+	{FAN_MOVED_FROM, NOTIFY_ACTION_REMOVED, FILE_NOTIFY_CHANGE_FILE_NAME},
+	{FAN_DELETE, NOTIFY_ACTION_REMOVED, FILE_NOTIFY_CHANGE_FILE_NAME},
+	{FAN_ATTRIB, NOTIFY_ACTION_MODIFIED,
+	 FILE_NOTIFY_CHANGE_ATTRIBUTES | FILE_NOTIFY_CHANGE_LAST_WRITE |
+		 FILE_NOTIFY_CHANGE_LAST_ACCESS | FILE_NOTIFY_CHANGE_EA |
+		 FILE_NOTIFY_CHANGE_SECURITY},
+	{FAN_CLOSE_WRITE, NOTIFY_ACTION_MODIFIED,
+	 FILE_NOTIFY_CHANGE_ATTRIBUTES | FILE_NOTIFY_CHANGE_LAST_WRITE |
+		 FILE_NOTIFY_CHANGE_SIZE},
 };
 
 static int watcher_destructor(struct mrmr_watcher *watcher)
@@ -131,8 +130,8 @@ static struct watch *find_watch(struct mrmr_watcher *watcher,
 			    key->len == handle->handle_bytes &&
 			    memcmp(&key->fsid, &info->fsid,
 				   sizeof(key->fsid)) == 0 &&
-			    memcmp(key->bytes, handle->f_handle, key->len)
-				    == 0) {
+			    memcmp(key->bytes, handle->f_handle, key->len) ==
+				    0) {
 				return watch;
 			}
 		}
@@ -162,8 +161,7 @@ static char *share_name(struct mrmr_watcher *watcher, struct watch *watch,
 	if (dir[root_len] == '\0') {
 		return talloc_strdup(talloc_tos(), name);
 	}
-	return talloc_asprintf(talloc_tos(), "%s/%s", dir + root_len + 1,
-			       name);
+	return talloc_asprintf(talloc_tos(), "%s/%s", dir + root_len + 1, name);
 }
 
 static void report(struct mrmr_watcher *watcher, struct watch *watch,
@@ -193,8 +191,7 @@ static void report(struct mrmr_watcher *watcher, struct watch *watch,
 static void one_event(struct mrmr_watcher *watcher,
 		      const struct fanotify_event_metadata *event)
 {
-	const struct fanotify_event_info_fid *info =
-		(const void *)(event + 1);
+	const struct fanotify_event_info_fid *info = (const void *)(event + 1);
 	const struct file_handle *handle = NULL;
 	struct watch *watch = NULL;
 	const char *name = NULL;
@@ -244,24 +241,25 @@ static bool start(struct mrmr_watcher *watcher, struct mrmr_pool *pool)
 		return watcher->fd != -1;
 	}
 	become_root();
-	watcher->lock_fd = openat(pool->state_fd, "watch.lock",
-				  O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC,
-				  0600);
+	watcher->lock_fd =
+		openat(pool->state_fd, "watch.lock",
+		       O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 	watcher->fd = fanotify_init(FAN_CLASS_NOTIF | FAN_CLOEXEC |
-				    FAN_NONBLOCK | FAN_REPORT_DFID_NAME,
+					    FAN_NONBLOCK | FAN_REPORT_DFID_NAME,
 				    O_RDONLY);
 	unbecome_root();
 
 	what = strerror(errno);
 	if (watcher->fd != -1 && watcher->lock_fd != -1) {
-		watcher->fde = tevent_add_fd(ev, watcher, watcher->fd,
-					     TEVENT_FD_READ, events_come,
-					     watcher);
+		watcher->fde =
+			tevent_add_fd(ev, watcher, watcher->fd, TEVENT_FD_READ,
+				      events_come, watcher);
 		what = "out of memory";
 	}
 	if (watcher->fde == NULL) {
 		DBG_WARNING("clients are not told of changes that others make "
-			    "on members: %s\n", what);
+			    "on members: %s\n",
+			    what);
 		watcher->given_up = true;
 		if (watcher->fd != -1) {
 			close(watcher->fd);
@@ -289,12 +287,13 @@ static bool make_key(int fd, struct place_key *key)
 	struct {
 		struct file_handle handle;
 		unsigned char bytes[HANDLE_MAX];
-	} h = { .handle.handle_bytes = HANDLE_MAX };
+	} h = {.handle.handle_bytes = HANDLE_MAX};
 	struct statfs fs;
 	int mount_id;
 
-	if (name_to_handle_at(fd, "", &h.handle, &mount_id, AT_EMPTY_PATH)
-		    == -1 || fstatfs(fd, &fs) == -1) {
+	if (name_to_handle_at(fd, "", &h.handle, &mount_id, AT_EMPTY_PATH) ==
+		    -1 ||
+	    fstatfs(fd, &fs) == -1) {
 		return false;
 	}
 	memcpy(&key->fsid, &fs.f_fsid, sizeof(key->fsid));
@@ -420,7 +419,7 @@ void mrmr_watch_update(struct vfs_handle_struct *handle)
 {
 	struct mrmr_share *share = mrmr_share_of(handle);
 	struct mrmr_watcher *watcher = share->watcher;
-	struct wish_list list = { .pool = share->pool };
+	struct wish_list list = {.pool = share->pool};
 	struct watch *watch = NULL;
 	struct watch *next = NULL;
 

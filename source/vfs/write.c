@@ -31,7 +31,7 @@ struct busy_file {
 	struct job *waiting; /* for a move, which is to come or on */
 	struct tevent_req *move;
 	unsigned int move_tries;
-	bool spoiled;        /* changed while it was copied */
+	bool spoiled; /* changed while it was copied */
 };
 
 static struct busy_file *busy_files;
@@ -42,10 +42,10 @@ struct job {
 	struct tevent_context *ev;
 	struct vfs_handle_struct *handle;
 	struct files_struct *fsp;
-	uint64_t end;            /* of what it writes in the file */
-	struct busy_file *file;  /* NULL: neither under way nor waiting */
-	bool under_way;          /* counted in file->under_way, or waiting */
-	bool full;               /* it has found no room */
+	uint64_t end;           /* of what it writes in the file */
+	struct busy_file *file; /* NULL: neither under way nor waiting */
+	bool under_way;         /* counted in file->under_way, or waiting */
+	bool full;              /* it has found no room */
 	unsigned int tries;
 	void (*start)(struct job *job);
 	void (*finish)(struct job *job); /* with what it has found */
@@ -163,7 +163,7 @@ static void start_move(struct busy_file *file)
 {
 	struct job *first = file->waiting;
 	struct job *job = NULL;
-	struct stat st = { 0 };
+	struct stat st = {0};
 	uint64_t size;
 
 	fstat(fsp_get_io_fd(first->fsp), &st);
@@ -244,8 +244,8 @@ static void write_finish(struct job *job);
 
 static struct write_state *write_of(struct job *job)
 {
-	return (struct write_state *)
-		((char *)job - offsetof(struct write_state, job));
+	return (struct write_state *)((char *)job -
+				      offsetof(struct write_state, job));
 }
 
 static int write_destructor(struct write_state *state)
@@ -267,15 +267,16 @@ struct tevent_req *mrmr_pwrite_send(struct vfs_handle_struct *handle,
 	if (req == NULL) {
 		return NULL;
 	}
-	*state = (struct write_state) {
-		.job = {
-			.ev = ev,
-			.handle = handle,
-			.fsp = fsp,
-			.end = (uint64_t)offset + n,
-			.start = write_start,
-			.finish = write_finish,
-		},
+	*state = (struct write_state){
+		.job =
+			{
+				.ev = ev,
+				.handle = handle,
+				.fsp = fsp,
+				.end = (uint64_t)offset + n,
+				.start = write_start,
+				.finish = write_finish,
+			},
 		.req = req,
 		.data = data,
 		.n = n,
@@ -296,9 +297,8 @@ static void write_start(struct job *job)
 	struct write_state *state = write_of(job);
 	struct tevent_req *subreq = NULL;
 
-	subreq = SMB_VFS_NEXT_PWRITE_SEND(state, job->ev, job->handle,
-					  job->fsp, state->data, state->n,
-					  state->offset);
+	subreq = SMB_VFS_NEXT_PWRITE_SEND(state, job->ev, job->handle, job->fsp,
+					  state->data, state->n, state->offset);
 	if (tevent_req_nomem(subreq, state->req)) {
 		return;
 	}
@@ -316,8 +316,8 @@ static void write_done(struct tevent_req *subreq)
 	TALLOC_FREE(subreq);
 
 	/* A file system may take what it has room for, before it says full. */
-	full = (state->ret == -1) ? mrmr_is_full(state->aio_state.error) :
-				    state->ret < (ssize_t)state->n;
+	full = (state->ret == -1) ? mrmr_is_full(state->aio_state.error)
+				  : state->ret < (ssize_t)state->n;
 	job_tried(&state->job, full);
 }
 
@@ -356,8 +356,8 @@ struct room_state {
 
 static struct room_state *room_of(struct job *job)
 {
-	return (struct room_state *)
-		((char *)job - offsetof(struct room_state, job));
+	return (struct room_state *)((char *)job -
+				     offsetof(struct room_state, job));
 }
 
 static int room_destructor(struct room_state *state)
@@ -396,15 +396,16 @@ struct tevent_req *mrmr_make_room_send(TALLOC_CTX *mem_ctx,
 	if (req == NULL) {
 		return NULL;
 	}
-	*state = (struct room_state) {
-		.job = {
-			.ev = ev,
-			.handle = handle,
-			.fsp = fsp,
-			.end = size_bytes,
-			.start = room_start,
-			.finish = room_finish,
-		},
+	*state = (struct room_state){
+		.job =
+			{
+				.ev = ev,
+				.handle = handle,
+				.fsp = fsp,
+				.end = size_bytes,
+				.start = room_start,
+				.finish = room_finish,
+			},
 		.req = req,
 	};
 	talloc_set_destructor(state, room_destructor);
@@ -457,6 +458,13 @@ void mrmr_spoil_move(const struct files_struct *fsp)
 	}
 }
 
+/* Beyond this, what was written so far is not copied in smbd's loop: a write
+   that finds its member full moves it in a thread. */
+#define SMALL_BYTES (4 * 1024 * 1024)
+
+/* What file systems keep for themselves, more or less. */
+#define FULL_BYTES (1024 * 1024)
+
 static int move_for(struct vfs_handle_struct *handle, struct files_struct *fsp,
 		    uint64_t size_bytes)
 {
@@ -487,10 +495,6 @@ ssize_t mrmr_pwrite(struct vfs_handle_struct *handle, files_struct *fsp,
 	return SMB_VFS_NEXT_PWRITE(handle, fsp, data, n, offset);
 }
 
-/* Beyond this, what was written so far is not copied in smbd's loop: a write
-   that finds its member full moves it in a thread. */
-#define SMALL_BYTES (4 * 1024 * 1024)
-
 /* Would growing to this size fill the file's member over its reserve? */
 static bool is_too_large(struct vfs_handle_struct *handle,
 			 struct files_struct *fsp, off_t size)
@@ -507,8 +511,9 @@ static bool is_too_large(struct vfs_handle_struct *handle,
 		return false;
 	}
 	allocated = (uint64_t)st.st_blocks * 512;
-	return allocated <= SMALL_BYTES && (uint64_t)size > allocated + mrmr_member_room(
-						    &pool->members[member]);
+	return allocated <= SMALL_BYTES &&
+	       (uint64_t)size >
+		       allocated + mrmr_member_room(&pool->members[member]);
 }
 
 int mrmr_ftruncate(struct vfs_handle_struct *handle, struct files_struct *fsp,
@@ -538,12 +543,39 @@ int mrmr_fallocate(struct vfs_handle_struct *handle, struct files_struct *fsp,
 	    fstat(fsp_get_io_fd(fsp), &st) == -1) {
 		return ret;
 	}
-	if (move_for(handle, fsp, MAX((uint64_t)st.st_size,
-				      (uint64_t)offset + (uint64_t)len))
-	    == -1) {
+	if (move_for(handle, fsp,
+		     MAX((uint64_t)st.st_size,
+			 (uint64_t)offset + (uint64_t)len)) == -1) {
 		return -1;
 	}
 	return SMB_VFS_NEXT_FALLOCATE(handle, fsp, mode, offset, len);
+}
+
+/*
+ * An attribute found no room. File systems say so of one that is too large for
+ * them as well, which is the same on the next member.
+ */
+int mrmr_make_room_for_attribute(struct vfs_handle_struct *handle,
+				 struct files_struct *fsp, size_t size_bytes)
+{
+	struct mrmr_pool *pool = mrmr_pool_of(handle);
+	int fd = fsp_get_pathref_fd(fsp);
+	char path[MRMR_PATH_MAX];
+	struct stat st;
+	size_t member;
+
+	if (pool == NULL || fstat(fd, &st) == -1 || !S_ISREG(st.st_mode) ||
+	    st.st_blocks * 512 > SMALL_BYTES ||
+	    mrmr_file_locate(pool, fd, &member, path) == -1) {
+		errno = ENOSPC;
+		return -1;
+	}
+	mrmr_pool_look_at_space(pool);
+	if (pool->members[member].free_bytes > FULL_BYTES) {
+		errno = ENOSPC;
+		return -1;
+	}
+	return move_for(handle, fsp, (uint64_t)st.st_size + size_bytes);
 }
 
 int mrmr_close(struct vfs_handle_struct *handle, struct files_struct *fsp)

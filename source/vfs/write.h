@@ -38,6 +38,8 @@ int mrmr_ftruncate(struct vfs_handle_struct *handle, struct files_struct *fsp,
 		   off_t offset);
 int mrmr_fallocate(struct vfs_handle_struct *handle, struct files_struct *fsp,
 		   uint32_t mode, off_t offset, off_t len);
+int mrmr_make_room_for_attribute(struct vfs_handle_struct *handle,
+				 struct files_struct *fsp, size_t size_bytes);
 int mrmr_close(struct vfs_handle_struct *handle, struct files_struct *fsp);
 
 /* Is any file of this process moving? */

@@ -77,8 +77,8 @@ static struct {
 };
 
 static char password[256];
-static const char *base;    /* the URL */
-static char home[1200];     /* this client's directory */
+static const char *base; /* the URL */
+static char home[1200];  /* this client's directory */
 static int me;
 static SMBCCTX *ctx;
 static char *buffer;
@@ -212,8 +212,8 @@ static void stamp(int number, char *data, size_t len)
 static bool stamped(int number, const char *data, size_t len)
 {
 	return memcmp(data, &number, sizeof(number)) == 0 &&
-	       memcmp(data + len - sizeof(number), &number,
-		      sizeof(number)) == 0;
+	       memcmp(data + len - sizeof(number), &number, sizeof(number)) ==
+		       0;
 }
 
 static double do_create(void)
@@ -317,8 +317,7 @@ static double do_rename(void)
 	int i;
 
 	for (i = 0; i < opt.files; i++) {
-		snprintf(old_name, sizeof(old_name), "%s",
-			 file_name(i, false));
+		snprintf(old_name, sizeof(old_name), "%s", file_name(i, false));
 		if (smbc_rename(old_name, file_name(i, true)) != 0) {
 			fail("rename", old_name);
 		}
@@ -380,8 +379,8 @@ static double do_readbig(void)
 	for (i = 0; i < blocks; i++) {
 		size_t got = 0;
 		while (got < block_bytes) {
-			ssize_t n = smbc_read(fd, buffer + got,
-					      block_bytes - got);
+			ssize_t n =
+				smbc_read(fd, buffer + got, block_bytes - got);
 			if (n <= 0) {
 				fail("read", name);
 			}
@@ -426,11 +425,16 @@ static const struct phase {
 	const char *name;
 	double (*run)(void);
 } phases[] = {
-	{"create", do_create}, {"list", do_list},     {"stat", do_stat},
-	{"read", do_read},     {"rename", do_rename}, {"unlink", do_unlink},
+	{"create", do_create},
+	{"list", do_list},
+	{"stat", do_stat},
+	{"read", do_read},
+	{"rename", do_rename},
+	{"unlink", do_unlink},
 	{"dir", do_dir},
 	/* from here on, all of them for one share, then for the next */
-	{"write", do_write},   {"readbig", do_readbig},
+	{"write", do_write},
+	{"readbig", do_readbig},
 	{"rmbig", do_rmbig}, /* comes with write */
 };
 #define NUM_PHASES (sizeof(phases) / sizeof(phases[0]))
@@ -649,9 +653,11 @@ static void usage(void)
 		"  --size N              bytes per file, at least 8 [10240]\n"
 		"  --repeat N            listings [1]\n"
 		"  --big N               MiB of the big file [256]\n"
-		"  --block N             KiB at a time, of the big file [4096]\n"
+		"  --block N             KiB at a time, of the big file "
+		"[4096]\n"
 		"  --entries N           that the phase dir must find\n"
-		"  --cpu LIST            names of server processes, whose time\n"
+		"  --cpu LIST            names of server processes, whose "
+		"time\n"
 		"                        is counted\n");
 	exit(64);
 }
@@ -717,9 +723,9 @@ static void read_options(int argc, char **argv)
 			usage();
 		}
 	}
-	if (optind >= argc || opt.user == NULL ||
-	    opt.password_file == NULL || opt.clients < 1 || opt.files < 0 ||
-	    opt.dirs < 1 || opt.size_bytes < 8 || opt.block_kib < 1) {
+	if (optind >= argc || opt.user == NULL || opt.password_file == NULL ||
+	    opt.clients < 1 || opt.files < 0 || opt.dirs < 1 ||
+	    opt.size_bytes < 8 || opt.block_kib < 1) {
 		usage();
 	}
 }
@@ -804,8 +810,7 @@ static void print_share(const struct share *share)
 		printf("%s\"%s\": {\"count\": %.0f, \"seconds\": %.6f, "
 		       "\"rate\": %.2f, \"cpu_us\": %.2f}",
 		       separator, phases[p].name, r->count, r->seconds,
-		       r->count / r->seconds,
-		       r->cpu_seconds * 1e6 / r->count);
+		       r->count / r->seconds, r->cpu_seconds * 1e6 / r->count);
 		separator = ", ";
 	}
 	printf("}\n");
