@@ -530,22 +530,23 @@ give_up() {
 
 # A file goes in and comes out again, through SMB.
 try_share() {
-	local share=$1 name word out tries=5
+	local share=$1 name out tries=5
 	name=.quickstart-$(random_word 4)
-	word=$(random_word 16)
-	echo "$word" >"$dir/run/sent"
-	# smbd may be listening a moment before it is ready
+	random_word 16 >"$dir/run/sent"
+	rm -f "$dir/run/received"
+	# smbd may be listening a moment before it is ready. smbclient's status
+	# is that of the last command, so what came back is looked at instead.
 	until out=$(smb "//127.0.0.1/$share" -c "put \"$dir/run/sent\" $name; \
-		get $name \"$dir/run/received\"; rm $name" 2>&1); do
+		get $name \"$dir/run/received\"; rm $name" 2>&1) &&
+		cmp -s "$dir/run/sent" "$dir/run/received"; do
 		tries=$((tries - 1))
 		if [ "$tries" -eq 0 ]; then
 			echo "$out" >&2
-			give_up "the share $share does not work"
+			give_up "a file that was written to the share $share could not" \
+				"be read back"
 		fi
 		sleep 1
 	done
-	cmp -s "$dir/run/sent" "$dir/run/received" ||
-		give_up "the share $share gave back other bytes than were written"
 	rm -f "$dir/run/sent" "$dir/run/received"
 }
 

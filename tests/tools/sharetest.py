@@ -358,8 +358,8 @@ def complaints(work):
         if os.path.basename(path).startswith('sanitizer'):
             found.append(content)
         else:
-            found += re.findall('.*(?:INTERNAL ERROR|PANIC|smb_panic).*',
-                                content)
+            found += re.findall('.*(?:INTERNAL ERROR|PANIC|smb_panic|'
+                                'runtime error:).*', content)
     return found
 
 
