@@ -1,0 +1,63 @@
+/*
+ * MRMR: the engine: a pool with its catalogue, for all that deals with parity.
+ *
+ * Opened by the protector and by mrmr-admin's verbs, and, for reading only, by
+ * smbds while a member is away. Whoever writes holds the catalogue's lock, so
+ * there is one writer a pool; how long it keeps it is its own affair, but the
+ * protector gives way: it looks at `wanted` in the pool's shared page between
+ * batches.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#ifndef MRMR_ENGINE_H
+#define MRMR_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <mrmr/catalog.h>
+#include <mrmr/error.h>
+#include <mrmr/guard.h>
+#include <mrmr/pool.h>
+#include <mrmr/queue.h>
+
+enum mrmr_engine_mode {
+	MRMR_ENGINE_READ,  /* no lock; ENOENT if nothing was ever protected */
+	MRMR_ENGINE_WRITE, /* waits for the lock */
+	MRMR_ENGINE_TRY,   /* as WRITE, but EAGAIN if another process writes */
+};
+
+struct mrmr_engine {
+	struct mrmr_pool *pool;
+	struct mrmr_catalog *catalog;
+	struct mrmr_guard *guard;
+	struct mrmr_queue *queue;
+	enum mrmr_engine_mode mode;
+	int lock_fd;      /* -1 when reading */
+	uint16_t *number; /* in the catalogue, of pool->members[i];
+			     MRMR_MEMBER_NONE if it has none yet (reading) */
+};
+
+/*
+ * For writing: gives every member of the pool its number, opens and attaches
+ * the parts of those that are online, and makes the guard ready. A talloc child
+ * of mem_ctx; freeing it closes everything and gives the lock back, not the
+ * pool. NULL with *err filled. Needs root.
+ */
+struct mrmr_engine *mrmr_engine_open(void *mem_ctx, struct mrmr_pool *pool,
+				     enum mrmr_engine_mode mode,
+				     struct mrmr_error *err);
+
+/* Index of a member in the pool by its number, SIZE_MAX if it has left the
+   pool for good. */
+size_t mrmr_engine_member(const struct mrmr_engine *engine, uint16_t number);
+
+/*
+ * Look at the members again: attaches the parts of those that have come, after
+ * bringing up to date what they missed, and detaches those that have gone. Not
+ * within a transaction.
+ */
+int mrmr_engine_look(struct mrmr_engine *engine, struct mrmr_error *err);
+
+#endif

@@ -1,0 +1,43 @@
+/*
+ * MRMR: where the protected bytes of a file are.
+ *
+ * The one answer to that question, which decoding, leaving, scrubbing,
+ * rebuilding and scanning all ask: in the file where it was not overwritten
+ * since, else in its pre-images; and the file is under its name, or, when it was
+ * renamed a moment ago, where the queue says, or in the trash.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#ifndef MRMR_LIVE_H
+#define MRMR_LIVE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <mrmr/engine.h>
+
+struct mrmr_live;
+
+/*
+ * Find and open the file of a node, by its path, its inode and its pre-images.
+ * A talloc child of mem_ctx. -1 with errno: ENODEV its member is not online;
+ * ENOENT neither the file nor pre-images are there. A file with another inode
+ * than the node's is not it (where inodes are not kept over a remount, which
+ * the catalogue tells by all files of the member having others, size and mtime
+ * decide).
+ */
+int mrmr_live_open(void *mem_ctx, struct mrmr_engine *engine,
+		   const struct mrmr_node *node, struct mrmr_live **live);
+
+/*
+ * Read protected bytes, as they were at node->generation. What is read is not
+ * checked: that takes the extent's hash. For any thread, several at a time.
+ * -1 with errno, EIO if they are not there any more.
+ */
+int mrmr_live_read(struct mrmr_live *live, void *buf, size_t len,
+		   uint64_t offset);
+
+/* The open file, or -1 if there are only pre-images. */
+int mrmr_live_fd(const struct mrmr_live *live);
+
+#endif

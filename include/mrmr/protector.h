@@ -1,0 +1,76 @@
+/*
+ * MRMR: the protector: keeps parity in step with the files.
+ *
+ * Started after a close by whoever notices that none is there (mrmr-admin sync
+ * --background), one a pool; it ends when the queue is empty. It may be killed
+ * at any point.
+ *
+ * In turns: take the events from the queue; bring the catalogue's names and
+ * attributes in step; choose files that are due (changed, quiet for the settle
+ * time, not open for writing); declare them (mrmr/guard.h), have their changed
+ * extents put into stripes (mrmr/stripes.h), sync, commit; then let go of what
+ * nothing depends on any more: old parity blocks, pre-images, the trash that is
+ * over its time.
+ *
+ * A file is read as it was when it was declared, whatever is written to it
+ * meanwhile, as its pre-images are taken from then on (mrmr/undo.h).
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#ifndef MRMR_PROTECTOR_H
+#define MRMR_PROTECTOR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <mrmr/engine.h>
+
+#define MRMR_SETTLE_NS_DEFAULT (INT64_C(2000000000))
+
+struct mrmr_protect_progress {
+	uint64_t done_bytes; /* of files */
+	uint64_t todo_bytes; /* known so far */
+	uint64_t done_files;
+	uint64_t todo_files;
+};
+
+struct mrmr_protect_options {
+	int64_t settle_ns;
+	bool background; /* idle I/O priority while clients are busy; goes on
+			    until nothing is left to wait for */
+	bool everything; /* do not wait for the settle time */
+	void (*progress)(const struct mrmr_protect_progress *progress,
+			 void *private_data); /* may be NULL */
+	bool (*should_stop)(void *private_data);
+	void *private_data;
+};
+
+struct mrmr_protect_result {
+	uint64_t protected_files;
+	uint64_t protected_bytes;
+	uint64_t unprotected_files; /* there was no room for their parity, */
+	uint64_t unprotected_bytes;
+	uint64_t unreadable_files;
+	uint64_t open_files; /* left for later */
+	uint64_t mended_stripes;
+};
+
+/* Do all there is to do now. 0 also if files are left (see *result); -1 with
+   *err filled if it could not go on. */
+int mrmr_protect(struct mrmr_engine *engine,
+		 const struct mrmr_protect_options *options,
+		 struct mrmr_protect_result *result, struct mrmr_error *err);
+
+/*
+ * Have a protector run for this pool, if none does: to be called after an event
+ * was added. Costs a memory access when one runs. Starts `command` ("mrmr-admin"
+ * by its path, NULL: as installed) as root, detached from the caller.
+ */
+void mrmr_protector_start(struct mrmr_pool *pool, const char *command);
+
+/* Wait until a file that was just closed is protected, or cannot be; for
+   mrmr:protect = wait. -1 ETIMEDOUT. Polls a memory page. */
+int mrmr_protector_wait(struct mrmr_pool *pool, const struct mrmr_uuid *member,
+			uint64_t inode, int64_t timeout_ns);
+
+#endif

@@ -1,0 +1,107 @@
+/*
+ * MRMR: what has happened in the share, for the protector.
+ *
+ * Whoever changes something appends an event to <state dir>/queue/log: one
+ * write(2) of a small record, in the order in which things happened. The
+ * protector takes the log away and starts a new one. Nothing is synced: after a
+ * power cut the events are lost, which costs a quick scan and nothing else.
+ * (Not a TDB: its locks and its free list would cost more than the event, and
+ * renames must be seen in their order.)
+ *
+ * A writer holds a shared flock on the log while it appends, the reader an
+ * exclusive one while it takes it away; a writer that finds its log taken away
+ * opens the new one.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#ifndef MRMR_QUEUE_H
+#define MRMR_QUEUE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <mrmr/error.h>
+#include <mrmr/uuid.h>
+
+#define MRMR_QUEUE_FOLDER "queue" /* below the state directory */
+
+enum mrmr_event_kind {
+	/* A file, symlink or special file is new, or its bytes changed. */
+	MRMR_EVENT_CHANGED = 1,
+	/* Its mode, owner, times, extended attributes changed; or a directory
+	   is new, or its attributes changed (member is nil then). */
+	MRMR_EVENT_ATTRIBUTES = 2,
+	/* path became to: a file on its member, or a directory everywhere. */
+	MRMR_EVENT_RENAMED = 3,
+	/* The name is gone: a file's (it may have others), or a directory's. */
+	MRMR_EVENT_REMOVED = 4,
+	/* The file at path went to its member's trash, where it is `to` (below
+	   .mrmr/trash). The name is gone. */
+	MRMR_EVENT_TRASHED = 5,
+	/* `to` is a further name of the file at path. */
+	MRMR_EVENT_LINKED = 6,
+	/* Protected bytes had to be given up (mrmr/undo.h): mend at once. */
+	MRMR_EVENT_LOST = 7,
+	/* The file at path on `member` has moved there from another member; its
+	   old inode is gone or in the trash. */
+	MRMR_EVENT_MOVED = 8,
+	/* Something may have happened that nobody has written down: scan. path
+	   "" for everything. */
+	MRMR_EVENT_SCAN = 9,
+};
+
+struct mrmr_event {
+	enum mrmr_event_kind kind;
+	struct mrmr_uuid member; /* nil where it does not matter */
+	uint64_t inode;          /* on that member, 0: not known */
+	int64_t time_ns;         /* CLOCK_REALTIME; set by mrmr_queue_add */
+	const char *path;        /* pool path */
+	const char *to;          /* "" where there is none */
+};
+
+struct mrmr_queue;
+
+/* A talloc child of mem_ctx. Needs root. NULL with *err filled. */
+struct mrmr_queue *mrmr_queue_open(void *mem_ctx, int state_fd,
+				   struct mrmr_error *err);
+
+/*
+ * Append. An event that repeats the last one of this process within a second is
+ * left out. Cannot fail for the caller: if it cannot be written, a mark is
+ * left (in memory, retried with the next) that asks for a scan. The log is
+ * bounded: beyond MRMR_QUEUE_MAX_BYTES it becomes one MRMR_EVENT_SCAN.
+ */
+#define MRMR_QUEUE_MAX_BYTES (64u << 20)
+void mrmr_queue_add(struct mrmr_queue *queue, const struct mrmr_event *event);
+
+/* Is there anything in the log? One system call. */
+bool mrmr_queue_is_empty(struct mrmr_queue *queue);
+
+/*
+ * For the holder of mrmr_catalog_lock: take what is there, in order. What was
+ * taken and not given back by mrmr_queue_done() is taken again by the next
+ * process. *events is a talloc child of mem_ctx. A damaged record ends the log
+ * with an MRMR_EVENT_SCAN.
+ */
+int mrmr_queue_take(struct mrmr_queue *queue, void *mem_ctx,
+		    struct mrmr_event **events, size_t *num);
+
+/* What was taken so far need not be remembered. */
+void mrmr_queue_done(struct mrmr_queue *queue);
+
+/*
+ * For readers of the catalogue: where is now what the catalogue knows as path?
+ * Applies the renames that are still in the log (and in what was taken but is
+ * not done). The new path, or NULL with ENOENT if it was removed or trashed
+ * (*trashed, may be NULL, is then the path in the trash), as a talloc child of
+ * mem_ctx.
+ */
+char *mrmr_queue_resolve(struct mrmr_queue *queue, void *mem_ctx,
+			 const char *path, char **trashed);
+
+/* The reverse: what did the catalogue know as this path? ENOENT if it is new. */
+char *mrmr_queue_resolve_back(struct mrmr_queue *queue, void *mem_ctx,
+			      const char *path);
+
+#endif

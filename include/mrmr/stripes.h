@@ -1,0 +1,98 @@
+/*
+ * MRMR: bringing pieces of files into stripes and out of them.
+ *
+ * The protector says what is to change; this decides which stripes take it and
+ * computes their parity. Full stripes first, of blocks of as many failure units
+ * as there are (less the rows); then blocks join stripes in which their unit
+ * has nothing; then new, narrow stripes are begun, which later blocks join.
+ * Pieces smaller than a block are packed: several in one slot, up to the
+ * block's size. Parity goes to the units with most room that are not in the
+ * stripe, those of role "parity" first.
+ *
+ * A stripe is changed by what changes: parity' = parity + coefficient * (old
+ * bytes + new bytes), the old ones from the file's pre-images; or, where that
+ * reads less or the old bytes are gone, encoded anew from all its slots.
+ *
+ * No write hole: new parity blocks are new files; the old ones stay until the
+ * commit is durable, and are removed by mrmr_stripes_finish().
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#ifndef MRMR_STRIPES_H
+#define MRMR_STRIPES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <mrmr/engine.h>
+#include <mrmr/live.h>
+
+/* An extent of a file gets other bytes, its first ones, or goes. */
+struct mrmr_change {
+	uint64_t file; /* id of the node, which is in the catalogue */
+	uint16_t member;
+	uint32_t index;
+	uint64_t offset;
+
+	/* What it is to be: len_bytes of now, at offset; 0 if it goes. */
+	struct mrmr_live *now;
+	uint32_t len_bytes;
+
+	/* What it was, if it was in a stripe. was is where its bytes are; NULL
+	   if they are gone. */
+	struct mrmr_extent old;
+	bool has_old;
+	struct mrmr_live *was;
+
+	/* Filled in: what it is now. MRMR_EXTENT_BARE and an error if it could
+	   not be protected (ENOSPC: no room for parity; EIO: unreadable). */
+	struct mrmr_extent extent;
+	int error;
+};
+
+struct mrmr_stripes; /* work in progress of one transaction */
+
+struct mrmr_stripes_options {
+	size_t memory_bytes;  /* buffers, at most; 0: 192 MiB */
+	unsigned int threads; /* 0: as many as processors */
+	bool (*should_stop)(void *private_data); /* may be NULL */
+	void *private_data;
+};
+
+/*
+ * Make the changes: read and hash what is new, choose stripes, compute and
+ * write parity blocks, and put extents and stripes into the catalogue, within
+ * the transaction that the caller has begun. A change whose bytes are those
+ * that are protected already (by hash) costs its reading only. 0 even if single
+ * changes have an error. -1 with *err filled if the whole failed: the caller
+ * cancels the transaction and calls mrmr_stripes_abort().
+ */
+struct mrmr_stripes *
+mrmr_stripes_new(void *mem_ctx, struct mrmr_engine *engine,
+		 const struct mrmr_stripes_options *options);
+int mrmr_stripes_apply(struct mrmr_stripes *work, struct mrmr_change *changes,
+		       size_t num, struct mrmr_error *err);
+
+/*
+ * Make one stripe whole: rows that are missing, on members that have left the
+ * pool or are away, wrong, or fewer than the pool wants, are computed and
+ * written elsewhere; rows too many are dropped; slots whose bytes are nowhere
+ * any more leave, with the rest encoded anew. *changed tells if anything was.
+ */
+int mrmr_stripes_mend(struct mrmr_stripes *work, uint64_t stripe,
+		      bool *changed, struct mrmr_error *err);
+
+/* syncfs every member that data was read from or parity written to: to be
+   called before the commit. */
+int mrmr_stripes_sync(struct mrmr_stripes *work, struct mrmr_error *err);
+
+/* After the commit: remove the parity blocks that no stripe names any more. */
+void mrmr_stripes_finish(struct mrmr_stripes *work);
+/* Instead of it: remove those that were written for nothing. */
+void mrmr_stripes_abort(struct mrmr_stripes *work);
+
+/* The rows that a stripe is to have, and the number of units: for a pool as it
+   is now. See mrmr_pool_rows(). */
+
+#endif
