@@ -42,7 +42,7 @@
 #define MRMR_CATALOG_PART "mrmr.db"     /* below the member's .mrmr */
 
 #define MRMR_ID_NONE 0
-#define MRMR_ID_ROOT 1 /* the pool's top directory */
+#define MRMR_ID_ROOT 1  /* the pool's top directory */
 #define MRMR_ID_TRASH 2 /* not a directory of the pool: see below */
 
 /*
@@ -84,8 +84,8 @@ struct mrmr_node {
 };
 
 enum mrmr_extent_state {
-	MRMR_EXTENT_BARE,     /* hashed, in no stripe */
-	MRMR_EXTENT_ZERO,     /* all bytes are zero: needs no stripe */
+	MRMR_EXTENT_BARE,      /* hashed, in no stripe */
+	MRMR_EXTENT_ZERO,      /* all bytes are zero: needs no stripe */
 	MRMR_EXTENT_IN_STRIPE, /* a piece of a slot */
 };
 
