@@ -65,6 +65,10 @@ struct mrmr_place {
  */
 struct mrmr_dir *mrmr_dir_get(struct mrmr_pool *pool, int spine_fd);
 
+/* The same by what stat says of the spine directory, if it is remembered; else
+   NULL. No system call. */
+struct mrmr_dir *mrmr_dir_known(struct mrmr_pool *pool, dev_t dev, ino_t ino);
+
 /*
  * The directory that holds the last component of path, which is relative to
  * the spine directory at_fd, or absolute and below the spine. Directories that

@@ -332,6 +332,13 @@ struct mrmr_dir *mrmr_dir_get(struct mrmr_pool *pool, int spine_fd)
 	return get(pool, spine_fd, false);
 }
 
+struct mrmr_dir *mrmr_dir_known(struct mrmr_pool *pool, dev_t dev, ino_t ino)
+{
+	const struct stat st = {.st_dev = dev, .st_ino = ino};
+
+	return cache_find(pool->dirs, &st);
+}
+
 /* Where a spine directory's clone would be, opened. */
 static int open_clone(struct mrmr_dir *dir, struct mrmr_member *member)
 {
