@@ -20,11 +20,15 @@ struct mrmr_live;
 
 /*
  * Find and open the file of a node, by its path, its inode and its pre-images.
- * A talloc child of mem_ctx. -1 with errno: ENODEV its member is not online;
- * ENOENT neither the file nor pre-images are there. A file with another inode
- * than the node's is not it (where inodes are not kept over a remount, which
- * the catalogue tells by all files of the member having others, size and mtime
- * decide).
+ * A talloc child of mem_ctx, with descriptors of its own: what the pool does
+ * with its members later does not matter. -1 with errno: ENODEV its member is
+ * not online; ENOENT neither the file nor pre-images are there; EIO...
+ *
+ * A file with the node's inode is it, whatever its name. Without one, a file
+ * under the node's name is taken that has its size and mtime (inodes change at
+ * each mount on some file systems, and when a file is put back from a backup).
+ *
+ * Needs root, as does reading. Two descriptors each.
  */
 int mrmr_live_open(void *mem_ctx, struct mrmr_engine *engine,
 		   const struct mrmr_node *node, struct mrmr_live **live);
