@@ -191,6 +191,17 @@ void mrmr_catalog_attach(struct mrmr_catalog *cat, uint16_t member,
 			 struct mrmr_catalog *part);
 void mrmr_catalog_set_copies(struct mrmr_catalog *cat, unsigned int copies);
 
+/*
+ * Make the part of a member, not attached yet, what it is to be by the
+ * catalogue: for one that is new, missed commits, or has one that never
+ * happened. Costs as much as differs, where that can be told. Not within a
+ * transaction. -1 with *err filled: the part is not to be attached. EEXIST: it
+ * is another catalogue's, which knows things that this one does not.
+ */
+int mrmr_catalog_refresh_part(struct mrmr_catalog *cat, uint16_t member,
+			      struct mrmr_catalog *part,
+			      struct mrmr_error *err);
+
 /* --- transactions --------------------------------------------------------------- */
 
 /*
