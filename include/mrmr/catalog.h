@@ -42,7 +42,7 @@
 #define MRMR_CATALOG_PART "mrmr.db"     /* below the member's .mrmr */
 
 #define MRMR_ID_NONE 0
-#define MRMR_ID_ROOT 1 /* the pool's top directory */
+#define MRMR_ID_ROOT 1  /* the pool's top directory */
 #define MRMR_ID_TRASH 2 /* not a directory of the pool: see below */
 
 /*
@@ -84,8 +84,8 @@ struct mrmr_node {
 };
 
 enum mrmr_extent_state {
-	MRMR_EXTENT_BARE,     /* hashed, in no stripe */
-	MRMR_EXTENT_ZERO,     /* all bytes are zero: needs no stripe */
+	MRMR_EXTENT_BARE,      /* hashed, in no stripe */
+	MRMR_EXTENT_ZERO,      /* all bytes are zero: needs no stripe */
 	MRMR_EXTENT_IN_STRIPE, /* a piece of a slot */
 };
 
@@ -190,6 +190,17 @@ uint16_t mrmr_catalog_num_members(struct mrmr_catalog *cat);
 void mrmr_catalog_attach(struct mrmr_catalog *cat, uint16_t member,
 			 struct mrmr_catalog *part);
 void mrmr_catalog_set_copies(struct mrmr_catalog *cat, unsigned int copies);
+
+/*
+ * Make the part of a member, not attached yet, what it is to be by the
+ * catalogue: for one that is new, missed commits, or has one that never
+ * happened. Costs as much as differs, where that can be told. Not within a
+ * transaction. -1 with *err filled: the part is not to be attached. EEXIST: it
+ * is another catalogue's, which knows things that this one does not.
+ */
+int mrmr_catalog_refresh_part(struct mrmr_catalog *cat, uint16_t member,
+			      struct mrmr_catalog *part,
+			      struct mrmr_error *err);
 
 /* --- transactions --------------------------------------------------------------- */
 

@@ -62,8 +62,8 @@ struct mrmr_guard *mrmr_guard_open(void *mem_ctx, int state_fd,
  * protected in this pool (no table on disk, no catalogue), the table is made
  * ready and empty at once, so that pools without parity pay nothing.
  */
-uint32_t mrmr_guard_find(struct mrmr_guard *guard, const struct mrmr_uuid *member,
-			 uint64_t inode);
+uint32_t mrmr_guard_find(struct mrmr_guard *guard,
+			 const struct mrmr_uuid *member, uint64_t inode);
 
 /* --- for the holder of mrmr_catalog_lock ---------------------------------- */
 

@@ -66,8 +66,7 @@ int mrmr_undo_keep(struct mrmr_undo *undo, uint64_t offset, uint64_t len);
 
 /* The same before the file is cut to size_bytes. *lost tells that it took too
    long, and was given up (see above): the cut may be made. */
-int mrmr_undo_keep_cut(struct mrmr_undo *undo, uint64_t size_bytes,
-		       bool *lost);
+int mrmr_undo_keep_cut(struct mrmr_undo *undo, uint64_t size_bytes, bool *lost);
 
 /* --- for those who read protected bytes ------------------------------------ */
 
@@ -93,7 +92,8 @@ int mrmr_undo_drop(int private_fd, uint64_t inode, uint32_t below_generation);
 
 /* Call fn for each inode that has a folder, with the bytes on disk of it. */
 int mrmr_undo_walk(int private_fd,
-		   int (*fn)(uint64_t inode, uint64_t bytes, void *private_data),
+		   int (*fn)(uint64_t inode, uint64_t bytes,
+			     void *private_data),
 		   void *private_data);
 
 #endif
