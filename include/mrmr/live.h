@@ -11,12 +11,23 @@
 #ifndef MRMR_LIVE_H
 #define MRMR_LIVE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include <mrmr/engine.h>
 
 struct mrmr_live;
+
+/*
+ * A member for as long as its files are read: they share its descriptors. A
+ * talloc child of mem_ctx; what is opened with it must be freed before it.
+ * NULL with errno: ENODEV it is not online.
+ */
+struct mrmr_live_member;
+struct mrmr_live_member *mrmr_live_member_open(void *mem_ctx,
+					       struct mrmr_engine *engine,
+					       uint16_t number);
 
 /*
  * Find and open the file of a node, by its path, its inode and its pre-images.
@@ -28,10 +39,17 @@ struct mrmr_live;
  * under the node's name is taken that has its size and mtime (inodes change at
  * each mount on some file systems, and when a file is put back from a backup).
  *
- * Needs root, as does reading. Two descriptors each.
+ * Needs root, as does reading.
  */
 int mrmr_live_open(void *mem_ctx, struct mrmr_engine *engine,
 		   const struct mrmr_node *node, struct mrmr_live **live);
+
+/* The same of a node on this member. With is_closed, the file is opened when it
+   is read, each time: for very many. */
+int mrmr_live_open_on(void *mem_ctx, struct mrmr_engine *engine,
+		      struct mrmr_live_member *member,
+		      const struct mrmr_node *node, bool is_closed,
+		      struct mrmr_live **live);
 
 /*
  * Read protected bytes, as they were at node->generation. What is read is not
@@ -41,7 +59,11 @@ int mrmr_live_open(void *mem_ctx, struct mrmr_engine *engine,
 int mrmr_live_read(struct mrmr_live *live, void *buf, size_t len,
 		   uint64_t offset);
 
-/* The open file, or -1 if there are only pre-images. */
+/* The open file, or -1 if there are only pre-images, or it is closed. */
 int mrmr_live_fd(const struct mrmr_live *live);
+
+/* Does the file have the size and mtime of the node by now? False also if there
+   are only pre-images: then they are all that is there. */
+bool mrmr_live_is_unchanged(struct mrmr_live *live);
 
 #endif

@@ -33,33 +33,78 @@
 
 #define NS_PER_S INT64_C(1000000000)
 
+/* Own descriptors: a member that is let go of, or comes anew, closes the
+   pool's. */
+struct mrmr_live_member {
+	uint16_t number;
+	int root_fd;
+	int private_fd;
+};
+
 struct mrmr_live {
-	int private_fd; /* own descriptors: a member that is let go of, or */
-	int fd;         /* comes anew, closes the pool's */
+	struct mrmr_live_member *member;
 	uint64_t inode;
 	uint32_t generation;
+	uint64_t size_bytes;
+	int64_t mtime_ns;
+	int fd;        /* -1: there is no file, or it is closed; */
+	char *path;    /* then it is opened by this, below at_fd */
+	int at_fd;     /* one of member's */
 	bool is_alike; /* not by its inode, but by its size and time */
 };
 
 struct search {
 	struct mrmr_engine *engine;
 	const struct mrmr_node *node;
-	const struct mrmr_member *member;
+	struct mrmr_live *live;
 	void *mem_ctx; /* what the search needs meanwhile */
-	int fd;        /* of the file; -1: not found yet */
-	int alike_fd;  /* of one of the same size and time */
 	int error;     /* why a candidate could not be looked at; or ENOENT */
 };
 
-static int free_live(struct mrmr_live *live)
+/* --- members -------------------------------------------------------------------- */
+
+static int close_member(struct mrmr_live_member *member)
 {
-	if (live->fd != -1) {
-		close(live->fd);
+	if (member->root_fd != -1) {
+		close(member->root_fd);
 	}
-	if (live->private_fd != -1) {
-		close(live->private_fd);
+	if (member->private_fd != -1) {
+		close(member->private_fd);
 	}
 	return 0;
+}
+
+struct mrmr_live_member *mrmr_live_member_open(void *mem_ctx,
+					       struct mrmr_engine *engine,
+					       uint16_t number)
+{
+	size_t index = mrmr_engine_member(engine, number);
+	const struct mrmr_member *from = NULL;
+	struct mrmr_live_member *member = NULL;
+
+	if (index == SIZE_MAX ||
+	    engine->pool->members[index].state != MRMR_MEMBER_ONLINE) {
+		errno = ENODEV;
+		return NULL;
+	}
+	from = &engine->pool->members[index];
+	member = talloc_zero(mem_ctx, struct mrmr_live_member);
+	if (member == NULL) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	member->number = number;
+	member->root_fd = fcntl(from->root_fd, F_DUPFD_CLOEXEC, 0);
+	member->private_fd = fcntl(from->private_fd, F_DUPFD_CLOEXEC, 0);
+	talloc_set_destructor(member, close_member);
+	if (member->root_fd == -1 || member->private_fd == -1) {
+		int saved_errno = errno;
+
+		talloc_free(member);
+		errno = saved_errno;
+		return NULL;
+	}
+	return member;
 }
 
 /* --- candidates --------------------------------------------------------------- */
@@ -83,16 +128,36 @@ static int64_t mtime_ns(const struct stat *st)
 	return (int64_t)st->st_mtim.tv_sec * NS_PER_S + st->st_mtim.tv_nsec;
 }
 
+static bool is_unchanged(const struct mrmr_live *live, const struct stat *st)
+{
+	return (uint64_t)st->st_size == live->size_bytes &&
+	       mtime_ns(st) == live->mtime_ns;
+}
+
 static bool is_not_there(int error)
 {
 	return error == ENOENT || error == ENOTDIR || error == ELOOP ||
 	       error == EXDEV || error == ENAMETOOLONG;
 }
 
+/* Make this open file the one that is known by path, for now. */
+static void take_file(struct mrmr_live *live, int fd, int at_fd,
+		      const char *path, bool is_alike)
+{
+	if (live->fd != -1) {
+		close(live->fd);
+	}
+	talloc_free(live->path);
+	live->fd = fd;
+	live->at_fd = at_fd;
+	live->path = talloc_strdup(live, path);
+	live->is_alike = is_alike;
+}
+
 /* True ends the search. */
 static bool try_path(struct search *s, int at_fd, const char *path)
 {
-	const struct mrmr_node *node = s->node;
+	struct mrmr_live *live = s->live;
 	struct stat st = {0};
 	int fd = open_beneath(at_fd, path);
 
@@ -106,13 +171,12 @@ static bool try_path(struct search *s, int at_fd, const char *path)
 		close(fd);
 		return false;
 	}
-	if (node->inode != 0 && (uint64_t)st.st_ino == node->inode) {
-		s->fd = fd;
+	if (live->inode != 0 && (uint64_t)st.st_ino == live->inode) {
+		take_file(live, fd, at_fd, path, false);
 		return true;
 	}
-	if (s->alike_fd == -1 && (uint64_t)st.st_size == node->size_bytes &&
-	    mtime_ns(&st) == node->mtime_ns) {
-		s->alike_fd = fd;
+	if (live->fd == -1 && is_unchanged(live, &st)) {
+		take_file(live, fd, at_fd, path, true);
 		return false;
 	}
 	close(fd);
@@ -123,7 +187,7 @@ static bool try_trash(struct search *s, const char *path)
 {
 	char *full = talloc_asprintf(s->mem_ctx, MRMR_TRASH "/%s", path);
 
-	return full != NULL && try_path(s, s->member->private_fd, full);
+	return full != NULL && try_path(s, s->live->member->private_fd, full);
 }
 
 /* Where the queue says that a path of the catalogue is by now. */
@@ -139,7 +203,7 @@ static bool try_queue(struct search *s, const char *path)
 	now = mrmr_queue_resolve(queue, s->mem_ctx, path, &trashed);
 	if (now != NULL) {
 		return strcmp(now, path) != 0 &&
-		       try_path(s, s->member->root_fd, now);
+		       try_path(s, s->live->member->root_fd, now);
 	}
 	return trashed != NULL && try_trash(s, trashed);
 }
@@ -172,7 +236,7 @@ static bool try_links(struct search *s, bool by_queue)
 			return false;
 		}
 		if (by_queue ? try_queue(s, path)
-			     : try_path(s, s->member->root_fd, path)) {
+			     : try_path(s, s->live->member->root_fd, path)) {
 			return true;
 		}
 	}
@@ -192,91 +256,113 @@ static void find_file(struct search *s)
 		try_trash(s, path);
 		return;
 	}
-	if (try_path(s, s->member->root_fd, path) || try_queue(s, path) ||
-	    try_links(s, false) || try_links(s, true)) {
+	if (try_path(s, s->live->member->root_fd, path) || try_queue(s, path) ||
+	    try_links(s, false)) {
 		return;
 	}
+	try_links(s, true);
 }
 
 /* --- opening ------------------------------------------------------------------- */
 
-static bool has_preimages(const struct mrmr_member *member, uint64_t inode)
+static int close_live(struct mrmr_live *live)
+{
+	if (live->fd != -1) {
+		close(live->fd);
+	}
+	return 0;
+}
+
+static bool has_preimages(const struct mrmr_live *live)
 {
 	char name[sizeof(MRMR_UNDO "/") + 16];
 	struct stat st;
 
-	if (inode == 0) {
+	if (live->inode == 0) {
 		return false;
 	}
-	snprintf(name, sizeof(name), MRMR_UNDO "/%" PRIx64, inode);
-	return fstatat(member->private_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+	snprintf(name, sizeof(name), MRMR_UNDO "/%" PRIx64, live->inode);
+	return fstatat(live->member->private_fd, name, &st,
+		       AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-static int choose(struct search *s, struct mrmr_live *live)
+static int look_for(struct search *s)
 {
-	if (s->fd == -1 && s->alike_fd != -1) {
-		s->fd = s->alike_fd;
-		s->alike_fd = -1;
-		live->is_alike = true;
+	if (mrmr_fault("live-open") != 0) {
+		return -1;
 	}
-	if (s->alike_fd != -1) {
-		close(s->alike_fd);
-	}
-	live->fd = s->fd;
-	if (live->fd == -1 && !has_preimages(s->member, live->inode)) {
+	find_file(s);
+	if (s->live->fd == -1 && !has_preimages(s->live)) {
 		errno = s->error;
 		return -1;
 	}
-	live->private_fd = fcntl(s->member->private_fd, F_DUPFD_CLOEXEC, 0);
-	return live->private_fd == -1 ? -1 : 0;
+	return 0;
+}
+
+int mrmr_live_open_on(void *mem_ctx, struct mrmr_engine *engine,
+		      struct mrmr_live_member *member,
+		      const struct mrmr_node *node, bool is_closed,
+		      struct mrmr_live **live)
+{
+	struct search s = {.engine = engine, .node = node, .error = ENOENT};
+	int saved_errno;
+	int ret;
+
+	if (member->number != node->member) {
+		errno = EINVAL;
+		return -1;
+	}
+	s.live = talloc_zero(mem_ctx, struct mrmr_live);
+	s.mem_ctx = talloc_new(s.live);
+	if (s.mem_ctx == NULL) {
+		talloc_free(s.live);
+		errno = ENOMEM;
+		return -1;
+	}
+	s.live->member = member;
+	s.live->inode = node->inode;
+	s.live->generation = node->generation;
+	s.live->size_bytes = node->size_bytes;
+	s.live->mtime_ns = node->mtime_ns;
+	s.live->fd = -1;
+	talloc_set_destructor(s.live, close_live);
+	ret = look_for(&s);
+	saved_errno = errno;
+	talloc_free(s.mem_ctx);
+	if (ret == -1) {
+		talloc_free(s.live);
+		errno = saved_errno;
+		return -1;
+	}
+	if (is_closed && s.live->path != NULL) {
+		close(s.live->fd);
+		s.live->fd = -1;
+	}
+	*live = s.live;
+	return 0;
 }
 
 int mrmr_live_open(void *mem_ctx, struct mrmr_engine *engine,
 		   const struct mrmr_node *node, struct mrmr_live **live)
 {
-	struct search s = {
-		.engine = engine,
-		.node = node,
-		.fd = -1,
-		.alike_fd = -1,
-		.error = ENOENT,
-	};
-	size_t index = mrmr_engine_member(engine, node->member);
-	struct mrmr_live *made = NULL;
+	struct mrmr_live_member *member =
+		mrmr_live_member_open(mem_ctx, engine, node->member);
 	int saved_errno;
 	int ret;
 
-	if (index == SIZE_MAX ||
-	    engine->pool->members[index].state != MRMR_MEMBER_ONLINE) {
-		errno = ENODEV;
+	if (member == NULL) {
 		return -1;
 	}
-	s.member = &engine->pool->members[index];
-	if (mrmr_fault("live-open") != 0) {
-		return -1;
-	}
-	made = talloc_zero(mem_ctx, struct mrmr_live);
-	s.mem_ctx = talloc_new(made);
-	if (s.mem_ctx == NULL) {
-		talloc_free(made);
-		errno = ENOMEM;
-		return -1;
-	}
-	made->fd = -1;
-	made->private_fd = -1;
-	made->inode = node->inode;
-	made->generation = node->generation;
-	talloc_set_destructor(made, free_live);
-	find_file(&s);
-	ret = choose(&s, made);
-	saved_errno = errno;
-	talloc_free(s.mem_ctx);
+	ret = mrmr_live_open_on(mem_ctx, engine, member, node, false, live);
 	if (ret == -1) {
-		talloc_free(made);
+		saved_errno = errno;
+		talloc_free(member);
 		errno = saved_errno;
 		return -1;
 	}
-	*live = made;
+	/* Destructors of children run after their parent's: what needs the
+	   member is its own descriptor only. */
+	talloc_steal(*live, member);
 	return 0;
 }
 
@@ -287,8 +373,44 @@ int mrmr_live_fd(const struct mrmr_live *live)
 
 /* --- reading --------------------------------------------------------------------- */
 
+/* The file, open for one look; -1 if it is not there. To be given back. */
+static int borrow_file(const struct mrmr_live *live)
+{
+	struct stat st = {0};
+	int fd;
+
+	if (live->fd != -1 || live->path == NULL) {
+		return live->fd;
+	}
+	fd = open_beneath(live->at_fd, live->path);
+	if (fd == -1) {
+		return -1;
+	}
+	if (fstat(fd, &st) == -1 || !S_ISREG(st.st_mode) ||
+	    (live->is_alike ? !is_unchanged(live, &st)
+			    : (uint64_t)st.st_ino != live->inode)) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+static void give_back(const struct mrmr_live *live, int fd)
+{
+	int saved_errno = errno;
+
+	if (fd != -1 && fd != live->fd) {
+		close(fd);
+	}
+	errno = saved_errno;
+}
+
 static int read_all(int fd, uint8_t *buf, size_t len, uint64_t offset)
 {
+	if (fd == -1) {
+		errno = EIO;
+		return -1;
+	}
 	while (len > 0) {
 		ssize_t got = pread(fd, buf, len, (off_t)offset);
 
@@ -308,21 +430,45 @@ static int read_all(int fd, uint8_t *buf, size_t len, uint64_t offset)
 	return 0;
 }
 
+static int read_from(const struct mrmr_live *live, int fd, void *buf,
+		     size_t len, uint64_t offset)
+{
+	int private_fd = live->member->private_fd;
+
+	if (!live->is_alike) {
+		return mrmr_undo_read(private_fd, live->inode, live->generation,
+				      fd, buf, len, offset);
+	}
+	/* Pre-images are kept by inode, and are those of the record's. */
+	if (live->inode != 0 &&
+	    mrmr_undo_read(private_fd, live->inode, live->generation, -1, buf,
+			   len, offset) == 0) {
+		return 0;
+	}
+	return read_all(fd, buf, len, offset);
+}
+
 int mrmr_live_read(struct mrmr_live *live, void *buf, size_t len,
 		   uint64_t offset)
 {
+	int ret;
+	int fd;
+
 	if (mrmr_fault("live-read") != 0) {
 		return -1;
 	}
-	/* Pre-images are kept by inode: of another one there can be none. */
-	if (live->is_alike &&
-	    mrmr_undo_read(live->private_fd, live->inode, live->generation, -1,
-			   buf, len, offset) == -1) {
-		return read_all(live->fd, buf, len, offset);
-	}
-	if (live->is_alike) {
-		return 0;
-	}
-	return mrmr_undo_read(live->private_fd, live->inode, live->generation,
-			      live->fd, buf, len, offset);
+	fd = borrow_file(live);
+	ret = read_from(live, fd, buf, len, offset);
+	give_back(live, fd);
+	return ret;
+}
+
+bool mrmr_live_is_unchanged(struct mrmr_live *live)
+{
+	struct stat st = {0};
+	int fd = borrow_file(live);
+	bool ret = fd != -1 && fstat(fd, &st) == 0 && is_unchanged(live, &st);
+
+	give_back(live, fd);
+	return ret;
 }
