@@ -193,21 +193,32 @@ uint16_t mrmr_catalog_num_members(struct mrmr_catalog *cat);
  *     still known;
  *   - its share of the nodes that are in no stripe (directories, empty files,
  *     symlinks): each is on `copies` parts beside its own member's.
+ *
+ * A part that has missed commits is told what it missed with the next commit,
+ * if the catalogue still knows that. If not, it is behind: nothing is written
+ * to it until mrmr_catalog_refresh_part() has made it anew. A part is open for
+ * writing, and outlives its being attached. A commit that fails to write it
+ * detaches it.
  */
 void mrmr_catalog_attach(struct mrmr_catalog *cat, uint16_t member,
 			 struct mrmr_catalog *part);
+/* From then on; 1 if it is not set. Only attached parts count. */
 void mrmr_catalog_set_copies(struct mrmr_catalog *cat, unsigned int copies);
 
+/* Is the part not attached, or must it be made anew? */
+bool mrmr_catalog_part_is_behind(struct mrmr_catalog *cat, uint16_t member);
+
 /*
- * Make the part of a member, not attached yet, what it is to be by the
- * catalogue: for one that is new, missed commits, or has one that never
- * happened. Costs as much as differs, where that can be told. Not within a
- * transaction. -1 with *err filled: the part is not to be attached. EEXIST: it
- * is another catalogue's, which knows things that this one does not.
+ * Bring an attached part up to date now; if it is behind, by making it anew,
+ * beside the old one, and as streams, in bounded memory. Outside of
+ * transactions; it makes a commit.
  */
 int mrmr_catalog_refresh_part(struct mrmr_catalog *cat, uint16_t member,
-			      struct mrmr_catalog *part,
 			      struct mrmr_error *err);
+
+/* A member has gone for good: nothing has to be remembered for its part any
+   more. Detaches it. Within a transaction. */
+int mrmr_catalog_forget_part(struct mrmr_catalog *cat, uint16_t member);
 
 /* --- transactions --------------------------------------------------------------- */
 
@@ -345,6 +356,31 @@ int mrmr_catalog_scrubbed(struct mrmr_catalog *cat, uint64_t stripe,
 			  uint16_t *day);
 int mrmr_catalog_set_scrubbed(struct mrmr_catalog *cat, uint64_t stripe,
 			      uint16_t day);
+
+/* --- from parts to a catalogue -------------------------------------------------- */
+
+/*
+ * For making a catalogue anew, within transactions. Records of parts have the
+ * sequence of their commit: of two, the later one is right. These put what is
+ * given as it is, with the ids and sequences it has, in place of what there is
+ * under the id; what is right, and whether it fits together, is the caller's
+ * business. The next ids and the next sequence come after all that were seen.
+ *
+ * A node is put under its first name; EEXIST if another node has that. The
+ * directory may come later. Extents may be MRMR_EXTENT_UNKNOWN. The number of a
+ * member cannot be changed (EEXIST).
+ */
+int mrmr_catalog_import_member(struct mrmr_catalog *cat, uint16_t number,
+			       const struct mrmr_uuid *id);
+int mrmr_catalog_import_node(struct mrmr_catalog *cat,
+			     const struct mrmr_node *node);
+int mrmr_catalog_import_extents(struct mrmr_catalog *cat, uint64_t id,
+				uint32_t first,
+				const struct mrmr_extent *extents,
+				uint32_t num);
+int mrmr_catalog_import_stripe(struct mrmr_catalog *cat,
+			       const struct mrmr_stripe *stripe);
+int mrmr_catalog_import_sequence(struct mrmr_catalog *cat, uint64_t sequence);
 
 /* --- sums, and other small things ----------------------------------------------------------- */
 

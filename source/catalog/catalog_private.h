@@ -40,6 +40,10 @@ enum record_type {
 	RECORD_CLASS_OF = 'k',   /* members */
 	RECORD_CLASS_IDS = 'j',  /* number, chunk */
 	RECORD_BLOBS = 'p',      /* bucket */
+	RECORD_LOG = 'g',        /* sequence */
+	RECORD_PART = 'q',       /* member: how far its part is */
+	RECORD_REFS = 'r',       /* in parts: id / 64 */
+	RECORD_LAST = 'v',       /* in parts: what the last batch touched */
 };
 
 /* Ids are given one after another, so nothing comes near these; a record that
@@ -62,15 +66,20 @@ struct head {
 	uint64_t seed; /* of the hashes of names */
 	uint64_t num_blobs;
 	uint64_t num_blob_buckets;
+	uint64_t log_first; /* sequence of the oldest record of the log */
+	uint64_t log_items;
+	uint16_t member; /* whose part it is */
 };
 
 struct record;
 struct touched;
+struct attached;
 
 struct mrmr_catalog {
 	struct store *store;
 	enum mrmr_catalog_mode mode;
 	bool is_part;
+	bool allows_unknown; /* extents: in parts, and while parts are read */
 	struct head head;
 	bool head_is_dirty;
 	unsigned int depth; /* of reading, see read_begin */
@@ -82,6 +91,11 @@ struct mrmr_catalog {
 	/* touched.c */
 	struct touched *touched;
 	size_t num_touched;
+
+	/* parts.c */
+	struct attached *attached;
+	size_t num_attached;
+	unsigned int copies;
 
 	/* records.c */
 	void *records_ctx;
@@ -134,6 +148,13 @@ int read_end(struct mrmr_catalog *cat, int ret);
  */
 int change_begin(struct mrmr_catalog *cat);
 int change_end(struct mrmr_catalog *cat, int ret);
+
+/* A part that lies under another name, for being made. */
+struct mrmr_catalog *part_open_as(void *mem_ctx, int private_fd,
+				  const struct mrmr_uuid *pool_id,
+				  const char *name, struct mrmr_error *err);
+/* What the store has, not what was read before. */
+int reload(struct mrmr_catalog *cat);
 
 /* --- head.c ------------------------------------------------------------------- */
 
@@ -312,6 +333,7 @@ int dir_check(struct mrmr_catalog *cat, uint64_t dir_id);
 /* --- names.c -------------------------------------------------------------------------- */
 
 /* These do what the public ones do, without begin and end. */
+int node_check(const struct mrmr_node *node);
 int node_create(struct mrmr_catalog *cat, const struct mrmr_node *node,
 		uint64_t id);
 int node_update(struct mrmr_catalog *cat, const struct mrmr_node *node);
@@ -322,6 +344,9 @@ int node_rename(struct mrmr_catalog *cat, void *frame, uint64_t dir_id,
 		uint64_t *id);
 int node_remove(struct mrmr_catalog *cat, void *frame, uint64_t dir_id,
 		const char *name, uint64_t *id);
+/* A first name, without asking whether that is allowed. */
+int node_move(struct mrmr_catalog *cat, void *frame, uint64_t dir_id,
+	      const char *name, uint64_t new_dir_id, const char *new_name);
 /* The node of this entry, whose only name is in dir_id. */
 int node_drop(struct mrmr_catalog *cat, const struct entry *entry,
 	      uint64_t dir_id);
@@ -377,6 +402,7 @@ int stripe_save(struct mrmr_catalog *cat, const struct stored_stripe *stored);
 
 /* A stripe with its id, new or in place of the one that has it. */
 int stripe_put(struct mrmr_catalog *cat, const struct mrmr_stripe *stripe);
+bool stripe_is_good(const struct mrmr_stripe *stripe);
 int stripe_remove(struct mrmr_catalog *cat, uint64_t id);
 
 /* --- classes.c --------------------------------------------------------------------------- */
@@ -435,12 +461,49 @@ struct touched {
 };
 
 int touch(struct mrmr_catalog *cat, const struct touched *touched);
+size_t touched_unique(struct touched *list, size_t num);
+void touched_pack(struct pack *p, const struct touched *list, size_t num);
+/* Adds to a list, a child of mem_ctx. */
+int touched_unpack(struct unpack *u, void *mem_ctx, struct touched **list,
+		   size_t *num);
 int touch_node(struct mrmr_catalog *cat, uint64_t id);
 int touch_extents(struct mrmr_catalog *cat, uint64_t id, uint32_t first,
 		  uint32_t num);
 int touch_stripe(struct mrmr_catalog *cat, uint64_t id);
-/* In order, each once. */
-void touched_sort(struct mrmr_catalog *cat);
 void touched_drop(struct mrmr_catalog *cat);
+
+/* --- refs.c: in a part: how many pieces of a file are in stripes with its row -- */
+
+int refs_get(struct mrmr_catalog *part, uint64_t id, uint64_t *refs);
+int refs_add(struct mrmr_catalog *part, uint64_t id, int64_t delta);
+
+/* --- mirror.c: from the catalogue to a part ---------------------------------- */
+
+/*
+ * Make the part of a member what the catalogue says about what was touched
+ * (sorted, each once).
+ */
+int mirror(struct mrmr_catalog *cat, struct attached *to,
+	   const struct touched *list, size_t num);
+
+/* --- parts.c ------------------------------------------------------------------ */
+
+struct attached {
+	uint16_t member;
+	struct mrmr_catalog *part;
+	bool is_behind;          /* refresh is needed */
+	struct touched *pending; /* it has to be told of these as well */
+	size_t num_pending;
+	bool was_written;
+};
+
+bool parts_have_work(struct mrmr_catalog *cat);
+/* Write the parts, and what the catalogue has to remember about them. */
+int parts_write(struct mrmr_catalog *cat);
+/* The catalogue's own commit has succeeded or failed. */
+void parts_written(struct mrmr_catalog *cat, bool ok);
+/* Is this part among those that keep a node that is in no stripe? */
+bool part_has_share(struct mrmr_catalog *cat, uint64_t id, uint16_t own_member,
+		    uint16_t member);
 
 #endif

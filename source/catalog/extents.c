@@ -150,7 +150,7 @@ static bool extents_are_good(struct mrmr_catalog *cat,
 		const struct mrmr_extent *e = &extents[i];
 
 		if (e->state > MRMR_EXTENT_UNKNOWN ||
-		    (e->state == MRMR_EXTENT_UNKNOWN && !cat->is_part) ||
+		    (e->state == MRMR_EXTENT_UNKNOWN && !cat->allows_unknown) ||
 		    e->len_bytes > entry->grid_bytes ||
 		    (e->state == MRMR_EXTENT_IN_STRIPE &&
 		     (e->stripe == 0 || e->stripe >= ID_MAX))) {

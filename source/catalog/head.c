@@ -49,6 +49,9 @@ int head_save(struct mrmr_catalog *cat)
 	pack_varint(&p, head->num_members);
 	pack_varint(&p, head->num_blobs);
 	pack_varint(&p, head->num_blob_buckets);
+	pack_varint(&p, head->log_first);
+	pack_varint(&p, head->log_items);
+	pack_varint(&p, head->member);
 	ret = record_put_pack(cat, &key, &p);
 	talloc_free(p.data);
 	return ret;
@@ -109,6 +112,9 @@ int head_load(struct mrmr_catalog *cat, struct mrmr_error *err)
 	head->num_members = (uint16_t)unpack_upto(&u, MEMBERS_MAX);
 	head->num_blobs = unpack_varint(&u);
 	head->num_blob_buckets = unpack_upto(&u, (uint64_t)1 << 31);
+	head->log_first = unpack_varint(&u);
+	head->log_items = unpack_varint(&u);
+	head->member = (uint16_t)unpack_upto(&u, MRMR_MEMBER_NONE);
 	if (!unpack_done(&u) || head->num_blob_buckets == 0) {
 		return refuse(cat, err,
 			      "is damaged (its head makes no sense); run "
@@ -126,6 +132,7 @@ int head_init(struct mrmr_catalog *cat, const struct mrmr_uuid *pool_id)
 		.next_stripe = 1,
 		.next_class = 1,
 		.num_blob_buckets = 1,
+		.member = MRMR_MEMBER_NONE,
 	};
 	if (mrmr_uuid_generate(&cat->head.self_id) == -1 ||
 	    getrandom(&cat->head.seed, sizeof(cat->head.seed), 0) !=

@@ -56,7 +56,7 @@ static int check_name(struct mrmr_catalog *cat, enum mrmr_node_kind kind,
 	return errno == ENOENT ? 0 : -1;
 }
 
-static int check_node(const struct mrmr_node *node)
+int node_check(const struct mrmr_node *node)
 {
 	if (node->kind < MRMR_NODE_DIRECTORY ||
 	    node->kind > MRMR_NODE_SPECIAL || node->size_bytes > INT64_MAX ||
@@ -183,7 +183,7 @@ int node_update(struct mrmr_catalog *cat, const struct mrmr_node *node)
 static int put(struct mrmr_catalog *cat, const struct mrmr_node *node,
 	       uint64_t *id)
 {
-	if (check_node(node) == -1) {
+	if (node_check(node) == -1) {
 		return -1;
 	}
 	if (node->id == 0) {
@@ -193,16 +193,26 @@ static int put(struct mrmr_catalog *cat, const struct mrmr_node *node,
 	return node_update(cat, node);
 }
 
+/* The sequence of a batch is in parts only. */
+static struct mrmr_node without_sequence(const struct mrmr_node *node)
+{
+	struct mrmr_node copy = *node;
+
+	copy.sequence = 0;
+	return copy;
+}
+
 int mrmr_catalog_put(struct mrmr_catalog *cat, const struct mrmr_node *node,
 		     uint64_t *id)
 {
+	struct mrmr_node copy = without_sequence(node);
 	uint64_t new_id = 0;
 	int ret;
 
 	if (change_begin(cat) == -1) {
 		return -1;
 	}
-	ret = put(cat, node, &new_id);
+	ret = put(cat, &copy, &new_id);
 	if (ret == 0) {
 		ret = touch_node(cat, new_id);
 	}
@@ -387,6 +397,21 @@ static int load_name(struct mrmr_catalog *cat, void *frame, uint64_t dir_id,
 		return -1;
 	}
 	return entry_keep(frame, entry);
+}
+
+int node_move(struct mrmr_catalog *cat, void *frame, uint64_t dir_id,
+	      const char *name, uint64_t new_dir_id, const char *new_name)
+{
+	struct entry entry;
+
+	if (dir_find(cat, dir_id, name, strlen(name), &entry) == -1 ||
+	    entry_keep(frame, &entry) == -1) {
+		return -1;
+	}
+	if (entry.is_link) {
+		return damaged_record(cat, "the first name of a node");
+	}
+	return move_entry(cat, &entry, dir_id, new_dir_id, new_name);
 }
 
 int node_rename(struct mrmr_catalog *cat, void *frame, uint64_t dir_id,

@@ -106,13 +106,17 @@ int mrmr_catalog_begin(struct mrmr_catalog *cat)
 	return 0;
 }
 
-/* Memory becomes what the store says. */
+int reload(struct mrmr_catalog *cat)
+{
+	records_drop(cat);
+	return head_load(cat, NULL);
+}
+
 static void forget(struct mrmr_catalog *cat)
 {
 	touched_drop(cat);
-	records_drop(cat);
 	cat->is_in_transaction = false;
-	if (head_load(cat, NULL) == -1) {
+	if (reload(cat) == -1) {
 		mrmr_log(MRMR_LOG_ERROR, "%s cannot be read any more: %s",
 			 store_name(cat->store), strerror(errno));
 	}
@@ -143,17 +147,20 @@ int mrmr_catalog_commit(struct mrmr_catalog *cat, struct mrmr_error *err)
 	if (cat->broken != 0) {
 		return fail(cat, cat->broken, err);
 	}
-	if (cat->dirty_bytes == 0 && !cat->head_is_dirty) {
+	if (cat->dirty_bytes == 0 && !cat->head_is_dirty &&
+	    !parts_have_work(cat)) {
 		mrmr_catalog_cancel(cat); /* nothing was changed */
 		return 0;
 	}
 	cat->head.sequence++;
-	if (head_save(cat) == -1) {
-		return fail(cat, errno, err);
+	if (parts_write(cat) == -1 || head_save(cat) == -1 ||
+	    mrmr_fault("catalog-commit") != 0 || records_write(cat) == -1) {
+		int error = errno;
+
+		parts_written(cat, false);
+		return fail(cat, error, err);
 	}
-	if (mrmr_fault("catalog-commit") != 0 || records_write(cat) == -1) {
-		return fail(cat, errno, err);
-	}
+	parts_written(cat, true);
 	cat->head_is_dirty = false;
 	cat->is_in_transaction = false;
 	touched_drop(cat);
@@ -201,6 +208,8 @@ static struct mrmr_catalog *open_store(void *mem_ctx, int dir_fd,
 	}
 	cat->mode = shape->may_write ? MRMR_CATALOG_WRITE : MRMR_CATALOG_READ;
 	cat->is_part = shape->is_part;
+	cat->allows_unknown = shape->is_part;
+	cat->copies = 1;
 	cat->clean_bytes_max =
 		shape->may_write ? CLEAN_BYTES_WRITE : CLEAN_BYTES_READ;
 	cat->store = store_open(cat, dir_fd, shape, &is_new, err);
@@ -261,6 +270,19 @@ struct mrmr_catalog *mrmr_catalog_open_part(void *mem_ctx, int private_fd,
 		.name = MRMR_CATALOG_PART,
 		.is_part = true,
 		.may_write = mode == MRMR_CATALOG_WRITE,
+	};
+
+	return open_store(mem_ctx, private_fd, &shape, pool_id, err);
+}
+
+struct mrmr_catalog *part_open_as(void *mem_ctx, int private_fd,
+				  const struct mrmr_uuid *pool_id,
+				  const char *name, struct mrmr_error *err)
+{
+	struct store_shape shape = {
+		.name = name,
+		.is_part = true,
+		.may_write = true,
 	};
 
 	return open_store(mem_ctx, private_fd, &shape, pool_id, err);

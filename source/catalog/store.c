@@ -579,6 +579,52 @@ int store_write(struct store *store, const struct change *changes,
 	return 0;
 }
 
+/* --- replacing ---------------------------------------------------------------- */
+
+int store_dir_fd(const struct store *store)
+{
+	return store->dir_fd;
+}
+
+int store_unlink(struct store *store, const char *name)
+{
+	char unclean[KEY_MAX + 16];
+
+	snprintf(unclean, sizeof(unclean), "%s.unclean", name);
+	if (unlinkat(store->dir_fd, name, 0) == -1 && errno != ENOENT) {
+		return -1;
+	}
+	if (unlinkat(store->dir_fd, unclean, 0) == -1 && errno != ENOENT) {
+		return -1;
+	}
+	return 0;
+}
+
+int store_replace(struct store *store, struct store *from)
+{
+	char *name = talloc_strdup(store, from->name);
+	int ret;
+
+	if (name == NULL) {
+		talloc_free(from);
+		errno = ENOMEM;
+		return -1;
+	}
+	talloc_free(from);
+	ret = mrmr_fault("catalog-replace") != 0
+		      ? -1
+		      : renameat(store->dir_fd, name, store->dir_fd,
+				 store->name);
+	talloc_free(name);
+	if (ret == 0) {
+		ret = mrmr_file_sync_directory(store->dir_fd);
+	}
+	if (ret == -1) {
+		return -1;
+	}
+	return reopen(store);
+}
+
 /* --- checking ----------------------------------------------------------------- */
 
 struct checking {

@@ -74,6 +74,15 @@ int store_check(struct store *store,
 /* What all files take, in bytes. */
 uint64_t store_bytes(struct store *store);
 
+/*
+ * Put the store `from`, which lies in the same folder and is closed by this, in
+ * place of this one, durably.
+ */
+int store_replace(struct store *store, struct store *from);
+/* Remove what lies under this name. */
+int store_unlink(struct store *store, const char *name);
+int store_dir_fd(const struct store *store);
+
 /* For messages. */
 const char *store_name(const struct store *store);
 

@@ -282,7 +282,7 @@ static bool slot_is_good(const struct mrmr_slot *slot)
 	       slot->member < MEMBERS_MAX;
 }
 
-static bool stripe_is_good(const struct mrmr_stripe *stripe)
+bool stripe_is_good(const struct mrmr_stripe *stripe)
 {
 	uint32_t i;
 
@@ -443,6 +443,7 @@ int mrmr_catalog_put_stripe(struct mrmr_catalog *cat,
 	struct mrmr_stripe copy = *stripe;
 	int ret;
 
+	copy.sequence = 0; /* is in parts only */
 	if (change_begin(cat) == -1) {
 		return -1;
 	}

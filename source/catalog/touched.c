@@ -80,25 +80,77 @@ static int compare(const void *a_void, const void *b_void)
 	return a->index < b->index ? -1 : a->index > b->index;
 }
 
-void touched_sort(struct mrmr_catalog *cat)
+size_t touched_unique(struct touched *list, size_t num)
 {
-	size_t num = 0;
+	size_t last = 0;
 	size_t i;
 
-	if (cat->num_touched == 0) {
-		return;
+	if (num == 0) {
+		return 0;
 	}
-	qsort(cat->touched, cat->num_touched, sizeof(cat->touched[0]), compare);
-	for (i = 1; i < cat->num_touched; i++) {
-		if (!same(&cat->touched[num], &cat->touched[i])) {
-			cat->touched[++num] = cat->touched[i];
+	qsort(list, num, sizeof(list[0]), compare);
+	for (i = 1; i < num; i++) {
+		if (!same(&list[last], &list[i])) {
+			list[++last] = list[i];
 		}
 	}
-	cat->num_touched = num + 1;
+	return last + 1;
 }
 
 void touched_drop(struct mrmr_catalog *cat)
 {
 	TALLOC_FREE(cat->touched);
 	cat->num_touched = 0;
+}
+
+void touched_pack(struct pack *p, const struct touched *list, size_t num)
+{
+	uint64_t id = 0;
+	size_t i;
+
+	pack_varint(p, num);
+	for (i = 0; i < num; i++) {
+		pack_signed(p, (int64_t)(list[i].id - id) * 4 +
+				       (int64_t)list[i].kind);
+		id = list[i].id;
+		if (list[i].kind == TOUCHED_EXTENT) {
+			pack_varint(p, list[i].index);
+		}
+	}
+}
+
+int touched_unpack(struct unpack *u, void *mem_ctx, struct touched **list,
+		   size_t *num)
+{
+	uint64_t n = unpack_upto(u, unpack_left(u));
+	struct touched *more =
+		talloc_realloc(mem_ctx, *list, struct touched, *num + n + 1);
+	uint64_t id = 0;
+	uint64_t i;
+
+	if (more == NULL) {
+		errno = ENOMEM;
+		return -1;
+	}
+	*list = more;
+	for (i = 0; i < n; i++) {
+		struct touched *one = &more[*num + i];
+		int64_t value = unpack_signed(u);
+
+		id += (uint64_t)(value >> 2);
+		*one = (struct touched){.kind = (enum touched_kind)(value & 3),
+					.id = id};
+		if (one->kind == TOUCHED_EXTENT) {
+			one->index = (uint32_t)unpack_upto(u, NUM_EXTENTS_MAX);
+		}
+		if (one->kind > TOUCHED_STRIPE || id >= ID_MAX) {
+			unpack_fail(u);
+		}
+	}
+	if (!unpack_done(u)) {
+		errno = EILSEQ;
+		return -1;
+	}
+	*num += n;
+	return 0;
 }

@@ -228,9 +228,15 @@ static void attach(struct mrmr_engine *engine, size_t index)
 	}
 	p->has_failed = false;
 	p->part = open_part(engine, member, &err);
+	if (p->part != NULL) {
+		mrmr_catalog_attach(engine->catalog, engine->number[index],
+				    p->part);
+	}
 	if (p->part != NULL &&
 	    mrmr_catalog_refresh_part(engine->catalog, engine->number[index],
-				      p->part, &err) == -1) {
+				      &err) == -1) {
+		mrmr_catalog_attach(engine->catalog, engine->number[index],
+				    NULL);
 		TALLOC_FREE(p->part);
 	}
 	if (p->part == NULL) {
@@ -242,7 +248,6 @@ static void attach(struct mrmr_engine *engine, size_t index)
 		return;
 	}
 	p->epoch = member->epoch;
-	mrmr_catalog_attach(engine->catalog, engine->number[index], p->part);
 }
 
 int mrmr_engine_look(struct mrmr_engine *engine, struct mrmr_error *err)
