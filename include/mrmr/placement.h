@@ -22,7 +22,10 @@
 /* What a policy may know of a member at this moment. */
 struct mrmr_candidate {
 	size_t member;       /* index in the config */
-	uint64_t free_bytes; /* left for files: the reserve is taken off */
+	uint64_t free_bytes; /* left: the reserve is taken off; to a policy:
+				what of it is for data, if anything is */
+	uint64_t kept_bytes; /* of free_bytes, for parity: not for files as long
+				as another member has room for data */
 	uint64_t total_bytes;
 	unsigned int tier;
 	enum mrmr_member_role role;
@@ -62,9 +65,11 @@ const struct mrmr_policy *const *mrmr_policy_list(void);
 /*
  * Sort candidates[0..n) so that the best comes first, and return how many are
  * eligible (they come first): those with room for need_bytes (or at least one
- * byte). Members of role parity come after all others; if nobody eligible is
- * left within the reserves, returns 0. Policies that say "among the lowest
- * tier" take a higher tier only when no member of a lower one has room.
+ * byte). Members of role parity come after all others; within that, members
+ * whose room for data suffices before those that have only what is kept for
+ * parity. If nobody eligible is left within the reserves, returns 0. Policies
+ * that say "among the lowest tier" take a higher tier only when no member of a
+ * lower one has room.
  */
 size_t mrmr_placement_order(const struct mrmr_policy *policy,
 			    const struct mrmr_placement_request *request,

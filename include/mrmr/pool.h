@@ -24,6 +24,7 @@
 
 #include <mrmr/config.h>
 #include <mrmr/error.h>
+#include <mrmr/units.h>
 
 struct mrmr_shared;
 struct mrmr_dir_cache; /* mrmr/dir.h */
@@ -68,6 +69,13 @@ struct mrmr_member {
 	struct timespec marker_ctime;
 	uint64_t total_bytes; /* of its file system, */
 	uint64_t free_bytes;  /* for unprivileged users, at the last look */
+	uint64_t taken_bytes; /* by whatever is on the file system */
+
+	/* What is on it of the pool, and what of its room is not for data: see
+	   mrmr_pool_plan(). */
+	uint64_t used_data_bytes;
+	uint64_t used_parity_bytes;
+	uint64_t kept_bytes;
 };
 
 struct mrmr_pool {
@@ -84,7 +92,13 @@ struct mrmr_pool {
 	struct mrmr_shared *shared;
 	struct mrmr_member *members; /* config->num_members of them */
 	size_t num_members;
-	bool all_online; /* at the last look */
+	struct mrmr_units units;
+	unsigned int rows;       /* see mrmr_pool_rows() */
+	unsigned int least_rows; /* of what is wanted; 0 with one unit */
+	uint64_t room_bytes;     /* for data on all members online, with the
+				     least parity that is wanted */
+	uint64_t not_data_bytes; /* on them: parity, and what is kept for it */
+	bool all_online;         /* at the last look */
 	struct mrmr_dir_cache *dirs;
 	uint64_t dirs_dropped; /* counts up when a struct mrmr_dir is freed:
 				     while it stays, those got before are good */
@@ -119,7 +133,7 @@ void mrmr_pool_use(struct mrmr_pool *pool);
 /* Look at all members now. */
 void mrmr_pool_look(struct mrmr_pool *pool);
 
-/* Look only at how much room the online members have. */
+/* Look only at how much room the online members have (space.c). */
 void mrmr_pool_look_at_space(struct mrmr_pool *pool);
 
 /* To be called every second or two: lets go of members that are not used or
@@ -142,19 +156,54 @@ void mrmr_pool_suspect(struct mrmr_pool *pool, const struct mrmr_member *member,
 const char *mrmr_member_name(const struct mrmr_member *member);
 const char *mrmr_member_state_name(enum mrmr_member_state state);
 
+/* --- room (space.c) -------------------------------------------------------- */
+
 /*
- * Bytes that files may still take on this member: what is free less the
+ * Bytes that may still be written to this member: what is free less the
  * reserve (min_free), 0 if the member is not online or read-only.
  */
 uint64_t mrmr_member_room(const struct mrmr_member *member);
 
 /*
+ * What of it is for data, if the pool is to become full with all files
+ * protected. The rest is for parity; files come there only when no member has
+ * room for data any more. Without parity, all of it.
+ */
+uint64_t mrmr_member_data_room(const struct mrmr_member *member);
+
+/*
+ * Share out the room between data and parity anew. Done whenever the members,
+ * or their space, are looked at.
+ */
+void mrmr_pool_plan(struct mrmr_pool *pool);
+
+/*
+ * How many parity rows stripes are to have now: what is wanted, as far as there
+ * are units for it. Of a range ("max" is one, from none to MRMR_PARITY_MAX) the
+ * largest number with which the data that is there leaves room for some more:
+ * at least 1/16 of all the data that fits, or 1/8 for more rows than there are
+ * now, so that it does not go to and fro.
+ */
+unsigned int mrmr_pool_rows(const struct mrmr_pool *pool);
+
+/*
+ * Tell all processes of the pool how many bytes of files and of parity blocks
+ * are on a member: to be called by who has counted. What is written later is
+ * taken for data until the next call. Of a member of which nothing was ever
+ * told, whatever is on its file system is taken for data.
+ */
+void mrmr_pool_set_usage(struct mrmr_pool *pool, struct mrmr_member *member,
+			 uint64_t data_bytes, uint64_t parity_bytes);
+
+/*
  * Space of the whole pool over the online members: each file system counted
- * once, reserves taken off the free space. What parity will need comes off
- * here once there is parity.
+ * once; free is the room for data, total what files take and may take. With a
+ * range of parity, that of the least that is wanted.
  */
 void mrmr_pool_space(struct mrmr_pool *pool, uint64_t *total_bytes,
 		     uint64_t *free_bytes);
+
+/* --------------------------------------------------------------------------- */
 
 /*
  * A device number for file ids that survives restarts and remounts: derived

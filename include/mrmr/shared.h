@@ -3,8 +3,8 @@
  *
  * <state dir>/shared is mapped by every smbd of the share and by mrmr-admin.
  * It holds counters ("something of this kind has changed; forget what you
- * remember"), and per member what was asked for and where it was last seen.
- * Losing it costs nothing but a look at the members.
+ * remember"), and per member what was asked for, where it was last seen, and
+ * how full it is. Losing it costs nothing but a look at the members.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
@@ -19,7 +19,7 @@
 #include <mrmr/error.h>
 
 #define MRMR_SHARED_NAME "shared"
-#define MRMR_SHARED_MAGIC UINT64_C(0x324445524148534d)
+#define MRMR_SHARED_MAGIC UINT64_C(0x334445524148534d)
 #define MRMR_MOVES_MAX 1024
 #define MRMR_SWAPS 64
 
@@ -34,7 +34,16 @@ struct mrmr_shared_member {
 	uint8_t id[16];
 	_Atomic uint64_t dev;   /* st_dev where it was last online, 0: never */
 	_Atomic uint32_t eject; /* enum mrmr_eject_state */
-	uint32_t unused;
+	_Atomic uint32_t is_counted; /* the next three were told */
+	/* What is on it (mrmr_pool_set_usage). Read one by one: who finds some
+	   of before and some of after plans a little off, for a second. */
+	_Atomic uint64_t data_bytes;
+	_Atomic uint64_t parity_bytes;
+	_Atomic uint64_t taken_then_bytes; /* taken_bytes at that time */
+	/* As last seen, online and writable: a plan does not change while a
+	   member is away. free_bytes is less the reserve. */
+	_Atomic uint64_t taken_bytes;
+	_Atomic uint64_t free_bytes;
 };
 
 /* A file that changed members while it was open keeps its file id. */
@@ -56,6 +65,8 @@ struct mrmr_shared {
 	_Atomic uint32_t intents_gen; /* records were written */
 	_Atomic uint32_t num_moves;   /* entries of moves[] in use */
 	_Atomic uint32_t swaps[MRMR_SWAPS]; /* see mrmr_dir_swaps */
+	_Atomic uint32_t rows;              /* see mrmr_pool_rows */
+	uint32_t unused;
 	struct mrmr_shared_member members[MRMR_MEMBERS_MAX];
 	struct mrmr_shared_move moves[MRMR_MOVES_MAX];
 };
@@ -67,6 +78,10 @@ struct mrmr_shared {
  */
 struct mrmr_shared *mrmr_shared_open(int state_fd, struct mrmr_error *err);
 void mrmr_shared_close(struct mrmr_shared *shared);
+
+/* The slot that has a member's id, or -1. */
+int mrmr_shared_find(const struct mrmr_shared *shared,
+		     const struct mrmr_uuid *id);
 
 /*
  * The slot of a member: the one that has its id, or a free one that gets it.

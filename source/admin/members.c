@@ -71,25 +71,18 @@ int admin_set_eject(struct admin *admin, const struct mrmr_config *config,
 	return status;
 }
 
-static uint32_t eject_state(const struct mrmr_shared *shared,
-			    const struct mrmr_uuid *id)
-{
-	size_t i;
-
-	for (i = 0; shared != NULL && i < MRMR_MEMBERS_MAX; i++) {
-		if (memcmp(shared->members[i].id, id->byte, 16) == 0) {
-			return atomic_load(&shared->members[i].eject);
-		}
-	}
-	return MRMR_EJECT_NONE;
-}
-
 /* As the pool of a running share sees it, without telling that pool. */
 static void look_at(struct mrmr_member *member, const struct mrmr_pool *pool,
 		    const struct mrmr_shared *shared)
 {
-	uint32_t eject = eject_state(shared, &member->config->id);
+	uint32_t eject = MRMR_EJECT_NONE;
 
+	if (shared != NULL) {
+		member->slot = mrmr_shared_find(shared, &member->config->id);
+	}
+	if (member->slot != -1) {
+		eject = atomic_load(&shared->members[member->slot].eject);
+	}
 	if (member->config->kind != MRMR_MEMBER_LOCAL) {
 		member->state = MRMR_MEMBER_UNSUPPORTED;
 		snprintf(member->why, sizeof(member->why),
@@ -128,6 +121,7 @@ struct mrmr_pool *admin_members_look(struct admin *admin,
 	pool->members = admin_need(
 		talloc_zero_array(pool, struct mrmr_member,
 				  (unsigned int)config->num_members));
+	mrmr_units_find(config, &pool->units);
 	shared = admin_shared(config, &state_fd, NULL);
 	pool->all_online = true;
 	for (i = 0; i < pool->num_members; i++) {
@@ -135,6 +129,7 @@ struct mrmr_pool *admin_members_look(struct admin *admin,
 
 		member->config = &config->members[i];
 		member->index = i;
+		member->slot = -1;
 		member->root_fd = -1;
 		member->private_fd = -1;
 		look_at(member, pool, shared);
@@ -143,6 +138,9 @@ struct mrmr_pool *admin_members_look(struct admin *admin,
 		}
 	}
 	talloc_set_destructor(pool, close_roots);
+	pool->shared = shared;
+	mrmr_pool_plan(pool);
+	pool->shared = NULL;
 	mrmr_shared_close(shared);
 	if (state_fd != -1) {
 		close(state_fd);
@@ -182,6 +180,8 @@ json_t *admin_member_json(const struct mrmr_member *member)
 		  json_integer((json_int_t)config->min_free_bytes));
 	admin_set(object, "room_bytes",
 		  json_integer((json_int_t)mrmr_member_room(member)));
+	admin_set(object, "data_room_bytes",
+		  json_integer((json_int_t)mrmr_member_data_room(member)));
 	admin_set(object, "role", json_string(roles[config->role]));
 	admin_set(object, "tier", json_integer(config->tier));
 	admin_set(object, "stack",

@@ -88,6 +88,8 @@ void mrmr_local_look_at_space(struct mrmr_member *member)
 	}
 	member->total_bytes = (uint64_t)fs.f_blocks * fs.f_frsize;
 	member->free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
+	member->taken_bytes =
+		(uint64_t)(fs.f_blocks - fs.f_bfree) * fs.f_frsize;
 	if (member->read_only && (fs.f_flag & ST_RDONLY) == 0) {
 		member->no_owners = false; /* what could not be set, perhaps */
 	}

@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include <mrmr/path.h>
+#include <mrmr/units.h>
 
 #include "config_private.h"
 
@@ -170,83 +171,30 @@ int mrmr_config_check_members(struct mrmr_config_reader *reader,
 
 /* --- parity --------------------------------------------------------------- */
 
-/* The first member that is lost together with this one: itself, or a member
-   of the same stack. */
-static size_t failure_unit(const struct mrmr_config *config, size_t index)
-{
-	const char *stack = config->members[index].stack;
-	size_t i;
-
-	for (i = 0; stack != NULL && i < index; i++) {
-		if (config->members[i].stack != NULL &&
-		    strcmp(config->members[i].stack, stack) == 0) {
-			return i;
-		}
-	}
-	return index;
-}
-
-/*
- * A data block and its N parity blocks lie on N + 1 failure units. Only units
- * with a member that may hold parity can take the N, and where a unit takes
- * both files and parity, it is not there for the parity of its own files.
- */
-struct units {
-	unsigned int all;
-	unsigned int for_parity;
-	unsigned int for_both;
-};
-
-static void count_unit(const struct mrmr_config *config, size_t unit,
-		       struct units *units)
-{
-	bool files = false;
-	bool parity = false;
-	size_t i;
-
-	for (i = unit; i < config->num_members; i++) {
-		if (failure_unit(config, i) != unit) {
-			continue;
-		}
-		files |= config->members[i].role != MRMR_ROLE_PARITY;
-		parity |= config->members[i].role != MRMR_ROLE_DATA;
-	}
-	units->all++;
-	units->for_parity += parity;
-	units->for_both += files && parity;
-}
-
 int mrmr_config_check_parity(struct mrmr_config_reader *reader)
 {
 	const struct mrmr_config *config = reader->config;
 	struct mrmr_json_place place = {.key = "parity_drives"};
-	struct units units = {0};
 	unsigned int wanted = config->parity.min;
-	unsigned int most;
-	size_t i;
+	struct mrmr_units units;
 
-	for (i = 0; i < config->num_members; i++) {
-		if (failure_unit(config, i) == i) {
-			count_unit(config, i, &units);
-		}
-	}
-	if (wanted > 0 && wanted >= units.all) {
+	mrmr_units_find(config, &units);
+	if (wanted > 0 && wanted >= units.num) {
 		return mrmr_config_fail(
 			reader, &place,
-			"%u at once can't be lost: the pool has %u that fail "
+			"%u at once can't be lost: the pool has %zu that fail "
 			"on their own (members of one \"stack\" count as "
-			"one), so at most %u",
-			wanted, units.all, units.all - 1);
+			"one), so at most %zu",
+			wanted, units.num, units.num - 1);
 	}
-	most = units.for_parity - (units.for_both > 0 ? 1 : 0);
-	if (wanted > most) {
+	if (wanted > units.max_rows) {
 		return mrmr_config_fail(
 			reader, &place,
 			"%u at once can't be lost: with the members' roles, "
 			"there is place for the parity of every file against "
 			"the loss of %u only; give fewer members the role "
 			"\"data\"",
-			wanted, most);
+			wanted, units.max_rows);
 	}
 	return 0;
 }

@@ -161,6 +161,7 @@ static size_t gather(struct mrmr_dir *dir, const struct mrmr_policy *policy,
 		candidates[n] = (struct mrmr_candidate){
 			.member = i,
 			.free_bytes = mrmr_member_room(member),
+			.kept_bytes = member->kept_bytes,
 			.total_bytes = member->total_bytes,
 			.tier = member->config->tier,
 			.role = member->config->role,

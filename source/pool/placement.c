@@ -2,8 +2,8 @@
  * MRMR: which member a new file goes to (see mrmr/placement.h).
  *
  * What holds for every policy is here: who is eligible, that members kept for
- * parity come last, that ties fall to the lower index. A policy only says
- * which of two places is better.
+ * parity come last, and what room is kept for parity is taken last, that ties
+ * fall to the lower index. A policy only says which of two places is better.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
@@ -52,6 +52,26 @@ static bool has_room(const struct mrmr_placement_request *request,
 	       candidate->free_bytes >= request->need_bytes;
 }
 
+static bool has_data_room(const struct mrmr_placement_request *request,
+			  const struct mrmr_candidate *candidate)
+{
+	return candidate->free_bytes > candidate->kept_bytes &&
+	       candidate->free_bytes - candidate->kept_bytes >=
+		       request->need_bytes;
+}
+
+/* As a policy sees a candidate: with the room that it is there for. */
+static struct mrmr_candidate with_room(const struct mrmr_candidate *candidate,
+				       bool for_data)
+{
+	struct mrmr_candidate seen = *candidate;
+
+	if (for_data) {
+		seen.free_bytes -= seen.kept_bytes;
+	}
+	return seen;
+}
+
 static int compare(const void *a_void, const void *b_void, void *order_void)
 {
 	const struct mrmr_candidate *a = a_void;
@@ -61,6 +81,10 @@ static int compare(const void *a_void, const void *b_void, void *order_void)
 	bool b_has_room = has_room(order->request, b);
 	bool a_is_parity = a->role == MRMR_ROLE_PARITY;
 	bool b_is_parity = b->role == MRMR_ROLE_PARITY;
+	bool a_for_data = has_data_room(order->request, a);
+	bool b_for_data = has_data_room(order->request, b);
+	struct mrmr_candidate a_seen = with_room(a, a_for_data);
+	struct mrmr_candidate b_seen = with_room(b, b_for_data);
 	int result;
 
 	if (a_has_room != b_has_room) {
@@ -69,7 +93,10 @@ static int compare(const void *a_void, const void *b_void, void *order_void)
 	if (a_is_parity != b_is_parity) {
 		return a_is_parity ? 1 : -1;
 	}
-	result = order->policy->compare(order->request, a, b);
+	if (a_for_data != b_for_data) {
+		return a_for_data ? -1 : 1;
+	}
+	result = order->policy->compare(order->request, &a_seen, &b_seen);
 	if (result != 0) {
 		return result;
 	}

@@ -243,22 +243,12 @@ void mrmr_pool_look(struct mrmr_pool *pool)
 			     pool->members[i].state == MRMR_MEMBER_ONLINE;
 	}
 	pool->identity.unbecome_root();
+	mrmr_pool_plan(pool);
 
 	pool->seen_members_gen = members_gen;
 	pool->all_online = all_online;
 	pool->holds_members = true;
 	pool->checked_ns = mrmr_now_ns();
-}
-
-void mrmr_pool_look_at_space(struct mrmr_pool *pool)
-{
-	size_t i;
-
-	for (i = 0; i < pool->num_members; i++) {
-		if (pool->members[i].state == MRMR_MEMBER_ONLINE) {
-			mrmr_local_look_at_space(&pool->members[i]);
-		}
-	}
 }
 
 void mrmr_pool_use(struct mrmr_pool *pool)
@@ -348,58 +338,6 @@ void mrmr_pool_suspect(struct mrmr_pool *pool, const struct mrmr_member *member,
 		 mrmr_member_name(member), strerror(error));
 	pool->checked_ns = 0;
 	errno = saved_errno;
-}
-
-uint64_t mrmr_member_room(const struct mrmr_member *member)
-{
-	uint64_t reserve = member->config->min_free_bytes;
-
-	if (member->state != MRMR_MEMBER_ONLINE || member->read_only ||
-	    member->free_bytes <= reserve) {
-		return 0;
-	}
-	return member->free_bytes - reserve;
-}
-
-void mrmr_pool_space(struct mrmr_pool *pool, uint64_t *total_bytes,
-		     uint64_t *free_bytes)
-{
-	size_t i, j;
-
-	*total_bytes = 0;
-	*free_bytes = 0;
-	for (i = 0; i < pool->num_members; i++) {
-		const struct mrmr_member *member = &pool->members[i];
-		uint64_t room = mrmr_member_room(member);
-		bool counted = false;
-
-		if (member->state != MRMR_MEMBER_ONLINE) {
-			continue;
-		}
-		for (j = 0; j < i; j++) {
-			const struct mrmr_member *other = &pool->members[j];
-
-			counted = counted ||
-				  (other->state == MRMR_MEMBER_ONLINE &&
-				   other->dev == member->dev);
-		}
-		if (counted) {
-			continue;
-		}
-		/* Of members on one file system, the smallest reserve says
-		   how much of it may be used. */
-		for (j = i + 1; j < pool->num_members; j++) {
-			const struct mrmr_member *other = &pool->members[j];
-
-			if (other->state == MRMR_MEMBER_ONLINE &&
-			    other->dev == member->dev &&
-			    mrmr_member_room(other) > room) {
-				room = mrmr_member_room(other);
-			}
-		}
-		*total_bytes += member->total_bytes;
-		*free_bytes += room;
-	}
 }
 
 uint64_t mrmr_pool_device_id(const struct mrmr_pool *pool, dev_t dev)
@@ -569,6 +507,7 @@ struct mrmr_pool *mrmr_pool_open(void *mem_ctx, struct mrmr_config *config,
 	}
 	talloc_set_destructor(pool, pool_destructor);
 	pool->config = talloc_steal(pool, config);
+	mrmr_units_find(config, &pool->units);
 
 	pool->dirs = mrmr_dir_cache_new(pool);
 	if (pool->dirs == NULL) {

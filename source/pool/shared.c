@@ -138,20 +138,42 @@ static bool in_config(const struct mrmr_config *config, const uint8_t id[16])
 	return false;
 }
 
-int mrmr_shared_slot(struct mrmr_shared *shared, int state_fd,
-		     const struct mrmr_config *config,
+int mrmr_shared_find(const struct mrmr_shared *shared,
 		     const struct mrmr_uuid *id)
 {
-	int found = -1;
 	int i;
-	int fd;
 
 	for (i = 0; i < MRMR_MEMBERS_MAX; i++) {
 		if (memcmp(shared->members[i].id, id->byte, 16) == 0) {
 			return i;
 		}
 	}
+	return -1;
+}
 
+/* What is known of the member that had the slot does not hold for another. */
+static void give_slot(struct mrmr_shared_member *slot,
+		      const struct mrmr_uuid *id)
+{
+	atomic_store(&slot->dev, 0);
+	atomic_store(&slot->eject, MRMR_EJECT_NONE);
+	atomic_store(&slot->is_counted, 0);
+	atomic_store(&slot->taken_bytes, 0);
+	atomic_store(&slot->free_bytes, 0);
+	memcpy(slot->id, id->byte, 16);
+}
+
+int mrmr_shared_slot(struct mrmr_shared *shared, int state_fd,
+		     const struct mrmr_config *config,
+		     const struct mrmr_uuid *id)
+{
+	int found = mrmr_shared_find(shared, id);
+	int i;
+	int fd;
+
+	if (found != -1) {
+		return found;
+	}
 	fd = openat(state_fd, MRMR_SHARED_NAME, O_RDWR | O_CLOEXEC);
 	if (fd == -1) {
 		return -1;
@@ -160,20 +182,12 @@ int mrmr_shared_slot(struct mrmr_shared *shared, int state_fd,
 		close(fd);
 		return -1;
 	}
-	for (i = 0; i < MRMR_MEMBERS_MAX; i++) {
-		if (memcmp(shared->members[i].id, id->byte, 16) == 0) {
-			found = i; /* another process was faster */
-			break;
-		}
-		if (found == -1 && !in_config(config, shared->members[i].id)) {
+	found = mrmr_shared_find(shared, id); /* another was faster? */
+	for (i = 0; found == -1 && i < MRMR_MEMBERS_MAX; i++) {
+		if (!in_config(config, shared->members[i].id)) {
 			found = i;
+			give_slot(&shared->members[i], id);
 		}
-	}
-	if (found != -1 &&
-	    memcmp(shared->members[found].id, id->byte, 16) != 0) {
-		atomic_store(&shared->members[found].dev, 0);
-		atomic_store(&shared->members[found].eject, MRMR_EJECT_NONE);
-		memcpy(shared->members[found].id, id->byte, 16);
 	}
 	close(fd);
 	if (found == -1) {

@@ -183,6 +183,50 @@ static void only_members_with_room_are_eligible(void **state)
 	}
 }
 
+/* Room for data is compared, what is kept for parity comes after it. */
+static void room_for_data_comes_first(void **state)
+{
+	const struct mrmr_candidate candidates[] = {
+		{.member = 0,
+		 .free_bytes = 50 * MB,
+		 .kept_bytes = 49 * MB,
+		 .total_bytes = 90 * MB},
+		{.member = 1,
+		 .free_bytes = 40 * MB,
+		 .kept_bytes = 40 * MB,
+		 .total_bytes = 90 * MB},
+		{.member = 2,
+		 .free_bytes = 30 * MB,
+		 .kept_bytes = 20 * MB,
+		 .total_bytes = 90 * MB,
+		 .tier = 1},
+		{.member = 3,
+		 .free_bytes = 60 * MB,
+		 .kept_bytes = 60 * MB,
+		 .total_bytes = 90 * MB,
+		 .tier = 1},
+		{.member = 4,
+		 .free_bytes = 20 * MB,
+		 .total_bytes = 90 * MB,
+		 .role = MRMR_ROLE_PARITY},
+		{.member = 5, .kept_bytes = 9 * MB, .total_bytes = 90 * MB},
+	};
+
+	/* also before the tier; without any, by all that is free */
+	assert_string_equal(order("most-free", 0, candidates, 6), "02134|5");
+	assert_string_equal(order("most-free", 1 * MB, candidates, 6),
+			    "02134|5");
+	/* of need, too, and never "disk full" as long as there is room */
+	assert_string_equal(order("most-free", 2 * MB, candidates, 6),
+			    "20134|5");
+	assert_memory_equal(order("most-free", 45 * MB, candidates, 6), "03|",
+			    3);
+	assert_memory_equal(order("most-free", 55 * MB, candidates, 6), "3|",
+			    2);
+	assert_string_equal(order("most-free-percent", 2 * MB, candidates, 6),
+			    "20134|5");
+}
+
 static void ties_fall_to_the_lower_index(void **state)
 {
 	struct mrmr_candidate candidates[10];
@@ -331,6 +375,7 @@ int main(void)
 		cmocka_unit_test(keep_together_stays_with_the_directory),
 		cmocka_unit_test(parity_drives_take_files_last),
 		cmocka_unit_test(only_members_with_room_are_eligible),
+		cmocka_unit_test(room_for_data_comes_first),
 		cmocka_unit_test(ties_fall_to_the_lower_index),
 		cmocka_unit_test(lots_are_even_and_repeatable),
 		cmocka_unit_test(spread_wins_in_proportion_to_free_space),

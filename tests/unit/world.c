@@ -235,8 +235,9 @@ static char *config_text(void *mem_ctx, struct world *w)
 
 	text = talloc_asprintf(mem_ctx,
 			       "{\"drive_id\": \"" POOL_ID "\", "
-			       "\"parity_drives\": 0, "
+			       "\"parity_drives\": %s, "
 			       "\"state_dir\": \"%s/state\"%s, \"mounts\": [",
+			       w->shape.parity != NULL ? w->shape.parity : "0",
 			       w->dir,
 			       w->shape.config != NULL ? w->shape.config : "");
 	for (i = 0; i < w->shape.num_members; i++) {
