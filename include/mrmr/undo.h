@@ -11,8 +11,9 @@
  * A piece is MRMR_UNDO_PIECE bytes of the file, the last one as long as the
  * file was. It is made under a temporary name, synced, and renamed, so what has
  * its name is whole. Where the file system can, it shares the file's blocks
- * (FICLONERANGE) and costs neither room nor time. Who keeps or looks for pieces
- * of an inode holds a flock on its folder.
+ * (FICLONERANGE) and costs neither room nor time. Who keeps or removes pieces
+ * of an inode holds a flock on its folder. What can happen between several of
+ * them: source/pool/undo.c.
  *
  * A file that shrinks loses what is cut off: that is kept likewise. What cannot
  * be kept in reasonable time (more than the pool's undo_max_bytes to copy at
@@ -21,7 +22,8 @@
  *     .mrmr/undo/<inode>/lost.<first piece>.<generation>
  *
  * says that the bytes from that piece on are not there for that generation or
- * lower ones, except for pieces that are. The protector mends that first.
+ * lower ones, except for pieces that are. The protector mends that first. (An
+ * empty file `lost` beside it says that there is any.)
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
@@ -66,8 +68,7 @@ int mrmr_undo_keep(struct mrmr_undo *undo, uint64_t offset, uint64_t len);
 
 /* The same before the file is cut to size_bytes. *lost tells that it took too
    long, and was given up (see above): the cut may be made. */
-int mrmr_undo_keep_cut(struct mrmr_undo *undo, uint64_t size_bytes,
-		       bool *lost);
+int mrmr_undo_keep_cut(struct mrmr_undo *undo, uint64_t size_bytes, bool *lost);
 
 /* --- for those who read protected bytes ------------------------------------ */
 
@@ -93,7 +94,8 @@ int mrmr_undo_drop(int private_fd, uint64_t inode, uint32_t below_generation);
 
 /* Call fn for each inode that has a folder, with the bytes on disk of it. */
 int mrmr_undo_walk(int private_fd,
-		   int (*fn)(uint64_t inode, uint64_t bytes, void *private_data),
+		   int (*fn)(uint64_t inode, uint64_t bytes,
+			     void *private_data),
 		   void *private_data);
 
 #endif
