@@ -58,8 +58,8 @@ struct mrmr_reader *mrmr_reader_open(void *mem_ctx, struct mrmr_engine *engine,
 				     const struct mrmr_node *node,
 				     struct mrmr_error *err);
 /* Have all that is needed for a range at hand; by the catalogue's thread. */
-int mrmr_reader_prepare(struct mrmr_reader *reader, uint64_t offset,
-			size_t len, struct mrmr_error *err);
+int mrmr_reader_prepare(struct mrmr_reader *reader, uint64_t offset, size_t len,
+			struct mrmr_error *err);
 /* Then, in any thread: bytes read (less at the end of the file), or -1 EIO. */
 ssize_t mrmr_reader_read(struct mrmr_reader *reader, void *buf, size_t len,
 			 uint64_t offset);

@@ -65,6 +65,14 @@ struct mrmr_place {
  */
 struct mrmr_dir *mrmr_dir_get(struct mrmr_pool *pool, int spine_fd);
 
+/* The same for one that is passed on the way to another: it is the first to be
+   forgotten, so a long way costs one place, and nothing of what others hold. */
+struct mrmr_dir *mrmr_dir_get_in_passing(struct mrmr_pool *pool, int spine_fd);
+
+/* The same by what stat says of the spine directory, if it is remembered; else
+   NULL. No system call. */
+struct mrmr_dir *mrmr_dir_known(struct mrmr_pool *pool, dev_t dev, ino_t ino);
+
 /*
  * The directory that holds the last component of path, which is relative to
  * the spine directory at_fd, or absolute and below the spine. Directories that

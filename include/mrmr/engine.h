@@ -37,6 +37,7 @@ struct mrmr_engine {
 	int lock_fd;      /* -1 when reading */
 	uint16_t *number; /* in the catalogue, of pool->members[i];
 			     MRMR_MEMBER_NONE if it has none yet (reading) */
+	struct mrmr_engine_part *parts; /* of pool->members[i]; engine.c */
 };
 
 /*
@@ -44,6 +45,10 @@ struct mrmr_engine {
  * the parts of those that are online, and makes the guard ready. A talloc child
  * of mem_ctx; freeing it closes everything and gives the lock back, not the
  * pool. NULL with *err filled. Needs root.
+ *
+ * A catalogue that is missing is made if nothing was ever protected in this
+ * pool. If members carry parts of one, that is EILSEQ, and no new one is begun:
+ * it would take all that is known from the parts.
  */
 struct mrmr_engine *mrmr_engine_open(void *mem_ctx, struct mrmr_pool *pool,
 				     enum mrmr_engine_mode mode,
@@ -52,6 +57,10 @@ struct mrmr_engine *mrmr_engine_open(void *mem_ctx, struct mrmr_pool *pool,
 /* Index of a member in the pool by its number, SIZE_MAX if it has left the
    pool for good. */
 size_t mrmr_engine_member(const struct mrmr_engine *engine, uint16_t number);
+
+/* The member itself if it is there to be read now, else NULL. */
+struct mrmr_member *mrmr_engine_online(const struct mrmr_engine *engine,
+				       uint16_t number);
 
 /*
  * Look at the members again: attaches the parts of those that have come, after

@@ -11,6 +11,7 @@
 #ifndef MRMR_LIVE_H
 #define MRMR_LIVE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,15 +20,36 @@
 struct mrmr_live;
 
 /*
+ * A member for as long as its files are read: they share its descriptors. A
+ * talloc child of mem_ctx; what is opened with it must be freed before it.
+ * NULL with errno: ENODEV it is not online.
+ */
+struct mrmr_live_member;
+struct mrmr_live_member *mrmr_live_member_open(void *mem_ctx,
+					       struct mrmr_engine *engine,
+					       uint16_t number);
+
+/*
  * Find and open the file of a node, by its path, its inode and its pre-images.
- * A talloc child of mem_ctx. -1 with errno: ENODEV its member is not online;
- * ENOENT neither the file nor pre-images are there. A file with another inode
- * than the node's is not it (where inodes are not kept over a remount, which
- * the catalogue tells by all files of the member having others, size and mtime
- * decide).
+ * A talloc child of mem_ctx, with descriptors of its own: what the pool does
+ * with its members later does not matter. -1 with errno: ENODEV its member is
+ * not online; ENOENT neither the file nor pre-images are there; EIO...
+ *
+ * A file with the node's inode is it, whatever its name. Without one, a file
+ * under the node's name is taken that has its size and mtime (inodes change at
+ * each mount on some file systems, and when a file is put back from a backup).
+ *
+ * Needs root, as does reading.
  */
 int mrmr_live_open(void *mem_ctx, struct mrmr_engine *engine,
 		   const struct mrmr_node *node, struct mrmr_live **live);
+
+/* The same of a node on this member. With is_closed, the file is opened when it
+   is read, each time: for very many. */
+int mrmr_live_open_on(void *mem_ctx, struct mrmr_engine *engine,
+		      struct mrmr_live_member *member,
+		      const struct mrmr_node *node, bool is_closed,
+		      struct mrmr_live **live);
 
 /*
  * Read protected bytes, as they were at node->generation. What is read is not
@@ -37,7 +59,11 @@ int mrmr_live_open(void *mem_ctx, struct mrmr_engine *engine,
 int mrmr_live_read(struct mrmr_live *live, void *buf, size_t len,
 		   uint64_t offset);
 
-/* The open file, or -1 if there are only pre-images. */
+/* The open file, or -1 if there are only pre-images, or it is closed. */
 int mrmr_live_fd(const struct mrmr_live *live);
+
+/* Does the file have the size and mtime of the node by now? False also if there
+   are only pre-images: then they are all that is there. */
+bool mrmr_live_is_unchanged(struct mrmr_live *live);
 
 #endif

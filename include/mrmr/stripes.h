@@ -68,9 +68,9 @@ struct mrmr_stripes_options {
  * changes have an error. -1 with *err filled if the whole failed: the caller
  * cancels the transaction and calls mrmr_stripes_abort().
  */
-struct mrmr_stripes *
-mrmr_stripes_new(void *mem_ctx, struct mrmr_engine *engine,
-		 const struct mrmr_stripes_options *options);
+struct mrmr_stripes *mrmr_stripes_new(
+	void *mem_ctx, struct mrmr_engine *engine,
+	const struct mrmr_stripes_options *options);
 int mrmr_stripes_apply(struct mrmr_stripes *work, struct mrmr_change *changes,
 		       size_t num, struct mrmr_error *err);
 
@@ -80,8 +80,8 @@ int mrmr_stripes_apply(struct mrmr_stripes *work, struct mrmr_change *changes,
  * written elsewhere; rows too many are dropped; slots whose bytes are nowhere
  * any more leave, with the rest encoded anew. *changed tells if anything was.
  */
-int mrmr_stripes_mend(struct mrmr_stripes *work, uint64_t stripe,
-		      bool *changed, struct mrmr_error *err);
+int mrmr_stripes_mend(struct mrmr_stripes *work, uint64_t stripe, bool *changed,
+		      struct mrmr_error *err);
 
 /* syncfs every member that data was read from or parity written to: to be
    called before the commit. */

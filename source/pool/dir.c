@@ -291,10 +291,6 @@ static void cache_add(struct mrmr_dir_cache *cache, struct mrmr_dir *dir)
 	cache->dirs[oldest] = dir;
 }
 
-/*
- * One that is got in passing, on the way to another, is the first to go: a
- * long way costs one place in the cache, and nothing of what others hold.
- */
 static struct mrmr_dir *get(struct mrmr_pool *pool, int spine_fd,
 			    bool in_passing)
 {
@@ -330,6 +326,18 @@ static struct mrmr_dir *get(struct mrmr_pool *pool, int spine_fd,
 struct mrmr_dir *mrmr_dir_get(struct mrmr_pool *pool, int spine_fd)
 {
 	return get(pool, spine_fd, false);
+}
+
+struct mrmr_dir *mrmr_dir_get_in_passing(struct mrmr_pool *pool, int spine_fd)
+{
+	return get(pool, spine_fd, true);
+}
+
+struct mrmr_dir *mrmr_dir_known(struct mrmr_pool *pool, dev_t dev, ino_t ino)
+{
+	const struct stat st = {.st_dev = dev, .st_ino = ino};
+
+	return cache_find(pool->dirs, &st);
 }
 
 /* Where a spine directory's clone would be, opened. */
@@ -783,106 +791,4 @@ void mrmr_dir_newest_times(struct mrmr_dir *dir, struct stat *st)
 bool mrmr_name_is_private(const struct mrmr_dir *dir, const char *name)
 {
 	return dir->is_root && strcasecmp(name, MRMR_DIR) == 0;
-}
-
-/* Component by component, so that what only members have is brought in. */
-static int walk(struct mrmr_pool *pool, int at_fd, const char *path, size_t len)
-{
-	char name[NAME_MAX + 1];
-	int saved_errno;
-	int fd;
-
-	fd = (at_fd == AT_FDCWD) ? open(".", O_PATH | O_DIRECTORY | O_CLOEXEC)
-				 : fcntl(at_fd, F_DUPFD_CLOEXEC, 0);
-	while (len > 0 && fd != -1) {
-		struct mrmr_dir *dir = NULL;
-		const char *slash = memchr(path, '/', len);
-		size_t name_len = slash != NULL ? (size_t)(slash - path) : len;
-		size_t member;
-		int next;
-
-		if (name_len > NAME_MAX) {
-			close(fd);
-			errno = ENAMETOOLONG;
-			return -1;
-		}
-		memcpy(name, path, name_len);
-		name[name_len] = '\0';
-		path += name_len;
-		len -= name_len;
-		while (len > 0 && *path == '/') {
-			path++;
-			len--;
-		}
-		if (name_len == 0 || strcmp(name, ".") == 0) {
-			continue;
-		}
-		if (strcmp(name, "..") == 0) {
-			close(fd);
-			errno = EXDEV;
-			return -1;
-		}
-		dir = get(pool, fd, true);
-		next = (dir != NULL)
-			       ? mrmr_name_open(dir, name,
-						O_PATH | O_DIRECTORY |
-							O_NOFOLLOW | O_CLOEXEC,
-						&member)
-			       : -1;
-		saved_errno = errno;
-		close(fd);
-		errno = saved_errno;
-		fd = next;
-	}
-	return fd;
-}
-
-int mrmr_place_find(struct mrmr_pool *pool, int at_fd, const char *path,
-		    struct mrmr_place *place)
-{
-	const char *slash = NULL;
-	const char *name = path;
-	size_t spine_len = strlen(pool->spine_path);
-	int saved_errno;
-	int fd;
-
-	if (path[0] == '/') {
-		if (strncmp(path, pool->spine_path, spine_len) != 0 ||
-		    (path[spine_len] != '/' && path[spine_len] != '\0')) {
-			errno = EXDEV;
-			return -1;
-		}
-		path += spine_len;
-		path += strspn(path, "/");
-		at_fd = pool->spine_fd;
-		name = path;
-	}
-	slash = strrchr(path, '/');
-	if (slash != NULL) {
-		name = slash + 1;
-	}
-	if (name[0] == '\0' || strcmp(name, ".") == 0 ||
-	    strcmp(name, "..") == 0) {
-		errno = EINVAL;
-		return -1;
-	}
-	if (strlen(name) >= sizeof(place->name)) {
-		errno = ENAMETOOLONG;
-		return -1;
-	}
-	strcpy(place->name, name);
-
-	if (slash == NULL) {
-		place->dir = mrmr_dir_get(pool, at_fd);
-		return place->dir != NULL ? 0 : -1;
-	}
-	fd = walk(pool, at_fd, path, slash - path);
-	if (fd == -1) {
-		return -1;
-	}
-	place->dir = mrmr_dir_get(pool, fd);
-	saved_errno = errno;
-	close(fd);
-	errno = saved_errno;
-	return place->dir != NULL ? 0 : -1;
 }

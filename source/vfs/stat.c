@@ -36,16 +36,39 @@ static int found(struct vfs_handle_struct *handle, struct mrmr_dir *parent,
 	if (!S_ISDIR(st->st_mode)) {
 		return 0;
 	}
-	fd = openat(parent->spine_fd, name,
-		    O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd != -1) {
-		dir = mrmr_dir_get(parent->pool, fd);
-		close(fd);
+	dir = mrmr_dir_known(parent->pool, st->st_dev, st->st_ino);
+	if (dir == NULL) {
+		fd = openat(parent->spine_fd, name,
+			    O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (fd != -1) {
+			dir = mrmr_dir_get(parent->pool, fd);
+			close(fd);
+		}
 	}
 	if (dir != NULL) {
 		newest_times(dir, sbuf);
 	}
 	return 0;
+}
+
+/*
+ * smbd looks at its working directory by its absolute path with every change of
+ * it, for nothing but device and inode: one step instead of one for each
+ * component, and nobody's times.
+ */
+static bool found_working_directory(struct vfs_handle_struct *handle,
+				    const struct mrmr_pool *pool,
+				    const char *path, SMB_STRUCT_STAT *sbuf)
+{
+	struct stat st;
+
+	if (path[0] != '/' ||
+	    fstatat(AT_FDCWD, path, &st, AT_SYMLINK_NOFOLLOW) == -1 ||
+	    !S_ISDIR(st.st_mode) || st.st_dev != pool->spine_dev) {
+		return false;
+	}
+	to_samba(handle, &st, sbuf);
+	return true;
 }
 
 static int stat_place(struct vfs_handle_struct *handle,
@@ -114,6 +137,10 @@ int mrmr_stat(struct vfs_handle_struct *handle, struct smb_filename *smb_fname)
 	if (pool == NULL || mrmr_name_is_sambas(smb_fname)) {
 		return SMB_VFS_NEXT_STAT(handle, smb_fname);
 	}
+	if (found_working_directory(handle, pool, smb_fname->base_name,
+				    &smb_fname->st)) {
+		return 0;
+	}
 	if (mrmr_place_at(pool, NULL, smb_fname, &place) == -1) {
 		if (errno == EXDEV || errno == EINVAL) {
 			return SMB_VFS_NEXT_STAT(handle, smb_fname);
@@ -175,7 +202,13 @@ int mrmr_fstat(struct vfs_handle_struct *handle, struct files_struct *fsp,
 		return ret;
 	}
 	pool = mrmr_pool_of(handle);
-	dir = (pool != NULL) ? mrmr_dir_of_fsp(pool, fsp) : NULL;
+	if (pool == NULL) {
+		return 0;
+	}
+	dir = mrmr_dir_known(pool, sbuf->st_ex_dev, sbuf->st_ex_ino);
+	if (dir == NULL) {
+		dir = mrmr_dir_of_fsp(pool, fsp);
+	}
 	if (dir != NULL) {
 		newest_times(dir, sbuf);
 	}

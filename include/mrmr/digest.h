@@ -1,0 +1,36 @@
+/*
+ * MRMR: SHA-256, which tells what a block is, and the checksum beside it.
+ *
+ * A block's SHA-256 identifies it and proves that it is right. The checksum
+ * (XXH3 with 64 bits) costs a tenth, and finds what drives do to bytes, though
+ * not what somebody does on purpose: for scrubs.
+ *
+ * For any thread. Without enough memory for OpenSSL's own structures the
+ * process is ended: there is nothing to be said of bytes then.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#ifndef MRMR_DIGEST_H
+#define MRMR_DIGEST_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define MRMR_SHA256_LEN 32
+
+/* Of bytes that come in parts. Used again and again without an allocation. */
+struct mrmr_digest;
+
+struct mrmr_digest *mrmr_digest_new(void); /* to be freed by: */
+void mrmr_digest_free(struct mrmr_digest *digest);
+
+void mrmr_digest_start(struct mrmr_digest *digest);
+void mrmr_digest_add(struct mrmr_digest *digest, const void *data, size_t len);
+void mrmr_digest_end(struct mrmr_digest *digest,
+		     uint8_t sha256[MRMR_SHA256_LEN]);
+
+/* Of bytes that are all there. */
+void mrmr_sha256(const void *data, size_t len, uint8_t sha256[MRMR_SHA256_LEN]);
+uint64_t mrmr_checksum(const void *data, size_t len);
+
+#endif
