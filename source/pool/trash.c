@@ -216,7 +216,9 @@ static int rename_new(int from_fd, const char *from, int to_fd, const char *to)
 
 static int link_new(int from_fd, const char *from, int to_fd, const char *to)
 {
-	return linkat(from_fd, from, to_fd, to, 0);
+	return mrmr_fault("trash-link") == 0
+		       ? linkat(from_fd, from, to_fd, to, 0)
+		       : -1;
 }
 
 static int try_place(struct mrmr_pool *pool, size_t index, int clone_fd,

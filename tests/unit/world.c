@@ -235,9 +235,9 @@ static char *config_text(void *mem_ctx, struct world *w)
 
 	text = talloc_asprintf(mem_ctx,
 			       "{\"drive_id\": \"" POOL_ID "\", "
-			       "\"parity_drives\": 0, "
+			       "\"parity_drives\": %u, "
 			       "\"state_dir\": \"%s/state\"%s, \"mounts\": [",
-			       w->dir,
+			       w->shape.parity, w->dir,
 			       w->shape.config != NULL ? w->shape.config : "");
 	for (i = 0; i < w->shape.num_members; i++) {
 		const char *more = w->shape.members[i];
