@@ -5,7 +5,7 @@
  * variable MRMR_FAULT names what shall happen, as POINT[#N]=ACTION[,...], with
  * #N only when the point is reached for the Nth time:
  *     kill    the process kills itself with SIGKILL at that point
- *     EIO, ENOSPC, EROFS, EACCES
+ *     EIO, ENOSPC, EROFS, EACCES, EPERM
  *             the operation behind the point fails with that error
  * A release build compiles them to nothing.
  *

@@ -21,6 +21,7 @@ static const struct {
 	{"ENOSPC", ENOSPC},
 	{"EROFS", EROFS},
 	{"EACCES", EACCES},
+	{"EPERM", EPERM},
 };
 
 #define NUM_COUNTS 64

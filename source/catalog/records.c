@@ -66,7 +66,9 @@ struct key key_of_bytes(enum record_type type, const void *bytes, size_t len)
 	if (len > KEY_MAX - 1) {
 		len = KEY_MAX - 1;
 	}
-	memcpy(key.byte + 1, bytes, len);
+	if (len > 0) {
+		memcpy(key.byte + 1, bytes, len);
+	}
 	key.len = (uint8_t)(len + 1);
 	return key;
 }

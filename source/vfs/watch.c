@@ -227,7 +227,11 @@ static void events_come(struct tevent_context *ev, struct tevent_fd *fde,
 
 	len = read(watcher->fd, buf, sizeof(buf));
 	while (len > 0 && FAN_EVENT_OK(event, len)) {
-		one_event(watcher, event);
+		/* Names have any length, so what follows may lie anywhere. */
+		_Alignas(struct fanotify_event_metadata) char one[EVENTS_SIZE];
+
+		memcpy(one, event, event->event_len);
+		one_event(watcher, (const void *)one);
 		event = FAN_EVENT_NEXT(event, len);
 	}
 }
