@@ -59,6 +59,9 @@ enum mrmr_node_kind {
 };
 
 /*
+ * The root is named "" in the directory MRMR_ID_NONE. The trash is no node: it
+ * can be listed and searched, not got. Directories are never in it.
+ *
  * A file in the trash is an entry of the directory MRMR_ID_TRASH, under the
  * name "<member number>/<path below the member's .mrmr/trash>".
  */
@@ -81,12 +84,14 @@ struct mrmr_node {
 	uint32_t grid_bytes; /* files: fixed when it was first protected */
 	uint32_t num_extents;
 	uint32_t generation; /* of the protected version, mrmr/guard.h */
+	uint64_t sequence;   /* in parts: of the commit it is from */
 };
 
 enum mrmr_extent_state {
 	MRMR_EXTENT_BARE,      /* hashed, in no stripe */
 	MRMR_EXTENT_ZERO,      /* all bytes are zero: needs no stripe */
 	MRMR_EXTENT_IN_STRIPE, /* a piece of a slot */
+	MRMR_EXTENT_UNKNOWN,   /* in parts only: other parts know it */
 };
 
 struct mrmr_extent {
@@ -97,6 +102,7 @@ struct mrmr_extent {
 	uint64_t stripe;
 	uint8_t slot;
 	uint32_t slot_offset; /* where in the slot the piece begins */
+	uint64_t sequence;    /* in parts: of the commit it is from */
 };
 
 struct mrmr_piece {
@@ -127,6 +133,7 @@ struct mrmr_stripe {
 	struct mrmr_slot *slots; /* ascending */
 	uint32_t num_rows;
 	struct mrmr_row *rows; /* ascending */
+	uint64_t sequence;     /* in parts: of the commit it is from */
 };
 
 struct mrmr_catalog;
@@ -293,7 +300,8 @@ int mrmr_catalog_next(struct mrmr_catalog *cat, void *mem_ctx, uint64_t after,
 int mrmr_catalog_get_extents(struct mrmr_catalog *cat, uint64_t id,
 			     uint32_t first, struct mrmr_extent *extents,
 			     uint32_t num, uint32_t *got);
-/* Replace, or add at the end (first <= num_extents). */
+/* Replace, or add at the end (first <= num_extents). The node's grid_bytes, which
+   none may exceed, cannot be changed as long as there are extents. */
 int mrmr_catalog_put_extents(struct mrmr_catalog *cat, uint64_t id,
 			     uint32_t first, const struct mrmr_extent *extents,
 			     uint32_t num);
@@ -344,7 +352,7 @@ int mrmr_catalog_set_scrubbed(struct mrmr_catalog *cat, uint64_t stripe,
 struct mrmr_catalog_sums {
 	uint64_t num_files;
 	uint64_t file_bytes;      /* sizes of the files (not in the trash) */
-	uint64_t protected_bytes; /* of extents that are zero or in stripes */
+	uint64_t protected_bytes; /* of their extents, zero or in stripes */
 	uint64_t trash_bytes;
 	uint64_t num_slots; /* all: also the number of slots over all stripes */
 	uint64_t slot_bytes;
@@ -355,8 +363,9 @@ struct mrmr_catalog_sums {
 int mrmr_catalog_sums(struct mrmr_catalog *cat, uint16_t member,
 		      struct mrmr_catalog_sums *sums);
 
-/* Small values by name, for those who have to remember something: where a scrub
-   stopped, when the last scan was. NULL with ENOENT. */
+/* Small values by name (up to 64 bytes), for those who have to remember
+   something: where a scrub stopped, when the last scan was. NULL with ENOENT. To
+   put NULL removes it. */
 uint8_t *mrmr_catalog_get_note(struct mrmr_catalog *cat, void *mem_ctx,
 			       const char *name, size_t *len);
 int mrmr_catalog_put_note(struct mrmr_catalog *cat, const char *name,

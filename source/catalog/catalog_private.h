@@ -1,0 +1,446 @@
+/*
+ * MRMR: the catalogue: what its files share. The records are described in
+ * docs/catalogue.md.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#ifndef CATALOG_PRIVATE_H
+#define CATALOG_PRIVATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <mrmr/catalog.h>
+
+#include "pack.h"
+#include "store.h"
+
+#define FORMAT_VERSION 1
+
+/* The first byte of a key says what the record is. */
+enum record_type {
+	RECORD_HEAD = 'h',
+	RECORD_MEMBER = 'm',     /* number */
+	RECORD_MEMBER_ID = 'u',  /* uuid */
+	RECORD_NOTE = 'n',       /* name */
+	RECORD_SUMS = 'z',       /* member */
+	RECORD_BUCKET = 'd',     /* directory, bucket */
+	RECORD_IDS = 'i',        /* id / 64 */
+	RECORD_BITS = 'b',       /* of which pages, page / 4096 */
+	RECORD_LINKS = 'l',      /* id */
+	RECORD_INODES = 'o',     /* member, inode / 64 */
+	RECORD_EXTENTS = 'e',    /* id, index / 64 */
+	RECORD_SHARED = 'x',     /* 16 bytes of SHA-256: shared xattrs */
+	RECORD_OWN_XATTRS = 'y', /* id */
+	RECORD_TARGET = 't',     /* id */
+	RECORD_STRIPES = 's',    /* id / 8 */
+	RECORD_STRIPE = 'w',     /* id: one that is too large for its page */
+	RECORD_CLASS = 'c',      /* number */
+	RECORD_CLASS_OF = 'k',   /* members */
+	RECORD_CLASS_IDS = 'j',  /* number, chunk */
+	RECORD_BLOBS = 'p',      /* bucket */
+};
+
+/* Ids are given one after another, so nothing comes near these; a record that
+   has larger ones is nonsense. */
+#define ID_MAX ((uint64_t)1 << 40)
+#define FIRST_ID 16 /* below: the root, and what is to come */
+#define NUM_EXTENTS_MAX ((uint32_t)1 << 30)
+#define MEMBERS_MAX 0x1000
+#define XATTRS_MAX ((size_t)1 << 20)
+#define PATH_BYTES_MAX 4096
+
+struct head {
+	struct mrmr_uuid pool_id;
+	struct mrmr_uuid self_id; /* of this catalogue, made with it */
+	uint64_t sequence;
+	uint64_t next_id;
+	uint64_t next_stripe;
+	uint32_t next_class;
+	uint16_t num_members;
+	uint64_t seed; /* of the hashes of names */
+	uint64_t num_blobs;
+	uint64_t num_blob_buckets;
+};
+
+struct record;
+struct touched;
+
+struct mrmr_catalog {
+	struct store *store;
+	enum mrmr_catalog_mode mode;
+	bool is_part;
+	struct head head;
+	bool head_is_dirty;
+	unsigned int depth; /* of reading, see read_begin */
+	bool is_in_transaction;
+	int broken; /* errno of a change that was only half made */
+	uint64_t num_puts;
+	uint64_t puts_before; /* the change that is being made */
+
+	/* touched.c */
+	struct touched *touched;
+	size_t num_touched;
+
+	/* records.c */
+	void *records_ctx;
+	struct record **slots;
+	size_t num_slots;
+	size_t num_records;
+	size_t clean_bytes; /* of records as they are in the store */
+	size_t dirty_bytes;
+	size_t clean_bytes_max;
+};
+
+/* --- keys --------------------------------------------------------------------- */
+
+struct key key_of(enum record_type type);
+struct key key_of_number(enum record_type type, uint64_t n);
+struct key key_of_numbers(enum record_type type, uint64_t a, uint64_t b);
+struct key key_of_bytes(enum record_type type, const void *bytes, size_t len);
+
+/* --- records.c: what was read and what is to be written ------------------------- */
+
+/*
+ * The value is good until the record is changed, or the operation ends. It is
+ * never of length 0 (ENOENT). -1 with errno.
+ */
+int record_get(struct mrmr_catalog *cat, const struct key *key,
+	       const uint8_t **value, size_t *len);
+int record_put(struct mrmr_catalog *cat, const struct key *key,
+	       const uint8_t *value, size_t len);
+int record_put_pack(struct mrmr_catalog *cat, const struct key *key,
+		    const struct pack *p);
+int record_delete(struct mrmr_catalog *cat, const struct key *key);
+
+int records_write(struct mrmr_catalog *cat);
+void records_drop(struct mrmr_catalog *cat);
+/* At the beginning of an operation. */
+void records_trim(struct mrmr_catalog *cat);
+
+/* --- open.c ------------------------------------------------------------------- */
+
+/*
+ * Around each operation that reads, so that a reader sees one commit. They
+ * nest. end keeps errno and returns ret.
+ */
+int read_begin(struct mrmr_catalog *cat);
+int read_end(struct mrmr_catalog *cat, int ret);
+
+/*
+ * Around each that changes: EINVAL outside of a transaction. If it fails in the
+ * middle, the transaction cannot be committed any more.
+ */
+int change_begin(struct mrmr_catalog *cat);
+int change_end(struct mrmr_catalog *cat, int ret);
+
+/* --- head.c ------------------------------------------------------------------- */
+
+int head_init(struct mrmr_catalog *cat, const struct mrmr_uuid *pool_id);
+int head_load(struct mrmr_catalog *cat, struct mrmr_error *err);
+int head_save(struct mrmr_catalog *cat);
+int member_put(struct mrmr_catalog *cat, uint16_t number,
+	       const struct mrmr_uuid *id);
+int member_id(struct mrmr_catalog *cat, uint16_t number, struct mrmr_uuid *id);
+
+/* A record is nonsense: -1 with EILSEQ, and a line in the log. */
+int damaged_record(struct mrmr_catalog *cat, const char *what);
+
+/* --- bits.c: sets of numbers, of pages that there are ---------------------------- */
+
+enum bits {
+	BITS_IDS = 1,
+	BITS_STRIPES = 2,
+	BITS_CLASSES = 3,
+};
+
+int bits_set(struct mrmr_catalog *cat, enum bits bits, uint64_t n, bool value);
+/* The lowest at or above n, below end; ENOENT if there is none. */
+int bits_next(struct mrmr_catalog *cat, enum bits bits, uint64_t *n,
+	      uint64_t end);
+
+/* --- entry.c: what stands in a directory ----------------------------------------- */
+
+enum entry_xattrs {
+	XATTRS_NONE,
+	XATTRS_INLINE,
+	XATTRS_SHARED, /* RECORD_SHARED */
+	XATTRS_OWN,    /* RECORD_OWN_XATTRS */
+};
+
+struct entry {
+	bool is_link; /* a further name: only id and name mean something */
+	uint64_t id;
+	const char *name; /* not terminated */
+	size_t name_len;
+
+	enum mrmr_node_kind kind;
+	bool has_links;
+	uint16_t member;
+	uint64_t inode;
+	uint64_t size_bytes;
+	int64_t mtime_ns;
+	uint32_t mode;
+	uint32_t uid;
+	uint32_t gid;
+	uint64_t device;
+	uint32_t grid_bytes;
+	uint32_t generation;
+	uint64_t sequence;
+
+	enum entry_xattrs xattrs_where;
+	const uint8_t *xattrs; /* inline, or 16 bytes of key if shared */
+	size_t xattrs_len;
+
+	bool has_own_target; /* RECORD_TARGET */
+	const char *target;
+	size_t target_len;
+
+	uint32_t num_extents;
+	uint64_t protected_bytes;
+	struct mrmr_extent extent; /* if there is one only */
+};
+
+#define SHARED_KEY_BYTES 16
+
+void entry_pack(struct pack *p, const struct entry *entry);
+/* What is decoded points into raw. False if it is nonsense. */
+bool entry_unpack(const uint8_t *raw, size_t len, bool in_trash,
+		  struct entry *entry);
+/* The part of it that all searching needs. */
+bool entry_peek(const uint8_t *raw, size_t len, bool *is_link, uint64_t *id,
+		const char **name, size_t *name_len);
+
+bool name_is_good(uint64_t dir_id, const char *name, size_t len);
+
+/* --- extent_codec.c -------------------------------------------------------------- */
+
+#define EXTENTS_PER_CHUNK 64
+
+void extent_pack(struct pack *p, const struct mrmr_extent *extent,
+		 const struct mrmr_extent *previous, uint32_t grid_bytes);
+void extent_unpack(struct unpack *u, struct mrmr_extent *extent,
+		   const struct mrmr_extent *previous, uint32_t grid_bytes);
+/* What the next one is compared with. */
+void extent_follow(struct mrmr_extent *previous,
+		   const struct mrmr_extent *extent);
+bool extent_is_protected(const struct mrmr_extent *extent);
+
+/* --- dirs.c: directories, in buckets ----------------------------------------------- */
+
+uint32_t name_hash(struct mrmr_catalog *cat, uint64_t dir_id, const char *name,
+		   size_t len);
+
+/* Which of n buckets a hash is in, as n grows by one at a time. */
+uint64_t bucket_of(uint32_t hash, uint64_t num_buckets);
+
+int dir_count(struct mrmr_catalog *cat, uint64_t dir_id, uint64_t *num_entries);
+int dir_find(struct mrmr_catalog *cat, uint64_t dir_id, const char *name,
+	     size_t len, struct entry *entry);
+/* The node itself (not a further name), by id and the hash of its name. */
+int dir_find_id(struct mrmr_catalog *cat, uint64_t dir_id, uint32_t hash,
+		uint64_t id, struct entry *entry);
+/* The name must not be there yet. */
+int dir_insert(struct mrmr_catalog *cat, uint64_t dir_id,
+	       const struct entry *entry);
+/* In place of what is there under this name. */
+int dir_replace(struct mrmr_catalog *cat, uint64_t dir_id,
+		const struct entry *entry);
+int dir_delete(struct mrmr_catalog *cat, uint64_t dir_id, const char *name,
+	       size_t len);
+
+/*
+ * A walk over a directory that survives changes by others: in the order of the
+ * hashes with their bits reversed, in which a bucket is a range, however many
+ * there are. *cursor begins with 0. Entries are children of mem_ctx, raw as in
+ * the record. *end: this was the last step.
+ */
+struct raw_entry {
+	const uint8_t *raw;
+	size_t len;
+};
+int dir_step(struct mrmr_catalog *cat, void *mem_ctx, uint64_t dir_id,
+	     uint64_t *cursor, struct raw_entry **entries, size_t *num,
+	     bool *end);
+
+/* --- ids.c: where a node's first name is; who has an inode ------------------------- */
+
+struct place {
+	uint64_t dir_id;
+	uint32_t hash;
+};
+
+int ids_get(struct mrmr_catalog *cat, uint64_t id, struct place *place);
+int ids_put(struct mrmr_catalog *cat, uint64_t id, const struct place *place);
+int ids_delete(struct mrmr_catalog *cat, uint64_t id);
+int ids_next(struct mrmr_catalog *cat, uint64_t after, uint64_t *id);
+
+int inodes_get(struct mrmr_catalog *cat, uint16_t member, uint64_t inode,
+	       uint64_t *id);
+int inodes_put(struct mrmr_catalog *cat, uint16_t member, uint64_t inode,
+	       uint64_t id);
+/* Unless it belongs to another one by now. */
+int inodes_delete(struct mrmr_catalog *cat, uint16_t member, uint64_t inode,
+		  uint64_t id);
+
+/* --- links.c: the further names ----------------------------------------------------- */
+
+int links_get(struct mrmr_catalog *cat, void *mem_ctx, uint64_t id,
+	      struct mrmr_link **links, size_t *num);
+int links_put(struct mrmr_catalog *cat, uint64_t id,
+	      const struct mrmr_link *links, size_t num);
+
+/* --- nodes.c ------------------------------------------------------------------------ */
+
+/*
+ * ENOENT if there is no such node. What the entry points to is copied to
+ * mem_ctx, so that it stays good when records change.
+ */
+int node_load(struct mrmr_catalog *cat, void *mem_ctx, uint64_t id,
+	      struct entry *entry, struct place *place);
+int entry_keep(void *mem_ctx, struct entry *entry);
+/* In the place where it is. */
+int node_store(struct mrmr_catalog *cat, const struct place *place,
+	       const struct entry *entry);
+int node_make(struct mrmr_catalog *cat, void *mem_ctx,
+	      const struct entry *entry, uint64_t dir_id,
+	      struct mrmr_node **node);
+/* ENOENT or ENOTDIR if nothing can be put there. */
+int dir_check(struct mrmr_catalog *cat, uint64_t dir_id);
+
+/* --- names.c -------------------------------------------------------------------------- */
+
+/* These do what the public ones do, without begin and end. */
+int node_create(struct mrmr_catalog *cat, const struct mrmr_node *node,
+		uint64_t id);
+int node_update(struct mrmr_catalog *cat, const struct mrmr_node *node);
+int node_add_link(struct mrmr_catalog *cat, void *frame, uint64_t id,
+		  uint64_t dir_id, const char *name);
+int node_rename(struct mrmr_catalog *cat, void *frame, uint64_t dir_id,
+		const char *name, uint64_t new_dir_id, const char *new_name,
+		uint64_t *id);
+int node_remove(struct mrmr_catalog *cat, void *frame, uint64_t dir_id,
+		const char *name, uint64_t *id);
+/* The node of this entry, whose only name is in dir_id. */
+int node_drop(struct mrmr_catalog *cat, const struct entry *entry,
+	      uint64_t dir_id);
+
+/* --- side.c: what is too large for an entry, or the same for many -------------------- */
+
+/* Fills the entry's xattrs_where, xattrs and xattrs_len; key_room lives as long
+   as the entry does. */
+int xattrs_store(struct mrmr_catalog *cat, struct entry *entry,
+		 const uint8_t *xattrs, size_t len,
+		 uint8_t key_room[SHARED_KEY_BYTES]);
+int xattrs_drop(struct mrmr_catalog *cat, const struct entry *entry);
+int xattrs_load(struct mrmr_catalog *cat, void *mem_ctx,
+		const struct entry *entry, uint8_t **xattrs, size_t *len);
+int target_store(struct mrmr_catalog *cat, struct entry *entry,
+		 const char *target);
+int target_drop(struct mrmr_catalog *cat, const struct entry *entry);
+char *target_load(struct mrmr_catalog *cat, void *mem_ctx,
+		  const struct entry *entry);
+
+/* --- extents.c ------------------------------------------------------------------------ */
+
+/* All of a node that goes. EBUSY if one of them is in a stripe. */
+int extents_drop(struct mrmr_catalog *cat, const struct entry *entry);
+
+int extents_put(struct mrmr_catalog *cat, uint64_t id, uint32_t first,
+		const struct mrmr_extent *extents, uint32_t num);
+int extents_get(struct mrmr_catalog *cat, uint64_t id, uint32_t first,
+		struct mrmr_extent *extents, uint32_t num, uint32_t *got);
+int extents_cut(struct mrmr_catalog *cat, uint64_t id, uint32_t num);
+
+/* --- stripe_codec.c ---------------------------------------------------------------------- */
+
+/* A stripe as it is stored: what is asked, and where its id is in its class. */
+struct stored_stripe {
+	struct mrmr_stripe *stripe;
+	uint32_t class_number;
+	uint64_t class_position;
+	uint16_t scrubbed_day;
+	uint64_t sequence;
+};
+
+void stripe_pack(struct pack *p, const struct stored_stripe *stored);
+int stripe_unpack(struct mrmr_catalog *cat, void *mem_ctx, uint64_t id,
+		  const uint8_t *value, size_t len,
+		  struct stored_stripe *stored);
+
+/* --- stripes.c --------------------------------------------------------------------------- */
+
+int stripe_load(struct mrmr_catalog *cat, void *mem_ctx, uint64_t id,
+		struct stored_stripe *stored);
+int stripe_save(struct mrmr_catalog *cat, const struct stored_stripe *stored);
+
+/* A stripe with its id, new or in place of the one that has it. */
+int stripe_put(struct mrmr_catalog *cat, const struct mrmr_stripe *stripe);
+int stripe_remove(struct mrmr_catalog *cat, uint64_t id);
+
+/* --- classes.c --------------------------------------------------------------------------- */
+
+/* The members of a stripe, ascending, each once. */
+size_t stripe_members(const struct mrmr_stripe *stripe, uint16_t *members);
+#define STRIPE_MEMBERS_MAX 512
+
+/* Put an id into the class of these members; fills number and position. */
+int class_add(struct mrmr_catalog *cat, const uint16_t *members, size_t num,
+	      uint64_t id, uint32_t *number, uint64_t *position);
+int class_remove(struct mrmr_catalog *cat, uint32_t number, uint64_t position);
+
+/* --- blobs.c ------------------------------------------------------------------------------ */
+
+int blobs_add(struct mrmr_catalog *cat, const uint8_t sha256[32], uint64_t id);
+int blobs_remove(struct mrmr_catalog *cat, const uint8_t sha256[32],
+		 uint64_t id);
+
+/* --- sums.c ------------------------------------------------------------------------------- */
+
+enum sum {
+	SUM_FILES,
+	SUM_FILE_BYTES,
+	SUM_PROTECTED,
+	SUM_TRASH,
+	SUM_SLOTS,
+	SUM_SLOT_BYTES,
+	SUM_BLOBS,
+	SUM_PARITY,
+	SUM_STRIPES,
+	NUM_SUMS,
+};
+
+/* For a member (which may be none) and for all. */
+int sums_add(struct mrmr_catalog *cat, uint16_t member,
+	     const int64_t delta[NUM_SUMS]);
+/* What a node counts for; sign is 1 or -1. */
+int sums_node(struct mrmr_catalog *cat, const struct entry *entry,
+	      uint64_t dir_id, int sign);
+int sums_stripe(struct mrmr_catalog *cat, const struct mrmr_stripe *stripe,
+		int sign);
+
+/* --- touched.c: what a transaction changed, for the parts --------------------------------- */
+
+enum touched_kind {
+	TOUCHED_NODE,
+	TOUCHED_EXTENT,
+	TOUCHED_STRIPE,
+};
+
+struct touched {
+	enum touched_kind kind;
+	uint64_t id;
+	uint32_t index;
+};
+
+int touch(struct mrmr_catalog *cat, const struct touched *touched);
+int touch_node(struct mrmr_catalog *cat, uint64_t id);
+int touch_extents(struct mrmr_catalog *cat, uint64_t id, uint32_t first,
+		  uint32_t num);
+int touch_stripe(struct mrmr_catalog *cat, uint64_t id);
+/* In order, each once. */
+void touched_sort(struct mrmr_catalog *cat);
+void touched_drop(struct mrmr_catalog *cat);
+
+#endif

@@ -1,0 +1,306 @@
+/*
+ * MRMR: the catalogue: where the node with an id is, and which node has an
+ * inode of a member.
+ *
+ * Ids are given one after another and inodes mostly lie close together, so 64
+ * of them share a record: a page. One that is empty is not there.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "catalog_private.h"
+
+#define PER_PAGE 64
+
+/* --- ids ---------------------------------------------------------------------- */
+
+struct id_page {
+	uint64_t mask;
+	struct place places[PER_PAGE];
+};
+
+static int id_page_load(struct mrmr_catalog *cat, uint64_t number,
+			struct id_page *page)
+{
+	struct key key = key_of_number(RECORD_IDS, number);
+	const uint8_t *value = NULL;
+	uint64_t dir_id = 0;
+	struct unpack u;
+	size_t len = 0;
+	unsigned int i;
+
+	page->mask = 0;
+	if (record_get(cat, &key, &value, &len) == -1) {
+		return errno == ENOENT ? 0 : -1;
+	}
+	u = unpack_of(value, len);
+	page->mask = unpack_fixed(&u, 8);
+	for (i = 0; i < PER_PAGE; i++) {
+		if ((page->mask >> i & 1) == 0) {
+			continue;
+		}
+		dir_id += (uint64_t)unpack_signed(&u);
+		page->places[i].dir_id = dir_id;
+		page->places[i].hash = (uint32_t)unpack_fixed(&u, 4);
+		if (dir_id >= ID_MAX) {
+			unpack_fail(&u);
+		}
+	}
+	if (!unpack_done(&u) || page->mask == 0) {
+		return damaged_record(cat, "a page of ids");
+	}
+	return 0;
+}
+
+static int id_page_save(struct mrmr_catalog *cat, uint64_t number,
+			const struct id_page *page)
+{
+	struct key key = key_of_number(RECORD_IDS, number);
+	struct pack p = {.mem_ctx = NULL};
+	uint64_t dir_id = 0;
+	unsigned int i;
+	int ret;
+
+	if (page->mask == 0) {
+		return record_delete(cat, &key);
+	}
+	pack_fixed(&p, page->mask, 8);
+	for (i = 0; i < PER_PAGE; i++) {
+		if ((page->mask >> i & 1) == 0) {
+			continue;
+		}
+		pack_signed(&p, (int64_t)(page->places[i].dir_id - dir_id));
+		pack_fixed(&p, page->places[i].hash, 4);
+		dir_id = page->places[i].dir_id;
+	}
+	ret = record_put_pack(cat, &key, &p);
+	talloc_free(p.data);
+	return ret;
+}
+
+int ids_get(struct mrmr_catalog *cat, uint64_t id, struct place *place)
+{
+	struct id_page page;
+
+	if (id >= ID_MAX) {
+		errno = ENOENT;
+		return -1;
+	}
+	if (id_page_load(cat, id / PER_PAGE, &page) == -1) {
+		return -1;
+	}
+	if ((page.mask >> (id % PER_PAGE) & 1) == 0) {
+		errno = ENOENT;
+		return -1;
+	}
+	*place = page.places[id % PER_PAGE];
+	return 0;
+}
+
+int ids_put(struct mrmr_catalog *cat, uint64_t id, const struct place *place)
+{
+	struct id_page page;
+
+	if (id_page_load(cat, id / PER_PAGE, &page) == -1) {
+		return -1;
+	}
+	if (page.mask == 0 &&
+	    bits_set(cat, BITS_IDS, id / PER_PAGE, true) == -1) {
+		return -1;
+	}
+	page.mask |= (uint64_t)1 << (id % PER_PAGE);
+	page.places[id % PER_PAGE] = *place;
+	return id_page_save(cat, id / PER_PAGE, &page);
+}
+
+int ids_delete(struct mrmr_catalog *cat, uint64_t id)
+{
+	struct id_page page;
+
+	if (id_page_load(cat, id / PER_PAGE, &page) == -1) {
+		return -1;
+	}
+	page.mask &= ~((uint64_t)1 << (id % PER_PAGE));
+	if (page.mask == 0 &&
+	    bits_set(cat, BITS_IDS, id / PER_PAGE, false) == -1) {
+		return -1;
+	}
+	return id_page_save(cat, id / PER_PAGE, &page);
+}
+
+int ids_next(struct mrmr_catalog *cat, uint64_t after, uint64_t *id)
+{
+	uint64_t end = (cat->head.next_id + PER_PAGE - 1) / PER_PAGE;
+	uint64_t first = after + 1; /* the first that counts */
+	uint64_t number = first / PER_PAGE;
+
+	while (bits_next(cat, BITS_IDS, &number, end) == 0) {
+		unsigned int from =
+			number == first / PER_PAGE ? first % PER_PAGE : 0;
+		struct id_page page;
+
+		if (id_page_load(cat, number, &page) == -1) {
+			return -1;
+		}
+		if (page.mask == 0) {
+			return damaged_record(cat, "a page of ids");
+		}
+		page.mask &= UINT64_MAX << from;
+		if (page.mask != 0) {
+			*id = number * PER_PAGE +
+			      (uint64_t)__builtin_ctzll(page.mask);
+			return 0;
+		}
+		number++;
+	}
+	return -1;
+}
+
+/* --- inodes ------------------------------------------------------------------- */
+
+struct inode_page {
+	unsigned int num;
+	uint8_t low[PER_PAGE]; /* ascending */
+	uint64_t ids[PER_PAGE];
+};
+
+static struct key inode_key(uint16_t member, uint64_t inode)
+{
+	return key_of_numbers(RECORD_INODES, member, inode / PER_PAGE);
+}
+
+static int inode_page_load(struct mrmr_catalog *cat, const struct key *key,
+			   struct inode_page *page)
+{
+	const uint8_t *value = NULL;
+	uint64_t id = 0;
+	struct unpack u;
+	size_t len = 0;
+
+	page->num = 0;
+	if (record_get(cat, key, &value, &len) == -1) {
+		return errno == ENOENT ? 0 : -1;
+	}
+	u = unpack_of(value, len);
+	while (unpack_left(&u) > 0 && page->num < PER_PAGE) {
+		unsigned int i = page->num++;
+
+		page->low[i] = (uint8_t)unpack_fixed(&u, 1);
+		id += (uint64_t)unpack_signed(&u);
+		page->ids[i] = id;
+		if (page->low[i] >= PER_PAGE || id == 0 || id >= ID_MAX ||
+		    (i > 0 && page->low[i] <= page->low[i - 1])) {
+			unpack_fail(&u);
+		}
+	}
+	return unpack_done(&u) ? 0 : damaged_record(cat, "a page of inodes");
+}
+
+static int inode_page_save(struct mrmr_catalog *cat, const struct key *key,
+			   const struct inode_page *page)
+{
+	struct pack p = {.mem_ctx = NULL};
+	uint64_t id = 0;
+	unsigned int i;
+	int ret;
+
+	if (page->num == 0) {
+		return record_delete(cat, key);
+	}
+	for (i = 0; i < page->num; i++) {
+		pack_fixed(&p, page->low[i], 1);
+		pack_signed(&p, (int64_t)(page->ids[i] - id));
+		id = page->ids[i];
+	}
+	ret = record_put_pack(cat, key, &p);
+	talloc_free(p.data);
+	return ret;
+}
+
+/* Where an inode is in its page, or has to be put. */
+static unsigned int inode_position(const struct inode_page *page,
+				   uint64_t inode)
+{
+	unsigned int i = 0;
+
+	while (i < page->num && page->low[i] < inode % PER_PAGE) {
+		i++;
+	}
+	return i;
+}
+
+static bool inode_is_at(const struct inode_page *page, unsigned int i,
+			uint64_t inode)
+{
+	return i < page->num && page->low[i] == inode % PER_PAGE;
+}
+
+int inodes_get(struct mrmr_catalog *cat, uint16_t member, uint64_t inode,
+	       uint64_t *id)
+{
+	struct key key = inode_key(member, inode);
+	struct inode_page page;
+	unsigned int i;
+
+	if (inode_page_load(cat, &key, &page) == -1) {
+		return -1;
+	}
+	i = inode_position(&page, inode);
+	if (inode == 0 || !inode_is_at(&page, i, inode)) {
+		errno = ENOENT;
+		return -1;
+	}
+	*id = page.ids[i];
+	return 0;
+}
+
+int inodes_put(struct mrmr_catalog *cat, uint16_t member, uint64_t inode,
+	       uint64_t id)
+{
+	struct key key = inode_key(member, inode);
+	struct inode_page page;
+	unsigned int i;
+
+	if (inode == 0 || member == MRMR_MEMBER_NONE) {
+		return 0;
+	}
+	if (inode_page_load(cat, &key, &page) == -1) {
+		return -1;
+	}
+	i = inode_position(&page, inode);
+	if (!inode_is_at(&page, i, inode)) {
+		memmove(&page.low[i + 1], &page.low[i], page.num - i);
+		memmove(&page.ids[i + 1], &page.ids[i],
+			(page.num - i) * sizeof(page.ids[0]));
+		page.num++;
+	}
+	page.low[i] = inode % PER_PAGE;
+	page.ids[i] = id;
+	return inode_page_save(cat, &key, &page);
+}
+
+int inodes_delete(struct mrmr_catalog *cat, uint16_t member, uint64_t inode,
+		  uint64_t id)
+{
+	struct key key = inode_key(member, inode);
+	struct inode_page page;
+	unsigned int i;
+
+	if (inode == 0 || member == MRMR_MEMBER_NONE) {
+		return 0;
+	}
+	if (inode_page_load(cat, &key, &page) == -1) {
+		return -1;
+	}
+	i = inode_position(&page, inode);
+	if (!inode_is_at(&page, i, inode) || page.ids[i] != id) {
+		return 0;
+	}
+	page.num--;
+	memmove(&page.low[i], &page.low[i + 1], page.num - i);
+	memmove(&page.ids[i], &page.ids[i + 1],
+		(page.num - i) * sizeof(page.ids[0]));
+	return inode_page_save(cat, &key, &page);
+}
