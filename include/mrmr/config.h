@@ -25,6 +25,7 @@
 #define MRMR_PLACEMENT_DEFAULT "most-free"
 #define MRMR_TRASH_DAYS_DEFAULT 30
 #define MRMR_TRASH_MAX_PERCENT_DEFAULT 10
+#define MRMR_UNDO_MAX_BYTES_DEFAULT (UINT64_C(64) << 20)
 
 enum mrmr_member_role {
 	MRMR_ROLE_DATA_AND_PARITY, /* "any", the default */
@@ -88,6 +89,7 @@ struct mrmr_config {
 	uint64_t min_free_bytes; /* default of the members' own */
 	unsigned int trash_days;
 	unsigned int trash_max_percent;
+	uint64_t undo_max_bytes; /* that a single truncation has copied */
 	struct mrmr_member_config *members;
 	size_t num_members;
 	struct mrmr_rule_config *rules;

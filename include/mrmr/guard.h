@@ -31,7 +31,7 @@
  * that was last given to anything (a bound of that is on stable storage).
  *
  * One process changes the table (the holder of mrmr_catalog_lock); readers take
- * no lock.
+ * no lock that another process could hold.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
@@ -65,9 +65,29 @@ struct mrmr_guard *mrmr_guard_open(void *mem_ctx, int state_fd,
 uint32_t mrmr_guard_find(struct mrmr_guard *guard,
 			 const struct mrmr_uuid *member, uint64_t inode);
 
+/*
+ * The same, with the epoch of the answer: it is another one whenever the table
+ * has become ready or has been replaced since. Generations go up within an
+ * epoch; over epochs, an inode may get back the one it had.
+ */
+struct mrmr_guard_view {
+	uint32_t generation;
+	uint64_t epoch;
+};
+struct mrmr_guard_view mrmr_guard_look(struct mrmr_guard *guard,
+				       const struct mrmr_uuid *member,
+				       uint64_t inode);
+
+/*
+ * There are protected bytes of which this state directory knows nothing (a
+ * member carries a part, and there is no catalogue). If the table counted as
+ * ready because nothing was ever protected, it does not any more.
+ */
+int mrmr_guard_distrust(struct mrmr_guard *guard, struct mrmr_error *err);
+
 /* --- for the holder of mrmr_catalog_lock ---------------------------------- */
 
-bool mrmr_guard_is_ready(const struct mrmr_guard *guard);
+bool mrmr_guard_is_ready(struct mrmr_guard *guard);
 
 /*
  * Make the table anew from the catalogue: begin; add every inode that has
@@ -80,7 +100,12 @@ int mrmr_guard_rebuild_add(struct mrmr_guard *guard,
 			   uint32_t generation);
 int mrmr_guard_rebuild_end(struct mrmr_guard *guard);
 
-/* Give the inode the next generation, and enter it if it is new. */
+/*
+ * Give the inode the next generation, and enter it if it is new. Each attempt
+ * to protect a file takes one of its own: one that was given for an attempt that
+ * came to nothing must not be used for the next. EBUSY: the table is not ready;
+ * EOVERFLOW: all of the four billion were given.
+ */
 int mrmr_guard_declare(struct mrmr_guard *guard, const struct mrmr_uuid *member,
 		       uint64_t inode, uint32_t *generation);
 

@@ -6,12 +6,14 @@
  * user may do on the member, as it does on a plain share), and become root
  * only for what MRMR does on its own account: clones, intents, trash.
  *
- * They return 0 (or a descriptor), or -1 with errno.
+ * They return 0 (or a descriptor), or -1 with errno. What they did is told to
+ * the protector; only that a file was made is told by whoever closes it.
  *
  * One name, one file. When the same name lies on several members, the first in
  * the order of the config wins. The others stay where they are, are renamed
  * with the winner, and go to `.mrmr/trash` of their member when it is removed
- * or replaced: they are never deleted silently.
+ * or replaced: they are never deleted silently. A file that holds protected
+ * bytes goes there as well when its name does (mrmr/trash.h).
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
@@ -72,13 +74,6 @@ int mrmr_name_rmdir(struct mrmr_dir *dir, const char *name);
  */
 int mrmr_name_rename(struct mrmr_dir *from_dir, const char *from,
 		     struct mrmr_dir *to_dir, const char *to);
-
-/*
- * Move a file's copy on a member out of the way, to its `.mrmr/trash`. path is
- * its pool path. Needs root.
- */
-int mrmr_trash(struct mrmr_pool *pool, size_t member, int clone_fd,
-	       const char *name, const char *path);
 
 /*
  * Resolve a path over the union, following symlinks as realpath(3) does,

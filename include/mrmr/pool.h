@@ -26,6 +26,9 @@
 #include <mrmr/error.h>
 
 struct mrmr_shared;
+struct mrmr_queue; /* mrmr/queue.h */
+struct mrmr_guard; /* mrmr/guard.h */
+struct mrmr_trash_cache;
 struct mrmr_dir_cache; /* mrmr/dir.h */
 
 /* How the process becomes root for a moment. Both may nest. */
@@ -48,10 +51,12 @@ struct mrmr_member {
 	size_t index; /* in the config, and in pool->members */
 	int slot;     /* in the shared page */
 	enum mrmr_member_state state;
-	char why[256];      /* why it is not online, for a person */
-	int root_fd;        /* O_RDONLY directory, -1 unless online */
-	int private_fd;     /* its `.mrmr`, -1 unless online */
-	uint32_t epoch;     /* counts up whenever root_fd changes */
+	char why[256];   /* why it is not online, for a person */
+	int root_fd;     /* O_RDONLY directory, -1 unless online */
+	int private_fd;  /* its `.mrmr`, -1 unless online */
+	uint32_t epoch;  /* counts up whenever root_fd changes */
+	char *root_path; /* as the kernel spells it, at path_epoch */
+	uint32_t path_epoch;
 	bool read_only;     /* mounted so */
 	bool no_owners;     /* its file system keeps no modes or owners */
 	bool missed;        /* changes of attributes, mrmr/missed.h */
@@ -82,7 +87,12 @@ struct mrmr_pool {
 	bool tree_exclusive;
 	dev_t spine_dev;
 	struct mrmr_shared *shared;
-	struct mrmr_member *members; /* config->num_members of them */
+	/* Both NULL if nothing is or shall be protected: no parity is wanted,
+	   and there is no catalogue. */
+	struct mrmr_queue *queue;
+	struct mrmr_guard *guard;
+	struct mrmr_trash_cache *trash; /* NULL: nothing is kept open */
+	struct mrmr_member *members;    /* config->num_members of them */
 	size_t num_members;
 	bool all_online; /* at the last look */
 	struct mrmr_dir_cache *dirs;
@@ -150,8 +160,8 @@ uint64_t mrmr_member_room(const struct mrmr_member *member);
 
 /*
  * Space of the whole pool over the online members: each file system counted
- * once, reserves taken off the free space. What parity will need comes off
- * here once there is parity.
+ * once, reserves taken off the free space, and trash that can be removed counted
+ * as free. What parity will need comes off here once there is parity.
  */
 void mrmr_pool_space(struct mrmr_pool *pool, uint64_t *total_bytes,
 		     uint64_t *free_bytes);

@@ -4,13 +4,16 @@
  * Whoever changes something appends an event to <state dir>/queue/log: one
  * write(2) of a small record, in the order in which things happened. The
  * protector takes the log away and starts a new one. Nothing is synced: after a
- * power cut the events are lost, which costs a quick scan and nothing else.
+ * power cut the events are lost, which costs a quick scan and nothing else: the
+ * first to open the queue after a boot, or the first of all, asks for one.
  * (Not a TDB: its locks and its free list would cost more than the event, and
  * renames must be seen in their order.)
  *
  * A writer holds a shared flock on the log while it appends, the reader an
  * exclusive one while it takes it away; a writer that finds its log taken away
- * opens the new one.
+ * opens the new one. How it finds that: source/catalog/queue.c.
+ *
+ * Of one thread, that of the process's main loop.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
@@ -62,18 +65,26 @@ struct mrmr_event {
 
 struct mrmr_queue;
 
-/* A talloc child of mem_ctx. Needs root. NULL with *err filled. */
+/* A talloc child of mem_ctx. Needs root; the rest becomes root itself. NULL with
+   *err filled. */
 struct mrmr_queue *mrmr_queue_open(void *mem_ctx, int state_fd,
 				   struct mrmr_error *err);
 
 /*
- * Append. An event that repeats the last one of this process within a second is
- * left out. Cannot fail for the caller: if it cannot be written, a mark is
- * left (in memory, retried with the next) that asks for a scan. The log is
- * bounded: beyond MRMR_QUEUE_MAX_BYTES it becomes one MRMR_EVENT_SCAN.
+ * Append. A change (of bytes or attributes) that repeats the last event of this
+ * process within a second, and before that was taken, is left out. Cannot fail
+ * for the caller: if it cannot be written, a mark is left in shared memory that
+ * asks for a scan. The log is bounded: beyond MRMR_QUEUE_MAX_BYTES it becomes
+ * one MRMR_EVENT_SCAN.
  */
 #define MRMR_QUEUE_MAX_BYTES (64u << 20)
 void mrmr_queue_add(struct mrmr_queue *queue, const struct mrmr_event *event);
+
+/*
+ * A number that is another one once events that are in the log now may have
+ * been taken. While it is the same, there is no need to repeat one.
+ */
+uint64_t mrmr_queue_mark(const struct mrmr_queue *queue);
 
 /* Is there anything in the log? One system call. */
 bool mrmr_queue_is_empty(struct mrmr_queue *queue);

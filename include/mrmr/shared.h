@@ -37,6 +37,12 @@ struct mrmr_shared_member {
 	uint32_t unused;
 };
 
+/* Room on a member: mrmr/protection.h. */
+struct mrmr_shared_room {
+	_Atomic uint64_t wanted_bytes;
+	_Atomic uint64_t reclaimable_bytes;
+};
+
 /* A file that changed members while it was open keeps its file id. */
 struct mrmr_shared_move {
 	_Atomic uint32_t used;
@@ -58,6 +64,7 @@ struct mrmr_shared {
 	_Atomic uint32_t swaps[MRMR_SWAPS]; /* see mrmr_dir_swaps */
 	struct mrmr_shared_member members[MRMR_MEMBERS_MAX];
 	struct mrmr_shared_move moves[MRMR_MOVES_MAX];
+	struct mrmr_shared_room room[MRMR_MEMBERS_MAX];
 };
 
 /*

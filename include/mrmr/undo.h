@@ -11,8 +11,9 @@
  * A piece is MRMR_UNDO_PIECE bytes of the file, the last one as long as the
  * file was. It is made under a temporary name, synced, and renamed, so what has
  * its name is whole. Where the file system can, it shares the file's blocks
- * (FICLONERANGE) and costs neither room nor time. Who keeps or looks for pieces
- * of an inode holds a flock on its folder.
+ * (FICLONERANGE) and costs neither room nor time. Who keeps or removes pieces
+ * of an inode holds a flock on its folder. What can happen between several of
+ * them: source/pool/undo.c.
  *
  * A file that shrinks loses what is cut off: that is kept likewise. What cannot
  * be kept in reasonable time (more than the pool's undo_max_bytes to copy at
@@ -21,7 +22,8 @@
  *     .mrmr/undo/<inode>/lost.<first piece>.<generation>
  *
  * says that the bytes from that piece on are not there for that generation or
- * lower ones, except for pieces that are. The protector mends that first.
+ * lower ones, except for pieces that are. The protector mends that first. (An
+ * empty file `lost` beside it says that there is any.)
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */

@@ -542,6 +542,7 @@ static int run(struct admin *admin, const struct admin_verb *verb, int argc,
 	init.config->block_size_bytes = MRMR_BLOCK_SIZE_DEFAULT;
 	init.config->trash_days = MRMR_TRASH_DAYS_DEFAULT;
 	init.config->trash_max_percent = MRMR_TRASH_MAX_PERCENT_DEFAULT;
+	init.config->undo_max_bytes = MRMR_UNDO_MAX_BYTES_DEFAULT;
 	init.config->num_members = init.num_recruits;
 	init.config->members = admin_need(
 		talloc_zero_array(init.config, struct mrmr_member_config,

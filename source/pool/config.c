@@ -131,6 +131,7 @@ struct mrmr_config *mrmr_config_parse(void *mem_ctx, const char *path,
 	config->block_size_bytes = MRMR_BLOCK_SIZE_DEFAULT;
 	config->trash_days = MRMR_TRASH_DAYS_DEFAULT;
 	config->trash_max_percent = MRMR_TRASH_MAX_PERCENT_DEFAULT;
+	config->undo_max_bytes = MRMR_UNDO_MAX_BYTES_DEFAULT;
 	config->path = talloc_strdup(config, path);
 	config->placement = talloc_strdup(config, MRMR_PLACEMENT_DEFAULT);
 	if (config->path == NULL || config->placement == NULL) {

@@ -199,6 +199,9 @@ char *mrmr_config_format(void *mem_ctx, const struct mrmr_config *config)
 		set(root, &ok, "trash_max_percent",
 		    json_integer(config->trash_max_percent));
 	}
+	if (config->undo_max_bytes != MRMR_UNDO_MAX_BYTES_DEFAULT) {
+		set_size(root, &ok, "undo_max_bytes", config->undo_max_bytes);
+	}
 	set_arrays(root, &ok, config);
 	if (ok) {
 		dumped = json_dumps(root, JSON_INDENT(2));

@@ -25,7 +25,9 @@
 #include <mrmr/intent_replay.h>
 #include <mrmr/log.h>
 #include <mrmr/names.h>
+#include <mrmr/protection.h>
 #include <mrmr/staging.h>
+#include <mrmr/trash.h>
 
 /* The last component of a path on one member, and the directory it is in. */
 struct spot {
@@ -387,6 +389,8 @@ static size_t replay_rename(struct mrmr_pool *pool, struct mrmr_intent *intent,
 			       intent->num_members * sizeof(left[0]));
 			return intent->num_members;
 		}
+		/* Whoever died has not told what he did. */
+		mrmr_tell(pool, MRMR_EVENT_SCAN, MRMR_NO_MEMBER, 0, "", NULL);
 		if (decision == 0) {
 			return 0;
 		}
@@ -469,6 +473,9 @@ static size_t replay_replace(struct mrmr_pool *pool, struct mrmr_intent *intent,
 				   false) == -1)) {
 			left[num_left++] = member;
 		}
+	}
+	if (num_left < intent->num_members) {
+		mrmr_tell(pool, MRMR_EVENT_SCAN, MRMR_NO_MEMBER, 0, "", NULL);
 	}
 	return num_left;
 }

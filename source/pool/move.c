@@ -23,7 +23,9 @@
 #include <mrmr/log.h>
 #include <mrmr/move.h>
 #include <mrmr/names.h>
+#include <mrmr/protection.h>
 #include <mrmr/staging.h>
+#include <mrmr/trash.h>
 
 #define COPY_CHUNK (1024 * 1024)
 
@@ -41,6 +43,42 @@ static int kernel_path(int fd, char *path, size_t size)
 	return 0;
 }
 
+/* The root of a member that is online, or NULL. */
+static const char *root_path_of(struct mrmr_pool *pool,
+				struct mrmr_member *member)
+{
+	char path[MRMR_PATH_MAX];
+
+	if (member->root_path != NULL && member->path_epoch == member->epoch) {
+		return member->root_path;
+	}
+	TALLOC_FREE(member->root_path);
+	if (kernel_path(member->root_fd, path, sizeof(path)) == -1) {
+		return NULL;
+	}
+	member->root_path = talloc_strdup(pool, path);
+	member->path_epoch = member->epoch;
+	return member->root_path;
+}
+
+/* What of the full path is below the member's root. */
+static const char *below_root(struct mrmr_pool *pool,
+			      struct mrmr_member *member, const char *full)
+{
+	const char *root = root_path_of(pool, member);
+	size_t len;
+
+	if (root == NULL) {
+		return NULL;
+	}
+	len = strlen(root);
+	if (strncmp(full, root, len) != 0 || full[len] != '/' ||
+	    strlen(full + len + 1) >= MRMR_PATH_MAX) {
+		return NULL;
+	}
+	return full + len + 1;
+}
+
 int mrmr_file_locate(struct mrmr_pool *pool, int fd, size_t *index,
 		     char path[MRMR_PATH_MAX])
 {
@@ -55,21 +93,24 @@ int mrmr_file_locate(struct mrmr_pool *pool, int fd, size_t *index,
 		errno = ENOENT;
 		return -1;
 	}
-	for (i = 0; i < pool->num_members; i++) {
-		const struct mrmr_member *member = &pool->members[i];
-		char root[MRMR_PATH_MAX];
-		size_t len;
+	/* The second time, roots are looked up again: as far as one is not a
+	   mount point, it may have been renamed. */
+	for (i = 0; i < 2 * pool->num_members; i++) {
+		struct mrmr_member *member =
+			&pool->members[i % pool->num_members];
+		const char *below = NULL;
 
 		if (member->state != MRMR_MEMBER_ONLINE ||
-		    member->dev != st.st_dev ||
-		    kernel_path(member->root_fd, root, sizeof(root)) == -1) {
+		    member->dev != st.st_dev) {
 			continue;
 		}
-		len = strlen(root);
-		if (strncmp(full, root, len) == 0 && full[len] == '/' &&
-		    strlen(full + len + 1) < MRMR_PATH_MAX) {
-			*index = i;
-			strcpy(path, full + len + 1);
+		if (i >= pool->num_members) {
+			TALLOC_FREE(member->root_path);
+		}
+		below = below_root(pool, member, full);
+		if (below != NULL) {
+			*index = member->index;
+			strcpy(path, below);
 			return 0;
 		}
 	}
@@ -263,6 +304,17 @@ static int check_names(struct mrmr_move *m)
 	return 0;
 }
 
+/* The old file loses its name. It stays in the trash if it holds protected
+   bytes: the copy has them as well, but not for the stripe it is in. */
+static int drop_old(struct mrmr_move *m, int from_fd)
+{
+	if (mrmr_is_guarded(m->pool, m->from, &m->st)) {
+		return mrmr_trash_file(m->pool, m->from, from_fd, m->name,
+				       m->path);
+	}
+	return unlinkat(from_fd, m->name, 0);
+}
+
 /*
  * The copy takes the name, the old file loses it. On stable storage in that
  * order: a power cut may keep the one member's change and lose the other's.
@@ -277,7 +329,7 @@ static int take_name(struct mrmr_move *m, int from_fd, int to_fd)
 	}
 	mrmr_dir_count_swap(m->dir);
 	if (mrmr_fault("move-unlink") == 0 && mrmr_sync(to_fd) == 0 &&
-	    unlinkat(from_fd, m->name, 0) == 0) {
+	    drop_old(m, from_fd) == 0) {
 		/* The record of this goes next, and must not go first. */
 		mrmr_sync(from_fd);
 		return 0;
@@ -424,6 +476,10 @@ int mrmr_move_finish(struct mrmr_move *m, int *new_fd, size_t *member)
 	mrmr_dir_unlock(m->dir);
 	if (ret == -1) {
 		return -1;
+	}
+	if (m->pool->queue != NULL && fstat(m->new_fd, &st) == 0) {
+		mrmr_tell(m->pool, MRMR_EVENT_MOVED, m->to, st.st_ino, m->path,
+			  NULL);
 	}
 	mrmr_log(MRMR_LOG_INFO,
 		 "'%s' moved from member %s to %s, where there "

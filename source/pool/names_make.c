@@ -13,6 +13,7 @@
 #include <mrmr/log.h>
 #include <mrmr/names.h>
 #include <mrmr/placement.h>
+#include <mrmr/protection.h>
 
 /* What shall be made, by one system call below a directory of a member. */
 struct recipe {
@@ -402,6 +403,27 @@ int mrmr_name_create(struct mrmr_dir *dir, const char *name, int flags,
 	return make(dir, &recipe, need_bytes, member);
 }
 
+/* What is not opened and closed by anybody is told here. */
+static int make_and_tell(struct mrmr_dir *dir, const struct recipe *recipe)
+{
+	struct stat st = {0};
+	size_t member;
+	int ret;
+	int fd;
+
+	ret = make(dir, recipe, 0, &member);
+	if (ret == -1 || dir->pool->queue == NULL) {
+		return ret;
+	}
+	fd = mrmr_dir_on_member(dir, member);
+	if (fd != -1) {
+		fstatat(fd, recipe->name, &st, AT_SYMLINK_NOFOLLOW);
+	}
+	mrmr_tell_name(dir, recipe->name, MRMR_EVENT_CHANGED, member,
+		       st.st_ino);
+	return ret;
+}
+
 int mrmr_name_symlink(struct mrmr_dir *dir, const char *name,
 		      const char *target)
 {
@@ -410,9 +432,8 @@ int mrmr_name_symlink(struct mrmr_dir *dir, const char *name,
 		.name = name,
 		.target = target,
 	};
-	size_t member;
 
-	return make(dir, &recipe, 0, &member);
+	return make_and_tell(dir, &recipe);
 }
 
 int mrmr_name_mknod(struct mrmr_dir *dir, const char *name, mode_t mode,
@@ -424,9 +445,8 @@ int mrmr_name_mknod(struct mrmr_dir *dir, const char *name, mode_t mode,
 		.mode = mode,
 		.dev = dev,
 	};
-	size_t member;
 
-	return make(dir, &recipe, 0, &member);
+	return make_and_tell(dir, &recipe);
 }
 
 /* The new spine directory, onto the first member that can take it. */
@@ -490,8 +510,32 @@ int mrmr_name_mkdir(struct mrmr_dir *dir, const char *name, mode_t mode)
 			errno = saved_errno;
 		}
 	}
+	if (ret == 0) {
+		mrmr_tell_name(dir, name, MRMR_EVENT_ATTRIBUTES, MRMR_NO_MEMBER,
+			       0);
+	}
 	mrmr_dir_unlock(dir);
 	return ret;
+}
+
+static void tell_link(struct mrmr_dir *from_dir, const char *from,
+		      struct mrmr_dir *to_dir, const char *to, size_t member,
+		      uint64_t inode)
+{
+	char from_path[MRMR_PATH_MAX];
+	char to_path[MRMR_PATH_MAX];
+
+	if (from_dir->pool->queue == NULL) {
+		return;
+	}
+	if (mrmr_name_path(from_dir, from, from_path) == 0 &&
+	    mrmr_name_path(to_dir, to, to_path) == 0) {
+		mrmr_tell(from_dir->pool, MRMR_EVENT_LINKED, member, inode,
+			  from_path, to_path);
+	} else {
+		mrmr_tell(from_dir->pool, MRMR_EVENT_SCAN, MRMR_NO_MEMBER, 0,
+			  "", NULL);
+	}
 }
 
 int mrmr_name_link(struct mrmr_dir *from_dir, const char *from,
@@ -524,6 +568,9 @@ int mrmr_name_link(struct mrmr_dir *from_dir, const char *from,
 	}
 	if (mrmr_fault("link") == 0) {
 		ret = linkat(from_fd, from, to_fd, to, 0);
+	}
+	if (ret == 0) {
+		tell_link(from_dir, from, to_dir, to, member, st.st_ino);
 	}
 out:
 	mrmr_dir_unlock_two(from_dir, to_dir);

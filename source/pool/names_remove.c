@@ -5,102 +5,19 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <mrmr/fault.h>
 #include <mrmr/listing.h>
 #include <mrmr/log.h>
-#include <mrmr/marker.h>
 #include <mrmr/names.h>
+#include <mrmr/protection.h>
 #include <mrmr/shared.h>
-#include <mrmr/staging.h>
+#include <mrmr/trash.h>
 
-/* Folders below at_fd for all of path but its last component; a descriptor of
-   the deepest. */
-static int make_folders(int at_fd, const char *path)
-{
-	char name[NAME_MAX + 1];
-	const char *slash = NULL;
-	int fd = dup(at_fd);
-
-	while (fd != -1 && (slash = strchr(path, '/')) != NULL) {
-		size_t len = slash - path;
-		int next;
-
-		if (len > NAME_MAX) {
-			close(fd);
-			errno = ENAMETOOLONG;
-			return -1;
-		}
-		memcpy(name, path, len);
-		name[len] = '\0';
-		next = mrmr_folder_open(fd, name);
-		close(fd);
-		fd = next;
-		path = slash + 1;
-	}
-	return fd;
-}
-
-/*
- * `.mrmr/trash/<time>.<process>/<pool path>`: the path is kept as it is, so
- * that a person can find the file with nothing but a file manager.
- */
-int mrmr_trash(struct mrmr_pool *pool, size_t index, int clone_fd,
-	       const char *name, const char *path)
-{
-	const struct mrmr_member *member = &pool->members[index];
-	const char *last = NULL;
-	struct timespec now;
-	char stamp[160];
-	char staged[96];
-	struct tm tm;
-	int trash_fd;
-	int stamp_fd = -1;
-	int fd = -1;
-	int ret = -1;
-	int saved_errno;
-
-	trash_fd = mrmr_folder_open(member->private_fd, MRMR_TRASH);
-	if (trash_fd == -1) {
-		return -1;
-	}
-	clock_gettime(CLOCK_REALTIME, &now);
-	gmtime_r(&now.tv_sec, &tm);
-	mrmr_staging_name(staged, sizeof(staged));
-	snprintf(stamp, sizeof(stamp), "%04d%02d%02dT%02d%02d%02dZ.%s",
-		 tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour,
-		 tm.tm_min, tm.tm_sec, staged);
-	stamp_fd = mrmr_folder_open(trash_fd, stamp);
-	if (stamp_fd != -1) {
-		fd = make_folders(stamp_fd, path);
-	}
-	if (fd != -1 && mrmr_fault("trash") == 0) {
-		last = strrchr(path, '/');
-		ret = renameat(clone_fd, name, fd,
-			       last != NULL ? last + 1 : path);
-	}
-	saved_errno = errno;
-	if (fd != -1) {
-		close(fd);
-	}
-	if (stamp_fd != -1) {
-		close(stamp_fd);
-	}
-	close(trash_fd);
-	if (ret == 0) {
-		mrmr_log(MRMR_LOG_WARNING,
-			 "member %s: its other copy of '%s' "
-			 "went to " MRMR_DIR "/" MRMR_TRASH "/%s",
-			 mrmr_member_name(member), path, stamp);
-	}
-	errno = saved_errno;
-	return ret;
-}
+#include "names_private.h"
 
 /* Is there a copy that lost? */
 static bool has_losers(struct mrmr_dir *dir, const char *name, size_t winner)
@@ -120,8 +37,7 @@ static bool has_losers(struct mrmr_dir *dir, const char *name, size_t winner)
 	return false;
 }
 
-/* What the kernel would say to unlink, without doing it. */
-static int check_may_unlink(int fd, const struct stat *file)
+int names_may_unlink(int fd, const struct stat *file)
 {
 	struct stat dir;
 
@@ -146,18 +62,11 @@ static int trash_losers(struct mrmr_dir *dir, const char *name, size_t winner)
 	struct mrmr_pool *pool = dir->pool;
 	char path[MRMR_PATH_MAX];
 	struct stat st;
-	size_t len;
 	size_t i;
 
-	if (mrmr_dir_path(dir, path) == -1) {
+	if (mrmr_name_path(dir, name, path) == -1) {
 		return -1;
 	}
-	len = strlen(path);
-	if (len + strlen(name) + 2 > sizeof(path)) {
-		errno = ENAMETOOLONG;
-		return -1;
-	}
-	sprintf(path + len, "%s%s", len > 0 ? "/" : "", name);
 	for (i = 0; i < pool->num_members; i++) {
 		int fd = (i != winner) ? mrmr_dir_on_member(dir, i) : -1;
 		int saved_errno;
@@ -188,6 +97,34 @@ static int trash_losers(struct mrmr_dir *dir, const char *name, size_t winner)
 	return 0;
 }
 
+int names_unlink_or_trash(struct mrmr_dir *dir, const char *name, size_t member,
+			  int fd, const struct stat *st)
+{
+	struct mrmr_pool *pool = dir->pool;
+	char path[MRMR_PATH_MAX];
+	int saved_errno;
+	int ret;
+
+	if (!mrmr_is_guarded(pool, member, st)) {
+		ret = unlinkat(fd, name, 0);
+		if (ret == 0) {
+			mrmr_tell_name(dir, name, MRMR_EVENT_REMOVED, member,
+				       st->st_ino);
+		}
+		return ret;
+	}
+	if (names_may_unlink(fd, st) == -1 ||
+	    mrmr_name_path(dir, name, path) == -1) {
+		return -1;
+	}
+	pool->identity.become_root();
+	ret = mrmr_trash_file(pool, member, fd, name, path);
+	saved_errno = errno;
+	pool->identity.unbecome_root();
+	errno = saved_errno;
+	return ret;
+}
+
 int mrmr_name_unlink(struct mrmr_dir *dir, const char *name)
 {
 	struct stat st;
@@ -213,12 +150,12 @@ int mrmr_name_unlink(struct mrmr_dir *dir, const char *name)
 		goto out;
 	}
 	if (has_losers(dir, name, member) &&
-	    (check_may_unlink(fd, &st) == -1 ||
+	    (names_may_unlink(fd, &st) == -1 ||
 	     trash_losers(dir, name, member) == -1)) {
 		goto out;
 	}
 	if (mrmr_fault("unlink") == 0) {
-		ret = unlinkat(fd, name, 0);
+		ret = names_unlink_or_trash(dir, name, member, fd, &st);
 	}
 out:
 	mrmr_dir_unlock(dir);
@@ -324,6 +261,10 @@ int mrmr_name_rmdir(struct mrmr_dir *parent, const char *name)
 		goto out;
 	}
 	ret = remove_clones(parent, dir, name);
+	if (ret == 0) {
+		mrmr_tell_name(parent, name, MRMR_EVENT_REMOVED, MRMR_NO_MEMBER,
+			       0);
+	}
 out:
 	mrmr_dir_unlock_two(parent, dir);
 	return ret;

@@ -23,7 +23,11 @@
 #include <mrmr/local.h>
 #include <mrmr/log.h>
 #include <mrmr/names.h>
+#include <mrmr/protection.h>
 #include <mrmr/shared.h>
+#include <mrmr/trash.h>
+
+#include "names_private.h"
 
 struct renaming {
 	struct mrmr_pool *pool;
@@ -35,32 +39,16 @@ struct renaming {
 	char to_path[MRMR_PATH_MAX];
 	size_t members[MRMR_MEMBERS_MAX]; /* for the intent */
 	size_t num_members;
+	ino_t source_ino;
 	bool has_looked; /* at the pool, just now */
 };
 
-static int full_path(struct mrmr_dir *dir, const char *name,
-		     char path[MRMR_PATH_MAX])
-{
-	size_t len;
-
-	if (mrmr_dir_path(dir, path) == -1) {
-		return -1;
-	}
-	len = strlen(path);
-	if (len + strlen(name) + 2 > MRMR_PATH_MAX) {
-		errno = ENAMETOOLONG;
-		return -1;
-	}
-	sprintf(path + len, "%s%s", len > 0 ? "/" : "", name);
-	return 0;
-}
-
 static int paths(struct renaming *r)
 {
-	if (full_path(r->from_dir, r->from, r->from_path) == -1) {
+	if (mrmr_name_path(r->from_dir, r->from, r->from_path) == -1) {
 		return -1;
 	}
-	return full_path(r->to_dir, r->to, r->to_path);
+	return mrmr_name_path(r->to_dir, r->to, r->to_path);
 }
 
 /*
@@ -101,6 +89,117 @@ static int rename_on(struct renaming *r, size_t member, bool back)
 	}
 	return renameat(from_fd, back ? r->to : r->from, to_fd,
 			back ? r->from : r->to);
+}
+
+/*
+ * Over a file that holds protected bytes, which gets a name in the trash first,
+ * so that there is always one that has the target's. A crash in between leaves
+ * the file with a name too many.
+ */
+static int rename_over_link(struct renaming *r, size_t keep, int to_fd,
+			    char trash_path[MRMR_TRASH_PATH_MAX])
+{
+	struct mrmr_pool *pool = r->pool;
+	int saved_errno;
+	int ret;
+
+	pool->identity.become_root();
+	ret = mrmr_trash_link(pool, keep, to_fd, r->to, r->to_path, trash_path);
+	saved_errno = errno;
+	pool->identity.unbecome_root();
+	errno = saved_errno;
+	if (ret == -1) {
+		return -1;
+	}
+	if (mrmr_fault("rename-linked") != 0 ||
+	    rename_on(r, keep, false) == -1) {
+		saved_errno = errno;
+		pool->identity.become_root();
+		mrmr_trash_unlink(pool, keep, trash_path);
+		pool->identity.unbecome_root();
+		/* not taken for what a lack of links would be */
+		errno = saved_errno;
+		return 1;
+	}
+	return 0;
+}
+
+/*
+ * The same where there are no links: the target is away for a moment. A crash
+ * in it leaves the source under its old name, and the target in the trash.
+ */
+static int rename_over_moved(struct renaming *r, size_t keep, int to_fd,
+			     const struct stat *target,
+			     char trash_path[MRMR_TRASH_PATH_MAX])
+{
+	struct mrmr_pool *pool = r->pool;
+	int from_fd = mrmr_dir_on_member(r->from_dir, keep);
+	int saved_errno;
+	int ret;
+
+	if (from_fd == -1 || names_may_unlink(to_fd, target) == -1 ||
+	    faccessat(from_fd, ".", W_OK | X_OK, AT_EACCESS) == -1) {
+		return -1;
+	}
+	pool->identity.become_root();
+	ret = mrmr_trash_move(pool, keep, to_fd, r->to, r->to_path, trash_path);
+	saved_errno = errno;
+	pool->identity.unbecome_root();
+	errno = saved_errno;
+	if (ret == -1) {
+		return -1;
+	}
+	if (mrmr_fault("rename-moved") == 0 && rename_on(r, keep, false) == 0) {
+		return 0;
+	}
+	saved_errno = errno;
+	pool->identity.become_root();
+	if (mrmr_trash_return(pool, keep, trash_path, to_fd, r->to) == -1) {
+		mrmr_log(MRMR_LOG_ERROR,
+			 "member %s: '%s' was to be replaced, which failed, "
+			 "and "
+			 "is in the trash now (%s); it cannot be put back: %s",
+			 mrmr_member_name(&pool->members[keep]), r->to_path,
+			 trash_path, strerror(errno));
+		mrmr_tell(pool, MRMR_EVENT_TRASHED, keep, target->st_ino,
+			  r->to_path, trash_path);
+	}
+	pool->identity.unbecome_root();
+	errno = saved_errno;
+	return -1;
+}
+
+/* On the source's own member, where rename(2) destroys what has the name. */
+static int rename_on_keep(struct renaming *r, size_t keep)
+{
+	int to_fd = mrmr_dir_on_member(r->to_dir, keep);
+	char trash_path[MRMR_TRASH_PATH_MAX];
+	struct stat target;
+	int ret;
+
+	if (mrmr_fault("rename-file") != 0) {
+		return -1;
+	}
+	/* Two names of one file: rename(2) does nothing then. */
+	if (r->pool->guard == NULL || to_fd == -1 ||
+	    fstatat(to_fd, r->to, &target, AT_SYMLINK_NOFOLLOW) == -1 ||
+	    target.st_ino == r->source_ino ||
+	    !mrmr_is_guarded(r->pool, keep, &target)) {
+		return rename_on(r, keep, false);
+	}
+	if (paths(r) == -1) {
+		return -1;
+	}
+	ret = rename_over_link(r, keep, to_fd, trash_path);
+	if (ret == -1 && mrmr_trash_cannot_link(errno)) {
+		ret = rename_over_moved(r, keep, to_fd, &target, trash_path);
+	}
+	if (ret != 0) {
+		return -1;
+	}
+	mrmr_tell(r->pool, MRMR_EVENT_TRASHED, keep, target.st_ino, r->to_path,
+		  trash_path);
+	return 0;
 }
 
 /* As root: what the user did is his to do, and this is ours. */
@@ -183,9 +282,11 @@ static int make_durable(struct renaming *r, size_t keep)
 static int replace_shown(struct renaming *r, size_t keep, size_t shown)
 {
 	int fd = mrmr_dir_on_member(r->to_dir, shown);
+	struct stat st;
 
 	if (fd == -1 || mrmr_fault("rename-replace") != 0 ||
-	    make_durable(r, keep) == -1) {
+	    make_durable(r, keep) == -1 ||
+	    fstatat(fd, r->to, &st, AT_SYMLINK_NOFOLLOW) == -1) {
 		return -1;
 	}
 	/* Whoever has looked on the source's member already, and will look on
@@ -194,7 +295,7 @@ static int replace_shown(struct renaming *r, size_t keep, size_t shown)
 	if (mrmr_fault("rename-unlink") != 0) {
 		return -1;
 	}
-	if (unlinkat(fd, r->to, 0) == -1) {
+	if (names_unlink_or_trash(r->to_dir, r->to, shown, fd, &st) == -1) {
 		return -1;
 	}
 	/* The record of this goes next, and must not go first. */
@@ -276,7 +377,7 @@ static int rename_file_with_intent(struct renaming *r, size_t keep,
 		goto out;
 	}
 
-	ret = mrmr_fault("rename-file") == 0 ? rename_on(r, keep, false) : -1;
+	ret = rename_on_keep(r, keep);
 	if (ret == 0 && shown != SIZE_MAX && shown != keep) {
 		ret = replace_shown(r, keep, shown);
 		consistent = ret == 0 || undo_file(r, keep);
@@ -329,10 +430,7 @@ static int rename_file(struct renaming *r, size_t keep)
 	if (r->num_members > 0) {
 		return rename_file_with_intent(r, keep, shown);
 	}
-	if (mrmr_fault("rename-file") != 0) {
-		return -1;
-	}
-	return rename_on(r, keep, false);
+	return rename_on_keep(r, keep);
 }
 
 /* False if not everything could be put back. */
@@ -571,6 +669,23 @@ static int rename_directory(struct renaming *r)
 	return ret;
 }
 
+static void tell(struct renaming *r, size_t member)
+{
+	if (r->pool->queue == NULL) {
+		return;
+	}
+	if (paths(r) == -1) {
+		mrmr_tell(r->pool, MRMR_EVENT_SCAN, MRMR_NO_MEMBER, 0, "",
+			  NULL);
+	} else if (member == MRMR_IN_SPINE) {
+		mrmr_tell(r->pool, MRMR_EVENT_RENAMED, MRMR_NO_MEMBER, 0,
+			  r->from_path, r->to_path);
+	} else {
+		mrmr_tell(r->pool, MRMR_EVENT_RENAMED, member, r->source_ino,
+			  r->from_path, r->to_path);
+	}
+}
+
 static int rename_once(struct renaming *r)
 {
 	struct stat st;
@@ -586,8 +701,12 @@ static int rename_once(struct renaming *r)
 	ret = mrmr_name_find(r->from_dir, r->from, &member, &st);
 	if (ret == 0 &&
 	    !(r->from_dir == r->to_dir && strcmp(r->from, r->to) == 0)) {
+		r->source_ino = st.st_ino;
 		ret = (member == MRMR_IN_SPINE) ? rename_directory(r)
 						: rename_file(r, member);
+		if (ret == 0) {
+			tell(r, member);
+		}
 		if (ret == 0 && member != MRMR_IN_SPINE) {
 			mrmr_dir_hint(r->to_dir, r->to, member);
 		}

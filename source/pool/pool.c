@@ -22,8 +22,10 @@
 #include <mrmr/marker.h>
 #include <mrmr/missed.h>
 #include <mrmr/pool.h>
+#include <mrmr/protection.h>
 #include <mrmr/shared.h>
 #include <mrmr/staging.h>
+#include <mrmr/trash.h>
 
 #define LOOK_INTERVAL_NS (1000 * INT64_C(1000000))
 #define IDLE_NS (3000 * INT64_C(1000000))
@@ -232,6 +234,7 @@ void mrmr_pool_look(struct mrmr_pool *pool)
 		/* Descriptors below a root that was closed keep its file
 		   system busy. */
 		mrmr_dir_cache_clear(pool);
+		mrmr_trash_let_go(pool);
 	}
 	if (came_online || atomic_load(&pool->shared->num_intents) > 0 ||
 	    (pool->has_intents_left &&
@@ -290,6 +293,7 @@ void mrmr_pool_let_go(struct mrmr_pool *pool)
 	size_t i;
 
 	mrmr_dir_cache_clear(pool);
+	mrmr_trash_let_go(pool);
 	for (i = 0; i < pool->num_members; i++) {
 		mrmr_local_let_go(&pool->members[i]);
 	}
@@ -376,6 +380,7 @@ void mrmr_pool_space(struct mrmr_pool *pool, uint64_t *total_bytes,
 		if (member->state != MRMR_MEMBER_ONLINE) {
 			continue;
 		}
+		*free_bytes += mrmr_room_reclaimable(pool, i);
 		for (j = 0; j < i; j++) {
 			const struct mrmr_member *other = &pool->members[j];
 
@@ -582,11 +587,15 @@ struct mrmr_pool *mrmr_pool_open(void *mem_ctx, struct mrmr_config *config,
 		goto fail;
 	}
 	pool->shared = mrmr_shared_open(pool->state_fd, err);
-	if (pool->shared == NULL || make_members(pool, err) == -1) {
+	if (pool->shared == NULL || make_members(pool, err) == -1 ||
+	    mrmr_protection_open(pool, err) == -1) {
 		goto fail;
 	}
 
 	mrmr_pool_look(pool);
+	if (mrmr_protection_check(pool, err) == -1) {
+		goto fail;
+	}
 	report_missing(pool);
 	mrmr_staging_sweep(pool);
 	return pool;

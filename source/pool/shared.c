@@ -12,32 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <mrmr/boot.h>
 #include <mrmr/shared.h>
-
-/* The kernel's boot id as a number: what a page says of st_dev holds for one
-   boot only. 0 if it cannot be read: then every opener renews the page once. */
-static uint64_t boot_id(void)
-{
-	char text[64] = {0};
-	uint64_t hash = UINT64_C(0xcbf29ce484222325);
-	ssize_t len;
-	ssize_t i;
-	int fd;
-
-	fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-	if (fd == -1) {
-		return 0;
-	}
-	len = read(fd, text, sizeof(text) - 1);
-	close(fd);
-	if (len <= 0) {
-		return 0;
-	}
-	for (i = 0; i < len; i++) {
-		hash = (hash ^ (uint8_t)text[i]) * UINT64_C(0x100000001b3);
-	}
-	return hash;
-}
 
 static int lock(int fd)
 {
@@ -58,6 +34,8 @@ static void renew(struct mrmr_shared *shared, uint64_t boot)
 	}
 	for (i = 0; i < MRMR_MEMBERS_MAX; i++) {
 		atomic_store(&shared->members[i].dev, 0);
+		atomic_store(&shared->room[i].wanted_bytes, 0);
+		atomic_store(&shared->room[i].reclaimable_bytes, 0);
 	}
 	memset(shared->moves, 0, sizeof(shared->moves));
 	atomic_store(&shared->num_moves, 0);
@@ -68,7 +46,9 @@ static void renew(struct mrmr_shared *shared, uint64_t boot)
 struct mrmr_shared *mrmr_shared_open(int state_fd, struct mrmr_error *err)
 {
 	struct mrmr_shared *shared = NULL;
-	uint64_t boot = boot_id();
+	/* What a page says of st_dev holds for one boot only. If the boot is
+	   not known (0), every opener renews the page once. */
+	uint64_t boot = mrmr_boot_id();
 	struct stat st;
 	int fd;
 
@@ -173,6 +153,8 @@ int mrmr_shared_slot(struct mrmr_shared *shared, int state_fd,
 	    memcmp(shared->members[found].id, id->byte, 16) != 0) {
 		atomic_store(&shared->members[found].dev, 0);
 		atomic_store(&shared->members[found].eject, MRMR_EJECT_NONE);
+		atomic_store(&shared->room[found].wanted_bytes, 0);
+		atomic_store(&shared->room[found].reclaimable_bytes, 0);
 		memcpy(shared->members[found].id, id->byte, 16);
 	}
 	close(fd);

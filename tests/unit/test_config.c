@@ -62,7 +62,8 @@ static const char largest[] =
 	"  \"placement\": \"most-free-percent\",\n"
 	"  \"min_free\": 4096,\n"
 	"  \"trash_days\": 7,\n"
-	"  \"trash_max_percent\": 5\n"
+	"  \"trash_max_percent\": 5,\n"
+	"  \"undo_max_bytes\": \"128M\"\n"
 	"}\n";
 
 static struct mrmr_config *parse(const char *text)
@@ -94,6 +95,7 @@ static void smallest_config_has_the_defaults(void **state)
 	assert_int_equal(config->trash_days, MRMR_TRASH_DAYS_DEFAULT);
 	assert_int_equal(config->trash_max_percent,
 			 MRMR_TRASH_MAX_PERCENT_DEFAULT);
+	assert_int_equal(config->undo_max_bytes, 64 << 20);
 	assert_int_equal(config->num_members, 1);
 	assert_int_equal(config->num_rules, 0);
 	assert_int_equal(config->members[0].kind, MRMR_MEMBER_LOCAL);
@@ -117,6 +119,7 @@ static void check_largest(const struct mrmr_config *config)
 	assert_int_equal(config->min_free_bytes, 4096);
 	assert_int_equal(config->trash_days, 7);
 	assert_int_equal(config->trash_max_percent, 5);
+	assert_int_equal(config->undo_max_bytes, 128 << 20);
 	assert_int_equal(config->num_members, 4);
 
 	assert_string_equal(member[0].mount_point, "/mnt/a");

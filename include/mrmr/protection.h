@@ -1,0 +1,60 @@
+/*
+ * MRMR: what a pool needs of its protector, and the protector of the pool.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#ifndef MRMR_PROTECTION_H
+#define MRMR_PROTECTION_H
+
+#include <mrmr/dir.h>
+#include <mrmr/queue.h>
+
+/* --- for mrmr_pool_open() -------------------------------------------------- */
+
+/* Open the queue and the guard, if anything is or shall be protected. */
+int mrmr_protection_open(struct mrmr_pool *pool, struct mrmr_error *err);
+
+/*
+ * With the members looked at: is there a part of a catalogue on one of them,
+ * though the state directory has none? Then nobody knows what is protected, and
+ * everything counts as that until the catalogue is recovered.
+ */
+int mrmr_protection_check(struct mrmr_pool *pool, struct mrmr_error *err);
+
+/* --- telling --------------------------------------------------------------- */
+
+#define MRMR_NO_MEMBER SIZE_MAX
+
+/*
+ * Tell the protector. member is an index or MRMR_NO_MEMBER, to may be NULL. If
+ * nothing is protected in this pool, nothing is done. Keeps errno.
+ */
+void mrmr_tell(struct mrmr_pool *pool, enum mrmr_event_kind kind, size_t member,
+	       uint64_t inode, const char *path, const char *to);
+
+/* The same, of a name in a directory. */
+void mrmr_tell_name(struct mrmr_dir *dir, const char *name,
+		    enum mrmr_event_kind kind, size_t member, uint64_t inode);
+
+/* The pool path of a name in a directory. 0, or -1 with errno. */
+int mrmr_name_path(struct mrmr_dir *dir, const char *name,
+		   char path[MRMR_PATH_MAX]);
+
+/* --- room ------------------------------------------------------------------ */
+
+/*
+ * Only the protector may remove what is in the trash, and pre-images. Whoever
+ * finds a member full asks it for room there, has it run, and tries again.
+ */
+void mrmr_room_ask(struct mrmr_pool *pool, size_t member, uint64_t bytes);
+
+/* What was asked for since the last time, 0: nothing. For the protector. */
+uint64_t mrmr_room_take_wish(struct mrmr_pool *pool, size_t member);
+
+/* How much could be had by asking: the protector says so after it has looked
+   at the trash. It counts as free in mrmr_pool_space(). */
+uint64_t mrmr_room_reclaimable(const struct mrmr_pool *pool, size_t member);
+void mrmr_room_set_reclaimable(struct mrmr_pool *pool, size_t member,
+			       uint64_t bytes);
+
+#endif

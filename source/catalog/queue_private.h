@@ -1,0 +1,88 @@
+/*
+ * MRMR: the queue's files, for its own sources.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#ifndef MRMR_QUEUE_PRIVATE_H
+#define MRMR_QUEUE_PRIVATE_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include <mrmr/queue.h>
+
+#define QUEUE_LOG "log"
+#define QUEUE_TAKEN "taken." /* and a number */
+#define QUEUE_PAGE "page"
+
+/* Shared by all that have the queue open. What it says is of one boot. */
+struct queue_page {
+	uint64_t magic;
+	uint64_t boot;
+	_Atomic uint32_t rotation; /* see queue.c */
+	_Atomic uint32_t changes;  /* what was in the files before is gone */
+	_Atomic uint32_t scan;     /* an event could not be written */
+	_Atomic uint32_t has_taken;
+	_Atomic uint64_t log_bytes; /* about */
+};
+
+/* What was written last, so as not to repeat it. */
+struct queue_last {
+	enum mrmr_event_kind kind;
+	struct mrmr_uuid member;
+	uint64_t inode;
+	char path[4096];
+	int64_t time_ns;
+	uint64_t mark;
+};
+
+struct queue_names; /* queue_resolve.c */
+
+struct mrmr_queue {
+	int dir_fd;
+	struct queue_page *page;
+	int log_fd; /* for appending, -1: to be opened */
+	bool is_verified;
+	uint32_t rotation; /* even, if it is verified */
+	struct queue_last last;
+	/* what this process has taken */
+	bool has_listed;
+	uint64_t next_number;
+	uint64_t *taken;
+	size_t num_taken;
+	struct queue_names *names;
+};
+
+/* Numbers of the files taken.N, ascending; a talloc child of mem_ctx. */
+int queue_list_taken(struct mrmr_queue *queue, void *mem_ctx,
+		     uint64_t **numbers, size_t *num);
+
+int queue_add_number(void *mem_ctx, uint64_t **numbers, size_t *num,
+		     uint64_t number);
+
+void queue_taken_name(uint64_t number, char name[32]);
+
+/*
+ * The bytes of one of the files from an offset on, a talloc child of mem_ctx.
+ * NULL with errno.
+ */
+char *queue_read_file(struct mrmr_queue *queue, void *mem_ctx, const char *name,
+		      uint64_t offset, size_t *len);
+
+/*
+ * The event at data + *offset, which is moved past it; its strings lie in data.
+ * 1; 0 at the end; -1 if what is there is none (*offset stays).
+ */
+int queue_parse(const char *data, size_t len, size_t *offset,
+		struct mrmr_event *event);
+
+int queue_lock(int fd, int how);
+void queue_close(int fd); /* keeps errno */
+
+/* As root. The log, open and locked: LOCK_SH or LOCK_EX. */
+int queue_open_locked(struct mrmr_queue *queue, int how);
+
+/* Ask for a scan, with the log locked. */
+int queue_write_scan(struct mrmr_queue *queue);
+
+#endif

@@ -1,0 +1,294 @@
+/*
+ * MRMR: pre-images: reading protected bytes, and letting go of them.
+ *
+ * A reader takes no lock. A writer changes the file only after the pre-image
+ * has its name; so whoever looks for one, reads the file, and looks again, has
+ * either found it or read what was protected.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <mrmr/fault.h>
+
+#include "undo_private.h"
+
+static void close_keeping_errno(int fd)
+{
+	int saved_errno = errno;
+
+	close(fd);
+	errno = saved_errno;
+}
+
+/* --- reading --------------------------------------------------------------- */
+
+struct search {
+	uint64_t piece;
+	uint32_t generation; /* from this one on */
+	uint32_t found;      /* the lowest, 0: none */
+	bool lost;
+};
+
+static int consider(int folder_fd, const char *name,
+		    const struct undo_entry *entry, void *private_data)
+{
+	struct search *search = private_data;
+
+	(void)folder_fd;
+	(void)name;
+	if (entry->kind == UNDO_OTHER ||
+	    entry->generation < search->generation) {
+		return 0;
+	}
+	if (entry->kind == UNDO_LOST) {
+		search->lost = search->lost || entry->piece <= search->piece;
+		return 0;
+	}
+	if (entry->piece == search->piece &&
+	    (search->found == 0 || entry->generation < search->found)) {
+		search->found = entry->generation;
+	}
+	return 0;
+}
+
+/* The pre-image, or -1 with errno: ENOENT there is none, EIO it was given up. */
+static int open_piece(int private_fd, uint64_t inode, uint64_t piece,
+		      uint32_t generation)
+{
+	struct search search = {.piece = piece, .generation = generation};
+	const int flags = O_RDONLY | O_NOFOLLOW | O_CLOEXEC;
+	int folder_fd = undo_folder_open(private_fd, inode, false);
+	char name[UNDO_NAME_MAX];
+	int fd;
+
+	if (folder_fd == -1) {
+		return -1;
+	}
+	/* Most have the number that is asked for. */
+	undo_piece_name(piece, generation, name);
+	fd = openat(folder_fd, name, flags);
+	if (fd == -1 && errno == ENOENT) {
+		if (undo_list(folder_fd, consider, &search) == 0) {
+			errno = search.lost ? EIO : ENOENT;
+			if (search.found != 0) {
+				undo_piece_name(piece, search.found, name);
+				fd = openat(folder_fd, name, flags);
+			}
+		}
+	}
+	close_keeping_errno(folder_fd);
+	return fd;
+}
+
+/* 0, or -1 with errno; EIO if it is shorter. */
+static int read_all(int fd, char *buf, size_t len, uint64_t offset)
+{
+	while (len > 0) {
+		ssize_t got = pread(fd, buf, len, (off_t)offset);
+
+		if (got == -1 && errno == EINTR) {
+			continue;
+		}
+		if (got == 0) {
+			errno = EIO;
+		}
+		if (got <= 0) {
+			return -1;
+		}
+		buf += got;
+		offset += (uint64_t)got;
+		len -= (size_t)got;
+	}
+	return 0;
+}
+
+static int read_from_piece(int piece_fd, char *buf, size_t len, uint64_t offset)
+{
+	int ret = read_all(piece_fd, buf, len, offset % MRMR_UNDO_PIECE);
+
+	close_keeping_errno(piece_fd);
+	return ret;
+}
+
+/* Within one piece. */
+static int read_part(int private_fd, uint64_t inode, uint32_t generation,
+		     int fd, char *buf, size_t len, uint64_t offset)
+{
+	uint64_t piece = offset / MRMR_UNDO_PIECE;
+	int piece_fd = open_piece(private_fd, inode, piece, generation);
+	int error = EIO;
+
+	if (piece_fd != -1) {
+		return read_from_piece(piece_fd, buf, len, offset);
+	}
+	if (errno != ENOENT) {
+		return -1;
+	}
+	if (fd != -1) {
+		error = mrmr_fault("undo-read") == 0 &&
+					read_all(fd, buf, len, offset) == 0
+				? 0
+				: errno;
+	}
+	/* Was it overwritten just now? */
+	piece_fd = open_piece(private_fd, inode, piece, generation);
+	if (piece_fd != -1) {
+		return read_from_piece(piece_fd, buf, len, offset);
+	}
+	if (errno != ENOENT) {
+		return -1;
+	}
+	errno = error;
+	return error == 0 ? 0 : -1;
+}
+
+int mrmr_undo_read(int private_fd, uint64_t inode, uint32_t generation, int fd,
+		   void *buf, size_t len, uint64_t offset)
+{
+	char *to = buf;
+
+	while (len > 0) {
+		size_t part = MRMR_UNDO_PIECE - offset % MRMR_UNDO_PIECE;
+
+		part = part < len ? part : len;
+		if (read_part(private_fd, inode, generation, fd, to, part,
+			      offset) == -1) {
+			return -1;
+		}
+		to += part;
+		offset += part;
+		len -= part;
+	}
+	return 0;
+}
+
+/* --- letting go ------------------------------------------------------------ */
+
+struct dropping {
+	uint32_t below;
+	bool has_lost; /* that stay */
+};
+
+static int drop_entry(int folder_fd, const char *name,
+		      const struct undo_entry *entry, void *private_data)
+{
+	struct dropping *dropping = private_data;
+
+	if (entry->kind != UNDO_OTHER && dropping->below != 0 &&
+	    entry->generation >= dropping->below) {
+		dropping->has_lost =
+			dropping->has_lost || entry->kind == UNDO_LOST;
+		return 0;
+	}
+	if (strcmp(name, UNDO_LOST_FLAG) == 0) {
+		return 0;
+	}
+	if (mrmr_fault("undo-drop") != 0 ||
+	    unlinkat(folder_fd, name, 0) == -1) {
+		return errno == ENOENT ? 0 : -1;
+	}
+	return 0;
+}
+
+int mrmr_undo_drop(int private_fd, uint64_t inode, uint32_t below_generation)
+{
+	struct dropping dropping = {.below = below_generation};
+	char path[2 * UNDO_NAME_MAX];
+	int fd = undo_folder_lock(private_fd, inode, false);
+	int ret;
+
+	if (fd == -1) {
+		return errno == ENOENT ? 0 : -1;
+	}
+	ret = undo_list(fd, drop_entry, &dropping);
+	if (ret == 0 && !dropping.has_lost) {
+		ret = unlinkat(fd, UNDO_LOST_FLAG, 0);
+		ret = ret == -1 && errno == ENOENT ? 0 : ret;
+	}
+	snprintf(path, sizeof(path), MRMR_UNDO "/%" PRIx64, inode);
+	if (ret == 0 && unlinkat(private_fd, path, AT_REMOVEDIR) == -1 &&
+	    errno != ENOTEMPTY && errno != EEXIST) {
+		ret = -1;
+	}
+	close_keeping_errno(fd);
+	return ret;
+}
+
+static int add_bytes(int folder_fd, const char *name,
+		     const struct undo_entry *entry, void *private_data)
+{
+	uint64_t *bytes = private_data;
+	struct stat st;
+
+	(void)entry;
+	if (fstatat(folder_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+		*bytes += (uint64_t)st.st_blocks * 512;
+	}
+	return 0;
+}
+
+static int walk_one(int private_fd, const char *name,
+		    int (*fn)(uint64_t inode, uint64_t bytes,
+			      void *private_data),
+		    void *private_data)
+{
+	uint64_t bytes = 0;
+	uint64_t inode;
+	char *end = NULL;
+	int ret;
+	int fd;
+
+	inode = strtoull(name, &end, 16);
+	if (end == name || *end != '\0') {
+		return 0;
+	}
+	fd = undo_folder_open(private_fd, inode, false);
+	if (fd == -1) {
+		return errno == ENOENT ? 0 : -1;
+	}
+	ret = undo_list(fd, add_bytes, &bytes);
+	close_keeping_errno(fd);
+	return ret == 0 ? fn(inode, bytes, private_data) : -1;
+}
+
+int mrmr_undo_walk(int private_fd,
+		   int (*fn)(uint64_t inode, uint64_t bytes,
+			     void *private_data),
+		   void *private_data)
+{
+	struct dirent *entry = NULL;
+	DIR *dir = NULL;
+	int saved_errno;
+	int ret = 0;
+	int fd;
+
+	fd = openat(private_fd, MRMR_UNDO,
+		    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd == -1) {
+		return errno == ENOENT ? 0 : -1;
+	}
+	dir = fdopendir(fd);
+	if (dir == NULL) {
+		close_keeping_errno(fd);
+		return -1;
+	}
+	while (ret == 0 && (errno = 0, entry = readdir(dir)) != NULL) {
+		ret = walk_one(private_fd, entry->d_name, fn, private_data);
+	}
+	if (ret == 0 && errno != 0) {
+		ret = -1;
+	}
+	saved_errno = errno;
+	closedir(dir);
+	errno = saved_errno;
+	return ret;
+}
