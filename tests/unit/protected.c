@@ -91,6 +91,17 @@ void protected_unplug(struct protected *p, unsigned int members)
 	mrmr_pool_look(p->w->pool);
 }
 
+void protected_hide(struct protected *p, unsigned int members)
+{
+	size_t i;
+
+	for (i = 0; i < p->w->pool->num_members; i++) {
+		p->w->pool->members[i].state = (members >> i & 1) != 0
+						       ? MRMR_MEMBER_AWAY
+						       : MRMR_MEMBER_ONLINE;
+	}
+}
+
 /* --- files ----------------------------------------------------------------- */
 
 uint8_t *protected_bytes(unsigned int seed, size_t len)

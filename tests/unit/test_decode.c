@@ -159,7 +159,7 @@ static void test_every_pattern(void **state)
 					   (size_t)__builtin_popcount(
 						   away >> shape->num_data);
 
-			protected_unplug(p, away);
+			protected_hide(p, away);
 			for (i = 0; i < shape->num_data; i++) {
 				/* Shorter ones that are away do not count
 				   beyond their end, but the wanted range
@@ -181,7 +181,7 @@ static void test_every_pattern(void **state)
 						 n <= left ? 0 : EIO);
 			}
 		}
-		protected_unplug(p, 0);
+		protected_hide(p, 0);
 		protected_free(p);
 	}
 }
