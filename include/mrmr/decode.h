@@ -19,6 +19,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include <mrmr/engine.h>
 
@@ -28,7 +29,7 @@ struct mrmr_decode;
  * Prepare to compute extent `index` of a file without reading it. Needs only
  * the range of the other blocks that the extent's piece covers. -1 with *err
  * filled: EIO if more is away than there are parity blocks (the sentence says
- * which members would be needed). A talloc child of mem_ctx.
+ * which members would be needed). A talloc child of mem_ctx. Needs root.
  */
 struct mrmr_decode *mrmr_decode_extent(void *mem_ctx,
 				       struct mrmr_engine *engine,
@@ -44,24 +45,73 @@ struct mrmr_decode *mrmr_decode_row(void *mem_ctx, struct mrmr_engine *engine,
 /* The length of what it gives. */
 size_t mrmr_decode_len(const struct mrmr_decode *decode);
 
-/* Do it. For any thread, one at a time per job. 0, or -1 with errno EIO. */
+/*
+ * Do it. For any thread, one at a time per job; becomes root in it. 0, or -1
+ * with errno EIO: then out has anything. Where the stripe may have been changed
+ * by the protector since the job was made, another job may succeed.
+ */
 int mrmr_decode_run(struct mrmr_decode *decode, uint8_t *out);
+
+/* A block that was read, and did not match its hash. */
+struct mrmr_decode_wrong {
+	uint16_t member;
+	uint64_t stripe;
+	bool is_parity;
+	uint8_t place;      /* slot or row */
+	uint64_t file;      /* data: whose extent it is, */
+	uint32_t index;     /* which one */
+	uint8_t sha256[32]; /* what it should be */
+};
+
+/* Those that a job found in its last run, once each; *num of them. */
+const struct mrmr_decode_wrong *mrmr_decode_wrong(
+	const struct mrmr_decode *decode, size_t *num);
+
+/*
+ * Write them to the log, with their files' names, and count them: for the
+ * thread that has the catalogue, after a run. Returns how many there were. What
+ * was reported is not reported again.
+ */
+size_t mrmr_decode_report(struct mrmr_decode *decode,
+			  struct mrmr_engine *engine);
+
+/* How many this process has reported. */
+uint64_t mrmr_decode_wrong_count(void);
 
 /*
  * A file whose member is away, or whose bytes are bad, read as if it were there:
  * keeps the extents computed last, computes ahead of a sequential reader, in
  * threads. Threads may read at the same time; the catalogue is only asked in
  * mrmr_reader_open and mrmr_reader_prepare.
+ *
+ * What is read is the protected version, as long as that is: node->size_bytes.
+ * A NULL from open, and -1 from prepare, come with *err.
  */
 struct mrmr_reader;
 struct mrmr_reader *mrmr_reader_open(void *mem_ctx, struct mrmr_engine *engine,
 				     const struct mrmr_node *node,
 				     struct mrmr_error *err);
-/* Have all that is needed for a range at hand; by the catalogue's thread. */
+
+/*
+ * Have all that is needed for a range at hand; by the catalogue's thread. Costs
+ * nothing if it is. -1 if its first byte cannot be computed; a long range may be
+ * prepared in part, and ends before what cannot be computed. The engine must be
+ * there as long as the reader.
+ */
 int mrmr_reader_prepare(struct mrmr_reader *reader, uint64_t offset, size_t len,
 			struct mrmr_error *err);
-/* Then, in any thread: bytes read (less at the end of the file), or -1 EIO. */
+
+/*
+ * Then, in any thread: bytes read (less at the end of the file, or where what
+ * was prepared ends), or -1: EIO. Then prepare and read again, once: what it was
+ * to be computed from may have been changed by the protector meanwhile. EAGAIN:
+ * the range was not prepared, or has been forgotten since.
+ */
 ssize_t mrmr_reader_read(struct mrmr_reader *reader, void *buf, size_t len,
 			 uint64_t offset);
+
+/* How much to keep and how many threads, for readers opened from now on; 0: as
+   it is by default (64 MiB for each process, 2). */
+void mrmr_reader_limits(size_t cache_bytes, unsigned int threads);
 
 #endif

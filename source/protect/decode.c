@@ -1,0 +1,621 @@
+/*
+ * MRMR: computing blocks from the rest of their stripe: making the job.
+ *
+ * A piece of a packed slot is wanted, most of the time, and it needs the same
+ * range of the other blocks only. In that range a slot may have a large
+ * extent, many small pieces, gaps, or nothing. Each piece is a file of its own,
+ * there or not, so which blocks are lost can differ from one stretch of the
+ * range to the next:
+ *
+ *	wanted      |=======================================|
+ *	slot 3      |=====a=====|====b (lost)===|==c==|  gap
+ *	slot 5 (lost)   |======d=======|
+ *	row 0       |=======================================|
+ *	row 1       |=======================================|
+ *	lost        |1  |2      |3     |2       |1          |
+ *
+ * A range is cut where that changes, and each stretch gets its own plan. So
+ * what can be computed is computed: a stretch fails only where more than the
+ * rows are lost at the same place. As a rule there is one stretch.
+ *
+ * What the job will read is found and opened here, as that takes the catalogue;
+ * beyond a number of files they are left closed, and opened when they are read.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <talloc.h>
+
+#include <mrmr/blob.h>
+#include <mrmr/hex.h>
+#include <mrmr/log.h>
+
+#include "decode_private.h"
+
+/* Files that a job keeps open, at most. */
+#define OPEN_FILES_MAX 64
+
+static int free_decode(struct mrmr_decode *decode)
+{
+	uint32_t i;
+
+	for (i = 0; i < decode->num_blocks; i++) {
+		if (decode->blocks[i].fd != -1) {
+			close(decode->blocks[i].fd);
+		}
+	}
+	free(decode->wrong);
+	return 0;
+}
+
+/* --- stretches ------------------------------------------------------------------ */
+
+uint32_t decode_find_piece(const struct decode_block *block, uint32_t at)
+{
+	uint32_t low = 0;
+	uint32_t high = block->num_pieces;
+
+	while (low < high) {
+		uint32_t middle = low + (high - low) / 2;
+
+		if (block->pieces[middle].end <= at) {
+			low = middle + 1;
+		} else {
+			high = middle;
+		}
+	}
+	return low;
+}
+
+enum presence {
+	NOTHING, /* zeros */
+	BYTES,
+	LOST,
+};
+
+static uint32_t lower(uint32_t a, uint32_t b)
+{
+	return a < b ? a : b;
+}
+
+static bool is_lost(const struct decode_block *block,
+		    const struct decode_piece *piece)
+{
+	return piece->error != 0 || block->is_left_out;
+}
+
+/* Lost pieces one after another are one loss. */
+static uint32_t end_of_lost(const struct decode_block *block, uint32_t i)
+{
+	uint32_t end = block->pieces[i].end;
+
+	for (i++; i < block->num_pieces; i++) {
+		const struct decode_piece *piece = &block->pieces[i];
+
+		if (piece->begin != end || !is_lost(block, piece)) {
+			break;
+		}
+		end = piece->end;
+	}
+	return end;
+}
+
+/*
+ * What a slot has from a position on; *end becomes lower if that changes
+ * before. Pieces that can be read and gaps are not told apart: the reader of a
+ * block fills gaps.
+ */
+static enum presence look_at_slot(const struct decode_block *block,
+				  uint32_t begin, uint32_t *end)
+{
+	uint32_t i = decode_find_piece(block, begin);
+	const struct decode_piece *piece = &block->pieces[i];
+	bool has_bytes = false;
+
+	if (i < block->num_pieces && piece->begin <= begin &&
+	    is_lost(block, piece)) {
+		*end = lower(*end, end_of_lost(block, i));
+		return LOST;
+	}
+	for (; i < block->num_pieces; i++) {
+		piece = &block->pieces[i];
+		if (piece->begin >= *end) {
+			break;
+		}
+		if (is_lost(block, piece)) {
+			*end = piece->begin;
+			break;
+		}
+		has_bytes = true;
+	}
+	return has_bytes ? BYTES : NOTHING;
+}
+
+/* Two passes, as the end of the stretch must be known before a block that has
+   bytes only behind it can be told from one that has them in it. */
+static void look_at_blocks(struct mrmr_decode *decode, uint32_t begin,
+			   uint32_t *end, struct mrmr_parity_set *have,
+			   struct mrmr_parity_set *lost)
+{
+	uint32_t i;
+	int pass;
+
+	for (pass = 0; pass < 2; pass++) {
+		memset(have, 0, sizeof(*have));
+		memset(lost, 0, sizeof(*lost));
+		for (i = 0; i < decode->num_blocks; i++) {
+			const struct decode_block *block = &decode->blocks[i];
+			enum presence presence = NOTHING;
+
+			if (!decode_is_row(block)) {
+				presence = look_at_slot(block, begin, end);
+			} else if (block->error == 0 && !block->is_left_out) {
+				presence = BYTES;
+			}
+			if (presence == BYTES) {
+				mrmr_parity_set_add(have, block->place);
+			} else if (presence == LOST) {
+				mrmr_parity_set_add(lost, block->place);
+			}
+		}
+	}
+}
+
+static void find_inputs(struct mrmr_decode *decode,
+			struct decode_stretch *stretch)
+{
+	struct decode_block *by_place[MRMR_PARITY_PLACES] = {NULL};
+	uint32_t i;
+
+	for (i = 0; i < decode->num_blocks; i++) {
+		by_place[decode->blocks[i].place] = &decode->blocks[i];
+	}
+	for (i = 0; i < stretch->plan.num_inputs; i++) {
+		stretch->inputs[i] = by_place[stretch->plan.input[i]];
+	}
+}
+
+int decode_stretch_make(struct mrmr_decode *decode, uint32_t begin,
+			struct decode_stretch *stretch)
+{
+	struct mrmr_parity_set have;
+	struct mrmr_parity_set lost;
+	struct mrmr_parity_set want = {{0}};
+
+	stretch->begin = begin;
+	stretch->end = decode->end;
+	look_at_blocks(decode, begin, &stretch->end, &have, &lost);
+	mrmr_parity_set_add(&want, decode->want);
+	if (decode->want < MRMR_PARITY_SLOTS) {
+		mrmr_parity_set_add(&lost, decode->want);
+	}
+	if (mrmr_parity_plan_make(&stretch->plan, &have, &lost, &want, NULL) ==
+	    -1) {
+		return -1;
+	}
+	find_inputs(decode, stretch);
+	return 0;
+}
+
+/* --- what the blocks need -------------------------------------------------------- */
+
+struct making {
+	struct mrmr_engine *engine;
+	struct mrmr_decode *decode;
+	struct mrmr_live_member *member; /* of the slot that is looked at */
+	int member_error;
+	uint32_t num_files;
+	bool is_closed; /* there are too many files to keep them open */
+};
+
+/* A piece whose bytes nothing is known of is lost. */
+static void open_piece(struct making *m, const struct mrmr_slot *slot,
+		       struct decode_piece *to)
+{
+	struct mrmr_catalog *catalog = m->engine->catalog;
+	struct mrmr_node *node = NULL;
+	struct mrmr_extent extent;
+	uint32_t got = 0;
+
+	to->error = EIO;
+	if (mrmr_catalog_get(catalog, m->decode, to->file, &node) == -1) {
+		return;
+	}
+	if (mrmr_catalog_get_extents(catalog, to->file, to->index, &extent, 1,
+				     &got) == 0 &&
+	    got == 1 && extent.state == MRMR_EXTENT_IN_STRIPE &&
+	    extent.stripe == m->decode->stripe && extent.slot == slot->slot &&
+	    extent.slot_offset == to->begin &&
+	    extent.len_bytes == to->end - to->begin &&
+	    node->member == slot->member) {
+		to->file_offset = (uint64_t)to->index * node->grid_bytes;
+		memcpy(to->sha256, extent.sha256, sizeof(to->sha256));
+		to->error = m->member_error;
+	}
+	if (to->error == 0 &&
+	    mrmr_live_open_on(m->decode, m->engine, m->member, node,
+			      m->is_closed, &to->live) == -1) {
+		to->error = errno;
+	}
+	talloc_free(node);
+}
+
+static bool is_in_range(const struct mrmr_decode *decode, uint32_t begin,
+			uint32_t end)
+{
+	return begin < decode->end && end > decode->begin;
+}
+
+static int add_slot(struct making *m, const struct mrmr_slot *slot,
+		    struct decode_block *block)
+{
+	struct mrmr_decode *decode = m->decode;
+	uint32_t at = 0;
+	uint32_t i;
+
+	block->place = slot->slot;
+	block->member = slot->member;
+	block->pieces = talloc_zero_array(decode, struct decode_piece,
+					  slot->num_pieces);
+	if (block->pieces == NULL) {
+		errno = ENOMEM;
+		return -1;
+	}
+	m->member = mrmr_live_member_open(decode, m->engine, slot->member);
+	m->member_error = m->member == NULL ? errno : 0;
+	for (i = 0; i < slot->num_pieces; i++) {
+		const struct mrmr_piece *from = &slot->pieces[i];
+		struct decode_piece *to = &block->pieces[block->num_pieces];
+		uint32_t end = at + from->len_bytes;
+
+		if (from->file != MRMR_ID_NONE &&
+		    is_in_range(decode, at, end)) {
+			to->begin = at;
+			to->end = end;
+			to->file = from->file;
+			to->index = from->index;
+			m->is_closed = m->num_files++ >= OPEN_FILES_MAX;
+			open_piece(m, slot, to);
+			block->num_pieces++;
+		}
+		at = end;
+	}
+	return 0;
+}
+
+static int open_row(struct mrmr_engine *engine, const struct mrmr_row *row)
+{
+	const struct mrmr_member *member =
+		mrmr_engine_online(engine, row->member);
+	struct stat st = {0};
+	int fd;
+
+	if (member == NULL) {
+		errno = ENODEV;
+		return -1;
+	}
+	fd = mrmr_blob_open(member->private_fd, row->sha256);
+	if (fd == -1) {
+		return -1;
+	}
+	if (fstat(fd, &st) == -1 || !S_ISREG(st.st_mode) ||
+	    (uint64_t)st.st_size != row->len_bytes) {
+		close(fd);
+		errno = EIO;
+		return -1;
+	}
+	return fd;
+}
+
+static void add_row(struct making *m, const struct mrmr_row *row,
+		    struct decode_block *block)
+{
+	block->place = mrmr_parity_row(row->row);
+	block->member = row->member;
+	block->len_bytes = row->len_bytes;
+	memcpy(block->sha256, row->sha256, sizeof(block->sha256));
+	block->fd = open_row(m->engine, row);
+	block->error = block->fd == -1 ? errno : 0;
+}
+
+static int add_blocks(struct making *m, const struct mrmr_stripe *stripe)
+{
+	struct mrmr_decode *decode = m->decode;
+	uint32_t num = stripe->num_slots + stripe->num_rows;
+	uint32_t i;
+
+	decode->blocks = talloc_zero_array(decode, struct decode_block, num);
+	if (decode->blocks == NULL) {
+		errno = ENOMEM;
+		return -1;
+	}
+	for (i = 0; i < num; i++) {
+		decode->blocks[i].fd = -1;
+	}
+	for (i = 0; i < stripe->num_slots; i++) {
+		const struct mrmr_slot *slot = &stripe->slots[i];
+
+		if (slot->slot != decode->want &&
+		    is_in_range(decode, 0, slot->len_bytes) &&
+		    add_slot(m, slot, &decode->blocks[decode->num_blocks++]) ==
+			    -1) {
+			return -1;
+		}
+	}
+	for (i = 0; i < stripe->num_rows; i++) {
+		const struct mrmr_row *row = &stripe->rows[i];
+
+		if (mrmr_parity_row(row->row) != decode->want) {
+			add_row(m, row, &decode->blocks[decode->num_blocks++]);
+		}
+	}
+	return 0;
+}
+
+/* --- can it be done? --------------------------------------------------------------- */
+
+static const char *member_name(const struct mrmr_engine *engine,
+			       uint16_t number)
+{
+	size_t index = mrmr_engine_member(engine, number);
+
+	return index == SIZE_MAX
+		       ? "one that has left the pool"
+		       : mrmr_member_name(&engine->pool->members[index]);
+}
+
+static bool is_missing(const struct decode_block *block)
+{
+	uint32_t i;
+
+	for (i = 0; i < block->num_pieces; i++) {
+		if (block->pieces[i].error != 0) {
+			return true;
+		}
+	}
+	return block->error != 0;
+}
+
+static int fail_too_few(const struct mrmr_engine *engine,
+			const struct mrmr_decode *decode, const char *what,
+			struct mrmr_error *err)
+{
+	char *names = talloc_strdup(NULL, "");
+	uint32_t i;
+	int ret;
+
+	for (i = 0; i < decode->num_blocks; i++) {
+		const struct decode_block *block = &decode->blocks[i];
+
+		if (names != NULL && is_missing(block)) {
+			names = talloc_asprintf_append(
+				names, "%s%s", names[0] != '\0' ? ", " : "",
+				member_name(engine, block->member));
+		}
+	}
+	ret = mrmr_error_set(err, EIO,
+			     "%s cannot be computed: more is missing than "
+			     "there are parity blocks for; it would take "
+			     "what is on %s",
+			     what,
+			     names != NULL && names[0] != '\0'
+				     ? names
+				     : "a further parity block");
+	talloc_free(names);
+	return ret;
+}
+
+/* Is there a plan for each stretch? */
+static int check_plans(const struct mrmr_engine *engine,
+		       struct mrmr_decode *decode, const char *what,
+		       struct mrmr_error *err)
+{
+	struct decode_stretch stretch;
+	uint32_t at = decode->begin;
+
+	while (at < decode->end) {
+		if (decode_stretch_make(decode, at, &stretch) == -1) {
+			return fail_too_few(engine, decode, what, err);
+		}
+		at = stretch.end;
+	}
+	return 0;
+}
+
+/* --- jobs --------------------------------------------------------------------------- */
+
+static struct mrmr_decode *new_decode(void *mem_ctx, struct mrmr_error *err)
+{
+	struct mrmr_decode *decode = talloc_zero(mem_ctx, struct mrmr_decode);
+
+	if (decode == NULL) {
+		mrmr_error_set(err, ENOMEM, "not enough memory");
+		return NULL;
+	}
+	talloc_set_destructor(decode, free_decode);
+	return decode;
+}
+
+static int fill(struct mrmr_decode *decode, struct mrmr_engine *engine,
+		const struct mrmr_stripe *stripe, const char *what,
+		struct mrmr_error *err)
+{
+	struct making m = {.engine = engine, .decode = decode};
+
+	decode->stripe = stripe->id;
+	if (add_blocks(&m, stripe) == -1) {
+		return mrmr_error_set(err, errno, "%s: %s", what,
+				      strerror(errno));
+	}
+	return check_plans(engine, decode, what, err);
+}
+
+static int fail_extent(const struct mrmr_node *node, uint32_t index,
+		       const char *why, struct mrmr_error *err)
+{
+	return mrmr_error_set(err, EIO,
+			      "block %lu of %s cannot be computed: %s",
+			      (unsigned long)index, node->name, why);
+}
+
+static int take_extent(struct mrmr_decode *decode, struct mrmr_engine *engine,
+		       const struct mrmr_node *node, uint32_t index,
+		       struct mrmr_error *err)
+{
+	struct mrmr_stripe *stripe = NULL;
+	struct mrmr_extent extent;
+	char what[400];
+	uint32_t got = 0;
+	int ret;
+
+	if (mrmr_catalog_get_extents(engine->catalog, node->id, index, &extent,
+				     1, &got) == -1 ||
+	    got != 1) {
+		return fail_extent(node, index, "nothing is known of it", err);
+	}
+	memcpy(decode->sha256, extent.sha256, sizeof(decode->sha256));
+	decode->end = extent.len_bytes;
+	if (extent.state == MRMR_EXTENT_ZERO) {
+		decode->is_zero = true;
+		return 0;
+	}
+	if (extent.state != MRMR_EXTENT_IN_STRIPE) {
+		return fail_extent(node, index, "it is not protected", err);
+	}
+	if (mrmr_catalog_get_stripe(engine->catalog, decode, extent.stripe,
+				    &stripe) == -1) {
+		return fail_extent(node, index, "its stripe is not known", err);
+	}
+	decode->want = extent.slot;
+	decode->begin = extent.slot_offset;
+	decode->end = extent.slot_offset + extent.len_bytes;
+	snprintf(what, sizeof(what), "block %lu of %s", (unsigned long)index,
+		 node->name);
+	ret = fill(decode, engine, stripe, what, err);
+	talloc_free(stripe);
+	return ret;
+}
+
+struct mrmr_decode *mrmr_decode_extent(void *mem_ctx,
+				       struct mrmr_engine *engine,
+				       const struct mrmr_node *node,
+				       uint32_t index, struct mrmr_error *err)
+{
+	struct mrmr_decode *decode = new_decode(mem_ctx, err);
+
+	if (decode != NULL &&
+	    take_extent(decode, engine, node, index, err) == -1) {
+		int saved_errno = errno;
+
+		talloc_free(decode);
+		errno = saved_errno;
+		return NULL;
+	}
+	return decode;
+}
+
+struct mrmr_decode *mrmr_decode_row(void *mem_ctx, struct mrmr_engine *engine,
+				    const struct mrmr_stripe *stripe,
+				    uint8_t row, struct mrmr_error *err)
+{
+	struct mrmr_decode *decode = new_decode(mem_ctx, err);
+	const struct mrmr_row *found = NULL;
+	char what[64];
+	int saved_errno;
+	uint32_t i;
+
+	for (i = 0; i < stripe->num_rows; i++) {
+		if (stripe->rows[i].row == row) {
+			found = &stripe->rows[i];
+		}
+	}
+	if (decode == NULL) {
+		return NULL;
+	}
+	if (found == NULL) {
+		talloc_free(decode);
+		mrmr_error_set(err, EINVAL, "stripe %llu has no row %u",
+			       (unsigned long long)stripe->id, row);
+		return NULL;
+	}
+	memcpy(decode->sha256, found->sha256, sizeof(decode->sha256));
+	decode->want = mrmr_parity_row(row);
+	decode->end = found->len_bytes;
+	snprintf(what, sizeof(what), "row %u of stripe %llu", row,
+		 (unsigned long long)stripe->id);
+	if (fill(decode, engine, stripe, what, err) == -1) {
+		saved_errno = errno;
+		talloc_free(decode);
+		errno = saved_errno;
+		return NULL;
+	}
+	return decode;
+}
+
+size_t mrmr_decode_len(const struct mrmr_decode *decode)
+{
+	return decode->end - decode->begin;
+}
+
+/* --- what was found to be wrong --------------------------------------------------------- */
+
+static atomic_uint_fast64_t wrong_count;
+
+uint64_t mrmr_decode_wrong_count(void)
+{
+	return atomic_load(&wrong_count);
+}
+
+const struct mrmr_decode_wrong *mrmr_decode_wrong(
+	const struct mrmr_decode *decode, size_t *num)
+{
+	*num = decode->num_wrong;
+	return decode->wrong;
+}
+
+static void report_one(const struct mrmr_decode_wrong *wrong,
+		       struct mrmr_engine *engine)
+{
+	char hex[2 * sizeof(wrong->sha256) + 1];
+	bool in_trash = false;
+	char *path = NULL;
+
+	if (wrong->is_parity) {
+		mrmr_hex_encode(wrong->sha256, sizeof(wrong->sha256), hex);
+		mrmr_log(MRMR_LOG_ERROR,
+			 "member %s: parity block %s does not have the bytes "
+			 "that it should; it was left out of what was "
+			 "computed; mrmr-admin scrub --repair mends it",
+			 member_name(engine, wrong->member), hex);
+		return;
+	}
+	path = mrmr_catalog_path(engine->catalog, NULL, wrong->file, &in_trash);
+	mrmr_log(MRMR_LOG_ERROR,
+		 "member %s: block %lu of %s%s does not have the bytes that "
+		 "it should; it was left out of what was computed; mrmr-admin "
+		 "scrub --repair mends it",
+		 member_name(engine, wrong->member),
+		 (unsigned long)wrong->index, in_trash ? "(in the trash) " : "",
+		 path != NULL ? path : "a file");
+	talloc_free(path);
+}
+
+size_t mrmr_decode_report(struct mrmr_decode *decode,
+			  struct mrmr_engine *engine)
+{
+	size_t num = decode->num_wrong - decode->num_reported;
+
+	while (decode->num_reported < decode->num_wrong) {
+		report_one(&decode->wrong[decode->num_reported++], engine);
+	}
+	atomic_fetch_add(&wrong_count, num);
+	return num;
+}
