@@ -23,10 +23,10 @@
 #define WORLD_MEMBERS_MAX 16
 
 struct world_shape {
-	size_t num_members;  /* 0: 3 */
-	size_t per_drive;    /* members on one file system; 0: 1 */
+	size_t num_members; /* 0: 3 */
+	size_t per_drive;   /* members on one file system; 0: 1 */
 	const char *sizes[WORLD_MEMBERS_MAX]; /* of the drives; NULL: "32m" */
-	const char *parity; /* parity_drives; NULL: "0" */
+	const char *parity;                   /* parity_drives; NULL: "0" */
 	const char *config; /* more keys of the config: ",\"a\": 1" */
 	const char *members[WORLD_MEMBERS_MAX]; /* more keys of members */
 };
