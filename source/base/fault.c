@@ -17,11 +17,8 @@ static const struct {
 	const char *name;
 	int error;
 } actions[] = {
-	{"EIO", EIO},
-	{"ENOSPC", ENOSPC},
-	{"EROFS", EROFS},
-	{"EACCES", EACCES},
-	{"EPERM", EPERM},
+	{"EIO", EIO},       {"ENOSPC", ENOSPC}, {"EROFS", EROFS},
+	{"EACCES", EACCES}, {"EPERM", EPERM},
 };
 
 #define NUM_COUNTS 64

@@ -24,6 +24,7 @@
 
 #define READ_SIZE (256 * 1024)
 #define NOWHERE UINT32_MAX
+#define READINGS_MAX 32 /* while files of the directory change members */
 
 struct linux_dirent64 {
 	uint64_t d_ino;
@@ -402,8 +403,9 @@ struct mrmr_listing *mrmr_listing_new(void *mem_ctx, struct mrmr_dir *dir)
 {
 	struct mrmr_listing *l = talloc_zero(mem_ctx, struct mrmr_listing);
 	struct reading reading = {.listing = l, .dir = dir};
-	uint32_t swaps = mrmr_dir_swaps(dir);
+	unsigned int readings = 0;
 	bool lacking = false;
+	uint32_t swaps;
 	int saved_errno;
 	size_t i;
 	int ret;
@@ -416,10 +418,12 @@ struct mrmr_listing *mrmr_listing_new(void *mem_ctx, struct mrmr_dir *dir)
 	/* A listing is when changes behind our back are seen. */
 	mrmr_dir_forget(dir, SIZE_MAX);
 
-	ret = read_all(&reading);
-	if (ret == 0 && mrmr_dir_swaps(dir) != swaps) {
-		ret = read_all(&reading); /* what slipped through */
-	}
+	/* Again for what slipped through, which may happen again. */
+	do {
+		swaps = mrmr_dir_swaps(dir);
+		ret = read_all(&reading);
+	} while (ret == 0 && mrmr_dir_swaps(dir) != swaps &&
+		 ++readings < READINGS_MAX);
 	if (ret == -1) {
 		saved_errno = errno;
 		talloc_free(l);

@@ -146,6 +146,10 @@ uint64_t mrmr_room_take_wish(struct mrmr_pool *pool, size_t member)
 
 uint64_t mrmr_room_reclaimable(const struct mrmr_pool *pool, size_t member)
 {
+	/* A pool that is only looked at may have no page. */
+	if (pool->shared == NULL || pool->members[member].slot == -1) {
+		return 0;
+	}
 	return atomic_load_explicit(&room_of(pool, member)->reclaimable_bytes,
 				    memory_order_relaxed);
 }

@@ -132,9 +132,13 @@ int mrmr_shared_find(const struct mrmr_shared *shared,
 }
 
 /* What is known of the member that had the slot does not hold for another. */
-static void give_slot(struct mrmr_shared_member *slot,
+static void give_slot(struct mrmr_shared *shared, int number,
 		      const struct mrmr_uuid *id)
 {
+	struct mrmr_shared_member *slot = &shared->members[number];
+
+	atomic_store(&shared->room[number].wanted_bytes, 0);
+	atomic_store(&shared->room[number].reclaimable_bytes, 0);
 	atomic_store(&slot->dev, 0);
 	atomic_store(&slot->eject, MRMR_EJECT_NONE);
 	atomic_store(&slot->is_counted, 0);
@@ -166,7 +170,7 @@ int mrmr_shared_slot(struct mrmr_shared *shared, int state_fd,
 	for (i = 0; found == -1 && i < MRMR_MEMBERS_MAX; i++) {
 		if (!in_config(config, shared->members[i].id)) {
 			found = i;
-			give_slot(&shared->members[i], id);
+			give_slot(shared, i, id);
 		}
 	}
 	close(fd);

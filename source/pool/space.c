@@ -21,6 +21,7 @@
 #include <mrmr/capacity.h>
 #include <mrmr/local.h>
 #include <mrmr/pool.h>
+#include <mrmr/protection.h>
 #include <mrmr/shared.h>
 
 /* A file system that says it has more, as some in the network do, is not
@@ -463,9 +464,16 @@ static void sum_file_systems(struct mrmr_pool *pool, uint64_t *total_bytes,
 void mrmr_pool_space(struct mrmr_pool *pool, uint64_t *total_bytes,
 		     uint64_t *free_bytes)
 {
+	size_t i;
+
 	sum_file_systems(pool, total_bytes, free_bytes);
 	if (pool->least_rows > 0) {
 		*total_bytes -= lower(*total_bytes, pool->not_data_bytes);
 		*free_bytes = lower(*free_bytes, pool->room_bytes);
+	}
+	for (i = 0; i < pool->num_members; i++) {
+		if (pool->members[i].state == MRMR_MEMBER_ONLINE) {
+			*free_bytes += mrmr_room_reclaimable(pool, i);
+		}
 	}
 }

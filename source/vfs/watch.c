@@ -217,22 +217,28 @@ static void one_event(struct mrmr_watcher *watcher,
 	report(watcher, watch, event->mask, name);
 }
 
+/* Names have any length, so what follows one event may lie anywhere: each is
+   looked at where it is aligned. */
 static void events_come(struct tevent_context *ev, struct tevent_fd *fde,
 			uint16_t flags, void *private_data)
 {
 	struct mrmr_watcher *watcher = private_data;
 	_Alignas(struct fanotify_event_metadata) char buf[EVENTS_SIZE];
-	const struct fanotify_event_metadata *event = (const void *)buf;
+	_Alignas(struct fanotify_event_metadata) char one[EVENTS_SIZE];
+	const struct fanotify_event_metadata *event = (const void *)one;
+	size_t pos = 0;
 	ssize_t len;
 
 	len = read(watcher->fd, buf, sizeof(buf));
-	while (len > 0 && FAN_EVENT_OK(event, len)) {
-		/* Names have any length, so what follows may lie anywhere. */
-		_Alignas(struct fanotify_event_metadata) char one[EVENTS_SIZE];
-
-		memcpy(one, event, event->event_len);
-		one_event(watcher, (const void *)one);
-		event = FAN_EVENT_NEXT(event, len);
+	while (len > 0 && (size_t)len - pos >= sizeof(*event)) {
+		memcpy(one, buf + pos, sizeof(*event));
+		if (event->event_len < sizeof(*event) ||
+		    event->event_len > (size_t)len - pos) {
+			break;
+		}
+		memcpy(one, buf + pos, event->event_len);
+		one_event(watcher, event);
+		pos += event->event_len;
 	}
 }
 

@@ -17,6 +17,7 @@
 
 #include <cmocka.h>
 
+#include <mrmr/protection.h>
 #include <mrmr/shared.h>
 
 #include "world.h"
@@ -239,6 +240,25 @@ static void what_was_counted_is_seen_by_all(void **state)
 	world_free(w);
 }
 
+static void trash_that_can_be_had_is_free(void **state)
+{
+	struct world *w = world_new(
+		&(struct world_shape){.num_members = 3,
+				      .parity = "1",
+				      .sizes = {"30m", "30m", "30m"}});
+
+	mrmr_room_set_reclaimable(w->pool, 1, 5 * MB);
+	assert_near(free_of(w), 65 * MB);
+	/* not that of a member that is away */
+	world_unplug(w, 1);
+	world_later(w);
+	assert_true(free_of(w) < 65 * MB - 5 * MB);
+	world_plug(w, 1);
+	world_later(w);
+	assert_near(free_of(w), 65 * MB);
+	world_free(w);
+}
+
 /* What is not the pool's must not close it. */
 static void full_of_other_things(void **state)
 {
@@ -424,6 +444,7 @@ int main(void)
 		cmocka_unit_test(members_on_one_file_system),
 		cmocka_unit_test(reserves_are_nobodys),
 		cmocka_unit_test(what_was_counted_is_seen_by_all),
+		cmocka_unit_test(trash_that_can_be_had_is_free),
 		cmocka_unit_test(full_of_other_things),
 		cmocka_unit_test(a_member_that_is_away_keeps_its_place),
 		cmocka_unit_test(a_read_only_member_offers_nothing),
