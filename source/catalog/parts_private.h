@@ -1,0 +1,42 @@
+/*
+ * MRMR: the catalogue: the parts of members, for its own sources.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#ifndef PARTS_PRIVATE_H
+#define PARTS_PRIVATE_H
+
+#include "catalog_private.h"
+
+/* What the catalogue knows of a part. */
+struct part_known {
+	bool is_current;
+	uint64_t complete; /* all commits up to this one are in it */
+	uint64_t written;  /* the sequence that stands in it */
+};
+
+/* parts_log.c */
+
+/* ENOENT if it knows none. */
+int part_known_get(struct mrmr_catalog *cat, uint16_t member,
+		   struct part_known *known);
+int part_known_put(struct mrmr_catalog *cat, uint16_t member,
+		   const struct part_known *known);
+
+/* What a commit touched; adds to the list. ENOENT if it was not kept. */
+int part_log_load(struct mrmr_catalog *cat, uint64_t sequence, void *mem_ctx,
+		  struct touched **list, size_t *num);
+/* Keep what this commit touches, or, if nobody is behind, nothing. */
+int part_log_write(struct mrmr_catalog *cat, bool is_needed);
+
+/* parts.c */
+
+/* NULL if the member has none attached. */
+struct attached *part_find(const struct mrmr_catalog *cat, uint16_t member);
+/* With the next commit, the part is told of this as well. */
+int part_add_pending(struct mrmr_catalog *cat, struct attached *a,
+		     const struct touched *one);
+/* Write what was changed in the part, as of the catalogue's sequence. */
+int part_save(struct mrmr_catalog *cat, struct attached *a);
+
+#endif
