@@ -69,6 +69,12 @@ void queue_taken_name(uint64_t number, char name[32]);
 char *queue_read_file(struct mrmr_queue *queue, void *mem_ctx, const char *name,
 		      uint64_t offset, size_t *len);
 
+/* An event as a record, into buffer; its length, 0 if the names are too long. */
+#define QUEUE_STRING_MAX 8192
+#define QUEUE_RECORD_MAX (48 + 2 * (QUEUE_STRING_MAX + 1) + 8)
+uint32_t queue_format(const struct mrmr_event *event, int64_t time_ns,
+		      char *buffer);
+
 /*
  * The event at data + *offset, which is moved past it; its strings lie in data.
  * 1; 0 at the end; -1 if what is there is none (*offset stays).
