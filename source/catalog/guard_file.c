@@ -38,14 +38,6 @@ _Static_assert(sizeof(struct guard_header) <= HEADER_BYTES, "header");
 
 /* --- files ----------------------------------------------------------------- */
 
-static void close_keeping_errno(int fd)
-{
-	int saved_errno = errno;
-
-	close(fd);
-	errno = saved_errno;
-}
-
 int guard_take_lock(int state_fd)
 {
 	int fd = openat(state_fd, LOCK_NAME,
@@ -59,7 +51,7 @@ int guard_take_lock(int state_fd)
 		ret = flock(fd, LOCK_EX);
 	} while (ret == -1 && errno == EINTR);
 	if (ret == -1) {
-		close_keeping_errno(fd);
+		guard_close(fd);
 		return -1;
 	}
 	return fd;
@@ -226,7 +218,7 @@ int guard_read_bound(int state_fd, uint32_t *bound)
 		return -1;
 	}
 	text = mrmr_file_read_fd(NULL, fd, 32, &len);
-	close_keeping_errno(fd);
+	guard_close(fd);
 	if (text == NULL) {
 		errno = errno == EFBIG ? EILSEQ : errno;
 		return -1;

@@ -59,6 +59,18 @@ struct mrmr_guard {
 	struct guard_table table;
 };
 
+/* guard.c */
+
+void guard_close(int fd); /* keeps errno */
+
+/* The member's number in the table, UINT32_MAX if it has none. */
+uint32_t guard_number_of(const struct guard_table *table,
+			 const struct mrmr_uuid *member);
+/* The slot of (member, inode), or the free one where it would be. */
+struct guard_slot *guard_find_slot(const struct guard_table *table,
+				   uint32_t member, uint64_t inode,
+				   uint64_t *value);
+
 /* guard_file.c; all need root */
 
 /* Held by whoever makes or replaces the file. A descriptor to be closed. */
