@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 /* What a new file gets. An id of -1 is left to the system. */
@@ -34,6 +35,20 @@ char *mrmr_file_read_fd(void *mem_ctx, int fd, size_t max_bytes, size_t *len);
 int mrmr_file_write(int dir_fd, const char *name, const char *data, size_t len,
 		    const struct mrmr_file_attributes *attributes,
 		    bool may_replace);
+
+/*
+ * Up to len bytes, fewer only where the file ends: how many, or -1 with errno.
+ */
+ssize_t mrmr_read_upto(int fd, void *buf, size_t len, uint64_t offset);
+
+/*
+ * All bytes of a range, however many calls that takes. A file that ends before
+ * it is EIO. -1 with errno: what buf has then is not known.
+ */
+int mrmr_read_fully(int fd, void *buf, size_t len, uint64_t offset);
+
+/* The same for writing; -1 with errno: some of it may have been written. */
+int mrmr_write_fully(int fd, const void *buf, size_t len, uint64_t offset);
 
 /* Make the entries of a directory durable. dir_fd may be O_PATH. */
 int mrmr_file_sync_directory(int dir_fd);

@@ -15,11 +15,65 @@
 
 #include <mrmr/file.h>
 
+ssize_t mrmr_read_upto(int fd, void *to, size_t len, uint64_t offset)
+{
+	size_t done = 0;
+	char *buf = to;
+
+	while (done < len) {
+		ssize_t got = pread(fd, buf + done, len - done,
+				    (off_t)(offset + done));
+
+		if (got == -1 && errno == EINTR) {
+			continue;
+		}
+		if (got == -1) {
+			return -1;
+		}
+		if (got == 0) {
+			break;
+		}
+		done += (size_t)got;
+	}
+	return (ssize_t)done;
+}
+
+int mrmr_read_fully(int fd, void *buf, size_t len, uint64_t offset)
+{
+	ssize_t got = mrmr_read_upto(fd, buf, len, offset);
+
+	if (got >= 0 && (size_t)got < len) {
+		errno = EIO;
+		return -1;
+	}
+	return got == -1 ? -1 : 0;
+}
+
+int mrmr_write_fully(int fd, const void *buf, size_t len, uint64_t offset)
+{
+	const char *data = buf;
+
+	while (len > 0) {
+		ssize_t put = pwrite(fd, data, len, (off_t)offset);
+
+		if (put == -1 && errno == EINTR) {
+			continue;
+		}
+		if (put == -1) {
+			return -1;
+		}
+		data += put;
+		len -= (size_t)put;
+		offset += (uint64_t)put;
+	}
+	return 0;
+}
+
 char *mrmr_file_read_fd(void *mem_ctx, int fd, size_t max_bytes, size_t *len)
 {
 	struct stat st = {0};
 	char *data = NULL;
-	size_t done = 0;
+	ssize_t done;
 
 	if (fstat(fd, &st) == -1) {
 		return NULL;
@@ -37,45 +91,18 @@ char *mrmr_file_read_fd(void *mem_ctx, int fd, size_t max_bytes, size_t *len)
 		errno = ENOMEM;
 		return NULL;
 	}
-	while (done < (size_t)st.st_size) {
-		ssize_t got = pread(fd, data + done, (size_t)st.st_size - done,
-				    (off_t)done);
+	/* it may have become shorter meanwhile */
+	done = mrmr_read_upto(fd, data, (size_t)st.st_size, 0);
+	if (done == -1) {
+		int error = errno;
 
-		if (got == -1 && errno == EINTR) {
-			continue;
-		}
-		if (got == -1) {
-			int error = errno;
-
-			talloc_free(data);
-			errno = error;
-			return NULL;
-		}
-		if (got == 0) {
-			break; /* it became shorter meanwhile */
-		}
-		done += (size_t)got;
+		talloc_free(data);
+		errno = error;
+		return NULL;
 	}
 	data[done] = '\0';
-	*len = done;
+	*len = (size_t)done;
 	return data;
-}
-
-static int write_all(int fd, const char *data, size_t len)
-{
-	while (len > 0) {
-		ssize_t put = write(fd, data, len);
-
-		if (put == -1 && errno == EINTR) {
-			continue;
-		}
-		if (put == -1) {
-			return -1;
-		}
-		data += put;
-		len -= (size_t)put;
-	}
-	return 0;
 }
 
 /* File systems without owners and modes (FAT, exFAT) refuse to set them. */
@@ -116,7 +143,7 @@ static int write_new(int dir_fd, const char *name, const char *data, size_t len,
 	if (fd == -1) {
 		return -1;
 	}
-	if (write_all(fd, data, len) == 0 &&
+	if (mrmr_write_fully(fd, data, len, 0) == 0 &&
 	    set_attributes(fd, attributes) == 0 && fsync(fd) == 0) {
 		result = 0;
 	}

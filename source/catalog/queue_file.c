@@ -203,7 +203,7 @@ char *queue_read_file(struct mrmr_queue *queue, void *mem_ctx, const char *name,
 {
 	char *data = NULL;
 	struct stat st;
-	ssize_t got = 1;
+	ssize_t got;
 	int fd;
 
 	*len = 0;
@@ -224,16 +224,15 @@ char *queue_read_file(struct mrmr_queue *queue, void *mem_ctx, const char *name,
 		errno = ENOMEM;
 		return NULL;
 	}
-	while (*len < (size_t)st.st_size - offset && got != 0) {
-		got = pread(fd, data + *len, (size_t)st.st_size - offset - *len,
-			    (off_t)(offset + *len));
-		if (got == -1 && errno != EINTR) {
-			queue_close(fd);
-			talloc_free(data);
-			return NULL;
-		}
-		*len += got > 0 ? (size_t)got : 0;
+	got = mrmr_read_upto(fd, data, (size_t)st.st_size - offset, offset);
+	queue_close(fd);
+	if (got == -1) {
+		int error = errno;
+
+		talloc_free(data);
+		errno = error;
+		return NULL;
 	}
-	close(fd);
+	*len = (size_t)got;
 	return data;
 }

@@ -21,6 +21,7 @@
 #include <mrmr/blob.h>
 #include <mrmr/digest.h>
 #include <mrmr/fault.h>
+#include <mrmr/file.h>
 #include <mrmr/hex.h>
 
 #define SUFFIX ".blob"
@@ -85,23 +86,6 @@ static int make_folders(int private_fd, const char *path)
 	return make_folder(private_fd, folder);
 }
 
-static int write_all(int fd, const uint8_t *data, size_t len)
-{
-	while (len > 0) {
-		ssize_t put = write(fd, data, len);
-
-		if (put == -1 && errno == EINTR) {
-			continue;
-		}
-		if (put == -1) {
-			return -1;
-		}
-		data += put;
-		len -= (size_t)put;
-	}
-	return 0;
-}
-
 static int create(int private_fd, const char *path)
 {
 	int flags = O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC;
@@ -146,7 +130,8 @@ static int write_whole(int private_fd, const char *path, const void *data,
 	if (fd == -1) {
 		return -1;
 	}
-	if (mrmr_fault("blob-write") == 0 && write_all(fd, data, len) == 0 &&
+	if (mrmr_fault("blob-write") == 0 &&
+	    mrmr_write_fully(fd, data, len, 0) == 0 &&
 	    (!sync || fsync(fd) == 0)) {
 		ret = 0;
 	}

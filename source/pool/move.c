@@ -19,6 +19,7 @@
 
 #include <mrmr/dirattr.h>
 #include <mrmr/fault.h>
+#include <mrmr/file.h>
 #include <mrmr/intent.h>
 #include <mrmr/log.h>
 #include <mrmr/move.h>
@@ -125,7 +126,6 @@ static int copy_range(int from_fd, int to_fd, off_t pos, off_t end,
 		size_t want = end - pos < COPY_CHUNK ? (size_t)(end - pos)
 						     : COPY_CHUNK;
 		ssize_t len = pread(from_fd, buffer, want, pos);
-		ssize_t done = 0;
 
 		if (len == -1 && errno == EINTR) {
 			continue;
@@ -133,14 +133,9 @@ static int copy_range(int from_fd, int to_fd, off_t pos, off_t end,
 		if (len <= 0) {
 			return (int)len;
 		}
-		while (done < len) {
-			ssize_t ret = pwrite(to_fd, buffer + done, len - done,
-					     pos + done);
-
-			if (ret == -1 && errno != EINTR) {
-				return -1;
-			}
-			done += ret > 0 ? ret : 0;
+		if (mrmr_write_fully(to_fd, buffer, (size_t)len,
+				     (uint64_t)pos) == -1) {
+			return -1;
 		}
 		pos += len;
 	}

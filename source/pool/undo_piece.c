@@ -22,6 +22,7 @@
 
 #include <mrmr/dirattr.h>
 #include <mrmr/fault.h>
+#include <mrmr/file.h>
 #include <mrmr/staging.h>
 
 #include "undo_private.h"
@@ -204,24 +205,6 @@ int undo_folder_sync(int private_fd)
 
 /* --- one piece ------------------------------------------------------------- */
 
-static int write_all(int fd, const char *buffer, size_t len, off_t offset)
-{
-	while (len > 0) {
-		ssize_t put = pwrite(fd, buffer, len, offset);
-
-		if (put == -1 && errno == EINTR) {
-			continue;
-		}
-		if (put == -1) {
-			return -1;
-		}
-		buffer += put;
-		offset += put;
-		len -= (size_t)put;
-	}
-	return 0;
-}
-
 static int copy_by_hand(int from_fd, off_t from, int to_fd, off_t to,
 			size_t len)
 {
@@ -243,7 +226,8 @@ static int copy_by_hand(int from_fd, off_t from, int to_fd, off_t to,
 			break; /* the file became shorter behind our back */
 		}
 		ret = got == -1 ? -1
-				: write_all(to_fd, buffer, (size_t)got, to);
+				: mrmr_write_fully(to_fd, buffer, (size_t)got,
+						   (uint64_t)to);
 		from += got;
 		to += got;
 		len -= got > 0 ? (size_t)got : 0;

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include <mrmr/fault.h>
+#include <mrmr/file.h>
 
 #include "undo_private.h"
 
@@ -89,31 +90,9 @@ static int open_piece(int private_fd, uint64_t inode, uint64_t piece,
 	return fd;
 }
 
-/* 0, or -1 with errno; EIO if it is shorter. */
-static int read_all(int fd, char *buf, size_t len, uint64_t offset)
-{
-	while (len > 0) {
-		ssize_t got = pread(fd, buf, len, (off_t)offset);
-
-		if (got == -1 && errno == EINTR) {
-			continue;
-		}
-		if (got == 0) {
-			errno = EIO;
-		}
-		if (got <= 0) {
-			return -1;
-		}
-		buf += got;
-		offset += (uint64_t)got;
-		len -= (size_t)got;
-	}
-	return 0;
-}
-
 static int read_from_piece(int piece_fd, char *buf, size_t len, uint64_t offset)
 {
-	int ret = read_all(piece_fd, buf, len, offset % MRMR_UNDO_PIECE);
+	int ret = mrmr_read_fully(piece_fd, buf, len, offset % MRMR_UNDO_PIECE);
 
 	close_keeping_errno(piece_fd);
 	return ret;
@@ -135,7 +114,8 @@ static int read_part(int private_fd, uint64_t inode, uint32_t generation,
 	}
 	if (fd != -1) {
 		error = mrmr_fault("undo-read") == 0 &&
-					read_all(fd, buf, len, offset) == 0
+					mrmr_read_fully(fd, buf, len, offset) ==
+						0
 				? 0
 				: errno;
 	}

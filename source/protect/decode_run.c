@@ -25,6 +25,7 @@
 
 #include <mrmr/digest.h>
 #include <mrmr/fault.h>
+#include <mrmr/file.h>
 #include <mrmr/thread_root.h>
 
 #include "decode_private.h"
@@ -49,33 +50,12 @@ struct run {
 
 /* --- reading inputs ----------------------------------------------------------- */
 
-static int read_all(int fd, uint8_t *buf, size_t len, uint64_t offset)
-{
-	while (len > 0) {
-		ssize_t got = pread(fd, buf, len, (off_t)offset);
-
-		if (got == -1 && errno == EINTR) {
-			continue;
-		}
-		if (got == 0) {
-			errno = EIO;
-		}
-		if (got <= 0) {
-			return -1;
-		}
-		buf += got;
-		len -= (size_t)got;
-		offset += (uint64_t)got;
-	}
-	return 0;
-}
-
 static int read_blob(int fd, uint8_t *buf, size_t len, uint64_t offset)
 {
 	if (mrmr_fault("decode-blob") != 0) {
 		return -1;
 	}
-	return read_all(fd, buf, len, offset);
+	return mrmr_read_fully(fd, buf, len, offset);
 }
 
 static int read_row(struct decode_block *block, uint32_t begin, uint32_t end,

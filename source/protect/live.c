@@ -27,6 +27,7 @@
 #include <talloc.h>
 
 #include <mrmr/fault.h>
+#include <mrmr/file.h>
 #include <mrmr/live.h>
 #include <mrmr/staging.h>
 #include <mrmr/undo.h>
@@ -405,31 +406,6 @@ static void give_back(const struct mrmr_live *live, int fd)
 	errno = saved_errno;
 }
 
-static int read_all(int fd, uint8_t *buf, size_t len, uint64_t offset)
-{
-	if (fd == -1) {
-		errno = EIO;
-		return -1;
-	}
-	while (len > 0) {
-		ssize_t got = pread(fd, buf, len, (off_t)offset);
-
-		if (got == -1 && errno == EINTR) {
-			continue;
-		}
-		if (got == 0) {
-			errno = EIO;
-		}
-		if (got <= 0) {
-			return -1;
-		}
-		buf += got;
-		len -= (size_t)got;
-		offset += (uint64_t)got;
-	}
-	return 0;
-}
-
 static int read_from(const struct mrmr_live *live, int fd, void *buf,
 		     size_t len, uint64_t offset)
 {
@@ -445,7 +421,11 @@ static int read_from(const struct mrmr_live *live, int fd, void *buf,
 			   len, offset) == 0) {
 		return 0;
 	}
-	return read_all(fd, buf, len, offset);
+	if (fd == -1) {
+		errno = EIO;
+		return -1;
+	}
+	return mrmr_read_fully(fd, buf, len, offset);
 }
 
 int mrmr_live_read(struct mrmr_live *live, void *buf, size_t len,

@@ -554,6 +554,30 @@ static void file_read_takes_only_files(void **state)
 	close(fd);
 }
 
+static void read_and_write_fully(void **state)
+{
+	char buf[8] = {0};
+	int fd;
+
+	scratch_write(state, "some", "0123456789");
+	fd = open(scratch_path(state, "some"), O_RDWR);
+	assert_int_not_equal(fd, -1);
+	assert_int_equal(mrmr_write_fully(fd, "abc", 3, 8), 0);
+	assert_int_equal(mrmr_read_fully(fd, buf, 4, 6), 0);
+	assert_memory_equal(buf, "67ab", 4);
+	assert_int_equal(mrmr_read_upto(fd, buf, 8, 6), 5);
+	assert_memory_equal(buf, "67abc", 5);
+	assert_int_equal(mrmr_read_upto(fd, buf, 8, 11), 0);
+	errno = 0;
+	assert_int_equal(mrmr_read_fully(fd, buf, 8, 6), -1);
+	assert_int_equal(errno, EIO);
+	close(fd);
+	assert_int_equal(mrmr_read_upto(fd, buf, 1, 0), -1);
+	assert_int_equal(errno, EBADF);
+	assert_int_equal(mrmr_write_fully(fd, buf, 1, 0), -1);
+	assert_int_equal(errno, EBADF);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -582,6 +606,9 @@ int main(void)
 			file_write_replaces_no_directory, scratch_setup,
 			scratch_teardown),
 		cmocka_unit_test_setup_teardown(file_read_takes_only_files,
+						scratch_setup,
+						scratch_teardown),
+		cmocka_unit_test_setup_teardown(read_and_write_fully,
 						scratch_setup,
 						scratch_teardown),
 	};
