@@ -5,27 +5,54 @@
  * value): tdb looks at its own structure only, and a drive that returns wrong
  * bytes must not be believed.
  *
- * tdb asks for a quarter more than a new record needs, so that it can grow. Our
- * records are many of the same kind packed together, most are never written
- * again once they are full, and a quarter of everything is a lot: so a record
- * that is new, or does not fit its old place, is first stored with four fifths
- * of its length, and then again, which tdb does in place.
- *
  * Whether a store was closed as it should be is told by a file beside it, NAME
  * .unclean, which is there from the first commit to the closing. tdb's
  * transactions survive a kill and a power cut; what they do not survive is a
  * drive that said that it had written and had not. So after an unclean end the
  * whole store is looked at before it is believed.
  *
+ * Several files. A tdb file ends at 4 GiB, so a store is as many as it needs:
+ *
+ *     NAME                  file 0
+ *     NAME.1.INSTANCE ...   further ones, made when those before are full
+ *     NAME.INSTANCE.journal between the commit of several files and its end
+ *
+ * A record lies in one of them, wherever there was room when it was made; it is
+ * looked for in one after another, the newest first. A full file takes no new
+ * records, and one of its own that becomes larger moves to another, so it grows
+ * no more. What has room again takes new ones again: file 0 has a record of the
+ * store itself, with the INSTANCE, the number of files, and what the records in
+ * each of them take. INSTANCE is a number of this store's own, so that another
+ * one can take its place by renaming file 0.
+ *
+ * A commit over several files (store_write.c):
+ *
+ *  1. tdb transactions are begun in those that change, and the changes made.
+ *  2. File 0 is locked: nobody reads meanwhile.
+ *  3. All are prepared: what tdb needs to undo them is on stable storage, the
+ *     files have their new lengths. All that a full disk can refuse is done.
+ *  4. The journal is written and synced: all changes once more, and the
+ *     sequence number that file 0 has now. This is the commit.
+ *  5. All are committed, file 0 last. The journal is removed.
+ *
+ * Killed before 4, tdb undoes what there is; the journal, if any, is not whole,
+ * which its checksum tells. Killed after 4, the next to open or lock the store
+ * does what the journal says; doing it twice is as good as once. A journal of
+ * which file 0 has another sequence number is done with: file 0 came last. So
+ * its removal need not be durable. A commit that changes only file 0 needs none
+ * of this, and tdb's own is enough; so is any commit of a store of one file.
+ *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -34,27 +61,17 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#include <mrmr/fault.h>
-#include <mrmr/file.h>
 #include <mrmr/log.h>
 
-#include "store.h"
+#include "pack.h"
+#include "store_private.h"
 
 /* Fixed when a file is made. With the most records that go into one (a few
    hundred thousand) a chain has a handful; the table takes half a megabyte. */
 #define HASH_SIZE 131071
 #define HASH_SIZE_MAX (64 * 1024 * 1024)
-#define CHECKSUM_BYTES 4
 
-struct store {
-	struct store_shape shape;
-	char *name;
-	char *unclean_name;
-	int dir_fd;
-	struct tdb_context *tdb;
-	uint32_t seqnum;
-	bool is_marked;
-};
+const struct key store_own_key = {.len = 1, .byte = {0}};
 
 static void log_tdb(struct tdb_context *tdb, enum tdb_debug_level level,
 		    const char *fmt, ...) __attribute__((format(printf, 3, 4)));
@@ -84,7 +101,7 @@ static void log_tdb(struct tdb_context *tdb, enum tdb_debug_level level,
 
 /* tdb has one code for an error of the system and for an offset that leads out
    of the file; only the former sets errno. */
-static int errno_of_tdb(struct tdb_context *tdb, int system_errno)
+int store_errno(struct tdb_context *tdb, int system_errno)
 {
 	switch (tdb_error(tdb)) {
 	case TDB_ERR_NOEXIST:
@@ -104,14 +121,13 @@ static int errno_of_tdb(struct tdb_context *tdb, int system_errno)
 	}
 }
 
-static uint32_t checksum(const uint8_t *key, size_t key_len,
-			 const uint8_t *value, size_t len)
+uint32_t store_checksum(TDB_DATA key, const uint8_t *value, size_t len)
 {
 	return (uint32_t)XXH3_64bits_withSeed(value, len,
-					      XXH3_64bits(key, key_len));
+					      XXH3_64bits(key.dptr, key.dsize));
 }
 
-static bool checksum_is_right(TDB_DATA key, TDB_DATA data)
+bool store_checksum_is_right(TDB_DATA key, TDB_DATA data)
 {
 	uint32_t sum;
 	uint32_t stored = 0;
@@ -121,46 +137,34 @@ static bool checksum_is_right(TDB_DATA key, TDB_DATA data)
 		return false;
 	}
 	data.dsize -= CHECKSUM_BYTES;
-	sum = checksum(key.dptr, key.dsize, data.dptr, data.dsize);
+	sum = store_checksum(key, data.dptr, data.dsize);
 	for (i = 0; i < CHECKSUM_BYTES; i++) {
 		stored |= (uint32_t)data.dptr[data.dsize + i] << (8 * i);
 	}
 	return sum == stored;
 }
 
-static TDB_DATA tdb_key(const struct key *key)
+/* --- files ------------------------------------------------------------------ */
+
+bool store_is_own_key(const uint8_t *key, size_t key_len)
 {
-	return (TDB_DATA){.dptr = (unsigned char *)key->byte,
-			  .dsize = key->len};
+	return key_len == store_own_key.len && key[0] == store_own_key.byte[0];
 }
 
-/* --- opening ---------------------------------------------------------------- */
-
-static int close_tdb(struct store *store)
+void store_close_files(struct store *store)
 {
-	int ret = 0;
+	while (store->num_files > 0) {
+		struct store_file *file = &store->files[--store->num_files];
 
-	if (store->tdb != NULL) {
-		ret = tdb_close(store->tdb);
-		store->tdb = NULL;
+		if (file->tdb != NULL) {
+			tdb_close(file->tdb);
+		}
+		*file = (struct store_file){.tdb = NULL};
 	}
-	return ret;
 }
 
-static int store_destructor(struct store *store)
-{
-	close_tdb(store);
-	if (store->is_marked) {
-		unlinkat(store->dir_fd, store->unclean_name, 0);
-	}
-	if (store->dir_fd != -1) {
-		close(store->dir_fd);
-	}
-	return 0;
-}
-
-static int damaged(const struct store *store, const char *what,
-		   struct mrmr_error *err)
+int store_damaged(const struct store *store, const char *what,
+		  struct mrmr_error *err)
 {
 	if (store->shape.is_part) {
 		return mrmr_error_set(err, EILSEQ,
@@ -176,29 +180,40 @@ static int damaged(const struct store *store, const char *what,
 			      store->name, what);
 }
 
+void store_file_name(const struct store *store, size_t file,
+		     char name[KEY_MAX + 64])
+{
+	if (file == 0) {
+		snprintf(name, KEY_MAX + 64, "%s", store->name);
+	} else {
+		snprintf(name, KEY_MAX + 64, "%s.%zu.%016" PRIx64, store->name,
+			 file, store->instance);
+	}
+}
+
 /* Only a regular file is opened: on a member, anything may be there. */
-static int look_at_file(const struct store *store, bool *is_there,
-			struct mrmr_error *err)
+static int look_at_file(const struct store *store, const char *name,
+			bool *is_there, struct mrmr_error *err)
 {
 	struct stat st = {0};
 
 	*is_there = false;
-	if (fstatat(store->dir_fd, store->name, &st, AT_SYMLINK_NOFOLLOW) ==
-	    -1) {
+	if (fstatat(store->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == -1) {
 		if (errno == ENOENT) {
 			return 0;
 		}
-		return mrmr_error_set(err, errno, "cannot look at %s: %s",
-				      store->name, strerror(errno));
+		return mrmr_error_set(err, errno, "cannot look at %s: %s", name,
+				      strerror(errno));
 	}
 	if (!S_ISREG(st.st_mode)) {
-		return damaged(store, "it is not a regular file", err);
+		return store_damaged(store, "it is not a regular file", err);
 	}
 	*is_there = true;
 	return 0;
 }
 
-static int open_tdb(struct store *store, int flags)
+static struct tdb_context *open_tdb(struct store *store, const char *name,
+				    int flags)
 {
 	struct tdb_logging_context log = {
 		.log_fn = log_tdb,
@@ -206,55 +221,271 @@ static int open_tdb(struct store *store, int flags)
 	};
 	int tdb_flags =
 		TDB_SEQNUM | TDB_INCOMPATIBLE_HASH | TDB_DISALLOW_NESTING;
-	char path[64 + KEY_MAX];
+	struct tdb_context *tdb = NULL;
+	char path[KEY_MAX + 128];
 
 	if (store->shape.is_part) {
 		tdb_flags |= TDB_NOMMAP;
 	}
 	snprintf(path, sizeof(path), "/proc/self/fd/%d/%s", store->dir_fd,
-		 store->name);
+		 name);
 	errno = 0;
-	store->tdb =
-		tdb_open_ex(path, HASH_SIZE, tdb_flags,
-			    flags | O_NOFOLLOW | O_CLOEXEC, 0600, &log, NULL);
-	if (store->tdb != NULL && (tdb_hash_size(store->tdb) < 1 ||
-				   tdb_hash_size(store->tdb) > HASH_SIZE_MAX)) {
-		close_tdb(store);
+	tdb = tdb_open_ex(path, HASH_SIZE, tdb_flags,
+			  flags | O_NOFOLLOW | O_CLOEXEC, 0600, &log, NULL);
+	if (tdb != NULL &&
+	    (tdb_hash_size(tdb) < 1 || tdb_hash_size(tdb) > HASH_SIZE_MAX)) {
+		tdb_close(tdb);
+		tdb = NULL;
 		errno = EILSEQ;
 	}
-	return store->tdb != NULL ? 0 : -1;
+	return tdb;
 }
 
-static int open_file(struct store *store, struct mrmr_error *err)
+int store_open_file(struct store *store, size_t file, bool make,
+		    struct mrmr_error *err)
 {
+	struct tdb_context *tdb = NULL;
+	char name[KEY_MAX + 64];
 	bool is_there;
-	int ret;
 
-	if (look_at_file(store, &is_there, err) == -1) {
+	store_file_name(store, file, name);
+	if (look_at_file(store, name, &is_there, err) == -1) {
 		return -1;
 	}
-	if (!is_there && !store->shape.may_write) {
-		return mrmr_error_set(err, ENOENT, "there is no %s",
-				      store->name);
+	if (!is_there && !make) {
+		return file == 0 ? mrmr_error_set(err, ENOENT, "there is no %s",
+						  name)
+				 : store_damaged(store,
+						 "one of its files is missing",
+						 err);
 	}
 	/* A reader may have to undo what somebody was killed at. */
-	ret = open_tdb(store, O_RDWR | (is_there ? 0 : O_CREAT | O_EXCL));
-	if (ret == -1 && !store->shape.may_write &&
+	tdb = open_tdb(store, name, O_RDWR | (is_there ? 0 : O_CREAT | O_EXCL));
+	if (tdb == NULL && !store->shape.may_write &&
 	    (errno == EACCES || errno == EROFS || errno == EPERM)) {
-		ret = open_tdb(store, O_RDONLY);
+		tdb = open_tdb(store, name, O_RDONLY);
 	}
-	if (ret == 0) {
+	if (tdb == NULL && errno == EIO) {
+		return mrmr_error_set(err, EIO, "%s cannot be read: %s", name,
+				      strerror(errno));
+	}
+	if (tdb == NULL && (errno == 0 || errno == EINVAL || errno == EILSEQ)) {
+		return store_damaged(store, "it is not a tdb file", err);
+	}
+	if (tdb == NULL) {
+		return mrmr_error_set(err, errno, "cannot open %s: %s", name,
+				      strerror(errno));
+	}
+	store->files[file].tdb = tdb;
+	if (file >= store->num_files) {
+		store->num_files = file + 1;
+	}
+	return 0;
+}
+
+/* Some file systems of members have no flock; there, nobody else reads. */
+int store_lock_file(struct store *store, int how)
+{
+	int ret;
+
+	do {
+		ret = flock(tdb_fd(store->files[0].tdb), how);
+	} while (ret == -1 && errno == EINTR);
+	return store->shape.is_part ? 0 : ret;
+}
+
+/* --- the store's own record --------------------------------------------------- */
+
+struct fetching {
+	void *mem_ctx;
+	uint8_t *value;
+	size_t len;
+	int error;
+};
+
+static int take_value(TDB_DATA key, TDB_DATA data, void *private_data)
+{
+	struct fetching *f = private_data;
+
+	if (!store_checksum_is_right(key, data)) {
+		f->error = EILSEQ;
+		return -1;
+	}
+	f->len = data.dsize - CHECKSUM_BYTES;
+	f->value = talloc_size(f->mem_ctx, f->len + 1);
+	if (f->value == NULL) {
+		f->error = ENOMEM;
+		return -1;
+	}
+	memcpy(f->value, data.dptr, f->len);
+	return 0;
+}
+
+int store_fetch_from(struct tdb_context *tdb, const struct key *key,
+		     void *mem_ctx, uint8_t **value, size_t *len)
+{
+	struct fetching f = {.mem_ctx = mem_ctx};
+
+	errno = 0;
+	if (tdb_parse_record(tdb, tdb_key(key), take_value, &f) == -1) {
+		errno = f.error != 0 ? f.error : store_errno(tdb, errno);
+		return -1;
+	}
+	*value = f.value;
+	*len = f.len;
+	return 0;
+}
+
+int store_load_self(struct store *store)
+{
+	uint64_t live[STORE_FILES_MAX] = {0};
+	uint8_t *value = NULL;
+	uint64_t num, instance;
+	struct unpack u;
+	size_t len = 0;
+	uint64_t i;
+
+	if (store_fetch_from(store->files[0].tdb, &store_own_key, NULL, &value,
+			     &len) == -1) {
+		return -1;
+	}
+	u = unpack_of(value, len);
+	instance = unpack_fixed(&u, 8);
+	num = unpack_upto(&u, STORE_FILES_MAX);
+	for (i = 0; i < num; i++) {
+		live[i] = unpack_varint(&u);
+	}
+	talloc_free(value);
+	if (!unpack_done(&u) || num == 0) {
+		errno = EILSEQ;
+		return -1;
+	}
+	store->instance = instance;
+	for (i = 0; i < num; i++) {
+		store->files[i].live_bytes = live[i];
+	}
+	store->num_files = num;
+	return 0;
+}
+
+/* --- opening ---------------------------------------------------------------- */
+
+static int store_destructor(struct store *store)
+{
+	store_close_files(store);
+	if (store->is_marked) {
+		unlinkat(store->dir_fd, store->unclean_name, 0);
+	}
+	if (store->dir_fd != -1) {
+		close(store->dir_fd);
+	}
+	return 0;
+}
+
+/* A commit that was made, but not done in all files. */
+static int finish(struct store *store, struct mrmr_error *err)
+{
+	int error;
+	int ret;
+
+	if (!journal_is_there(store)) {
 		return 0;
 	}
-	if (errno == 0 || errno == EIO || errno == EINVAL || errno == EILSEQ) {
-		if (errno == EIO) {
-			return mrmr_error_set(err, EIO, "%s cannot be read: %s",
-					      store->name, strerror(errno));
-		}
-		return damaged(store, "it is not a tdb file", err);
+	if (store_lock_file(store, LOCK_EX) == -1) {
+		return mrmr_error_set(err, errno, "cannot lock %s: %s",
+				      store->name, strerror(errno));
 	}
-	return mrmr_error_set(err, errno, "cannot open %s: %s", store->name,
-			      strerror(errno));
+	ret = journal_redo(store);
+	error = errno;
+	store_lock_file(store, LOCK_UN);
+	if (ret == -1 && error != ENOENT) {
+		return mrmr_error_set(err, error,
+				      "a commit to %s that was interrupted "
+				      "cannot be finished: %s",
+				      store->name, strerror(error));
+	}
+	return store_load_self(store) == -1
+		       ? store_damaged(store, "its own record is damaged", err)
+		       : 0;
+}
+
+static int open_others(struct store *store, struct mrmr_error *err)
+{
+	size_t num = store->num_files;
+	size_t i;
+
+	for (i = 1; i < num; i++) {
+		if (store_open_file(store, i, false, err) == -1) {
+			return -1;
+		}
+	}
+	return 0;
+}
+
+static int stop(struct tdb_context *tdb, TDB_DATA key, TDB_DATA data,
+		void *private_data)
+{
+	return 1;
+}
+
+static int make_instance(struct store *store)
+{
+	if (store->instance == 0 &&
+	    getrandom(&store->instance, sizeof(store->instance), 0) !=
+		    sizeof(store->instance)) {
+		return -1;
+	}
+	return 0;
+}
+
+/* File 0 is open. *is_new: it has no record. */
+static int open_rest(struct store *store, bool *is_new, struct mrmr_error *err)
+{
+	int num;
+
+	*is_new = false;
+	if (store_load_self(store) == 0) {
+		return finish(store, err) == -1 ? -1 : open_others(store, err);
+	}
+	if (errno != ENOENT) {
+		return errno == EIO ? mrmr_error_set(err, EIO,
+						     "%s cannot be read: %s",
+						     store->name, strerror(EIO))
+				    : store_damaged(store,
+						    "its own record is damaged",
+						    err);
+	}
+	num = tdb_traverse_read(store->files[0].tdb, stop, NULL);
+	if (num == -1) {
+		return store_damaged(store, "its records cannot be walked",
+				     err);
+	}
+	if (num > 0) {
+		return store_damaged(store, "its own record is missing", err);
+	}
+	*is_new = true;
+	if (!store->shape.may_write) {
+		return mrmr_error_set(err, ENOENT, "%s is empty", store->name);
+	}
+	store->instance = 0;
+	if (make_instance(store) == -1) {
+		return mrmr_error_set(err, errno, "no random numbers: %s",
+				      strerror(errno));
+	}
+	return 0;
+}
+
+int store_reopen(struct store *store, struct mrmr_error *err)
+{
+	bool is_new;
+
+	store_close_files(store);
+	if (store_open_file(store, 0, store->shape.may_write, err) == 0 &&
+	    open_rest(store, &is_new, err) == 0) {
+		return 0;
+	}
+	store_close_files(store);
+	return -1;
 }
 
 static bool was_unclean(const struct store *store)
@@ -265,32 +496,29 @@ static bool was_unclean(const struct store *store)
 		       AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-static int stop(struct tdb_context *tdb, TDB_DATA key, TDB_DATA data,
-		void *private_data)
-{
-	return 1;
-}
-
 static int look_inside(struct store *store, bool *is_new,
 		       struct mrmr_error *err)
 {
-	int num = tdb_traverse_read(store->tdb, stop, NULL);
-
-	if (num == -1) {
-		return damaged(store, "its records cannot be walked", err);
+	if (open_rest(store, is_new, err) == -1) {
+		return -1;
 	}
-	*is_new = num == 0;
-	if (*is_new && !store->shape.may_write) {
-		return mrmr_error_set(err, ENOENT, "%s is empty", store->name);
+	store->seqnum = (uint32_t)tdb_get_seqnum(store->files[0].tdb);
+	if (!store->shape.may_write) {
+		return 0;
 	}
-	if (store->shape.may_write && was_unclean(store)) {
+	if (store_remove_others(store) == -1) {
+		return mrmr_error_set(err, errno,
+				      "cannot read the folder of "
+				      "%s: %s",
+				      store->name, strerror(errno));
+	}
+	if (was_unclean(store)) {
 		mrmr_log(MRMR_LOG_INFO,
 			 "%s was not closed as it should be: checking it",
 			 store->name);
 		store->is_marked = true;
 		return store_check(store, NULL, NULL, err);
 	}
-	store->seqnum = (uint32_t)tdb_get_seqnum(store->tdb);
 	return 0;
 }
 
@@ -319,7 +547,7 @@ struct store *store_open(void *mem_ctx, int dir_fd,
 			       store->name, strerror(errno));
 		goto fail;
 	}
-	if (open_file(store, err) == -1 ||
+	if (store_open_file(store, 0, shape->may_write, err) == -1 ||
 	    look_inside(store, is_new, err) == -1) {
 		goto fail;
 	}
@@ -337,335 +565,15 @@ const char *store_name(const struct store *store)
 
 uint64_t store_bytes(struct store *store)
 {
-	struct stat st = {0};
-
-	if (store->tdb == NULL || fstat(tdb_fd(store->tdb), &st) == -1) {
-		return 0;
-	}
-	return (uint64_t)st.st_size;
-}
-
-/* --- reading ------------------------------------------------------------------ */
-
-struct fetching {
-	void *mem_ctx;
-	uint8_t *value;
-	size_t len;
-	int error;
-};
-
-static int take_value(TDB_DATA key, TDB_DATA data, void *private_data)
-{
-	struct fetching *f = private_data;
-
-	if (!checksum_is_right(key, data)) {
-		f->error = EILSEQ;
-		return -1;
-	}
-	f->len = data.dsize - CHECKSUM_BYTES;
-	f->value = talloc_size(f->mem_ctx, f->len + 1);
-	if (f->value == NULL) {
-		f->error = ENOMEM;
-		return -1;
-	}
-	memcpy(f->value, data.dptr, f->len);
-	return 0;
-}
-
-int store_fetch(struct store *store, const struct key *key, void *mem_ctx,
-		uint8_t **value, size_t *len)
-{
-	struct fetching f = {.mem_ctx = mem_ctx};
-
-	if (store->tdb == NULL) {
-		errno = EIO;
-		return -1;
-	}
-	errno = 0;
-	if (tdb_parse_record(store->tdb, tdb_key(key), take_value, &f) == -1) {
-		errno = f.error != 0 ? f.error
-				     : errno_of_tdb(store->tdb, errno);
-		return -1;
-	}
-	*value = f.value;
-	*len = f.len;
-	return 0;
-}
-
-/* Some file systems of members have no flock; there, nobody else reads. */
-static int lock_file(struct store *store, int how)
-{
-	int ret;
-
-	do {
-		ret = flock(tdb_fd(store->tdb), how);
-	} while (ret == -1 && errno == EINTR);
-	return store->shape.is_part ? 0 : ret;
-}
-
-static int reopen(struct store *store)
-{
-	close_tdb(store);
-	return open_file(store, NULL);
-}
-
-int store_lock(struct store *store, bool *has_changed)
-{
-	struct stat st = {0};
-	uint32_t seqnum;
-
-	*has_changed = false;
-	if (store->tdb == NULL && reopen(store) == -1) {
-		return -1;
-	}
-	if (fstat(tdb_fd(store->tdb), &st) == -1) {
-		return -1;
-	}
-	if (st.st_nlink == 0) {
-		*has_changed = true;
-		if (reopen(store) == -1) {
-			return -1;
-		}
-	}
-	if (lock_file(store, LOCK_SH) == -1) {
-		return -1;
-	}
-	seqnum = (uint32_t)tdb_get_seqnum(store->tdb);
-	if (seqnum != store->seqnum) {
-		*has_changed = true;
-		store->seqnum = seqnum;
-	}
-	return 0;
-}
-
-void store_unlock(struct store *store)
-{
-	if (store->tdb != NULL) {
-		lock_file(store, LOCK_UN);
-	}
-}
-
-/* --- writing ------------------------------------------------------------------ */
-
-/* Written once: the mark is removed by closing. */
-static int mark_unclean(struct store *store)
-{
-	int fd;
-
-	if (store->is_marked) {
-		return 0;
-	}
-	fd = openat(store->dir_fd, store->unclean_name,
-		    O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (fd == -1) {
-		return -1;
-	}
-	close(fd);
-	if (mrmr_file_sync_directory(store->dir_fd) == -1) {
-		return -1;
-	}
-	store->is_marked = true;
-	return 0;
-}
-
-static int put_record(struct store *store, const struct change *change)
-{
-	TDB_DATA key = tdb_key(change->key);
-	uint8_t sum_bytes[CHECKSUM_BYTES];
-	TDB_DATA parts[2] = {
-		{.dptr = (unsigned char *)change->value, .dsize = change->len},
-		{.dptr = sum_bytes, .dsize = CHECKSUM_BYTES},
-	};
-	uint32_t sum =
-		checksum(key.dptr, key.dsize, change->value, change->len);
+	uint64_t bytes = 0;
 	size_t i;
 
-	for (i = 0; i < CHECKSUM_BYTES; i++) {
-		sum_bytes[i] = (uint8_t)(sum >> (8 * i));
-	}
-	if (!tdb_exists(store->tdb, key)) {
-		/* what tdb takes for it: 5/4 of key and data, and a word */
-		size_t need = key.dsize + change->len + CHECKSUM_BYTES;
-		size_t ask = (need * 4 + 4) / 5;
-		TDB_DATA first = {
-			.dptr = (unsigned char *)change->value,
-			.dsize = ask > key.dsize ? ask - key.dsize : 0,
-		};
+	for (i = 0; i < store->num_files; i++) {
+		struct stat st = {0};
 
-		if (first.dsize > change->len) {
-			first.dsize = change->len;
-		}
-		if (tdb_store(store->tdb, key, first, TDB_INSERT) == -1) {
-			return -1;
+		if (fstat(tdb_fd(store->files[i].tdb), &st) == 0) {
+			bytes += (uint64_t)st.st_size;
 		}
 	}
-	return tdb_storev(store->tdb, key, parts, 2, TDB_REPLACE);
-}
-
-static int delete_record(struct store *store, const struct change *change)
-{
-	if (tdb_delete(store->tdb, tdb_key(change->key)) == -1 &&
-	    tdb_error(store->tdb) != TDB_ERR_NOEXIST) {
-		return -1;
-	}
-	return 0;
-}
-
-static int change_records(struct store *store, const struct change *changes,
-			  size_t num_changes)
-{
-	size_t i;
-
-	for (i = 0; i < num_changes; i++) {
-		int ret = changes[i].value != NULL
-				  ? put_record(store, &changes[i])
-				  : delete_record(store, &changes[i]);
-
-		if (ret == -1) {
-			return -1;
-		}
-	}
-	return 0;
-}
-
-/* All errors end here. What tdb's handle is worth after one is not clear, but
-   what a new one finds is: an unfinished transaction is undone by opening. */
-static int give_up(struct store *store, int error)
-{
-	if (reopen(store) == -1) {
-		mrmr_log(MRMR_LOG_ERROR, "%s cannot be opened again: %s",
-			 store->name, strerror(errno));
-		close_tdb(store);
-	}
-	errno = error;
-	return -1;
-}
-
-int store_write(struct store *store, const struct change *changes,
-		size_t num_changes)
-{
-	int error;
-
-	if (store->tdb == NULL) {
-		errno = EIO;
-		return -1;
-	}
-	if (mark_unclean(store) == -1) {
-		return -1;
-	}
-	errno = 0;
-	if (tdb_transaction_start(store->tdb) == -1) {
-		errno = errno_of_tdb(store->tdb, errno);
-		return -1;
-	}
-	if (change_records(store, changes, num_changes) == -1 ||
-	    mrmr_fault("catalog-store") != 0) {
-		error = errno_of_tdb(store->tdb, errno);
-		tdb_transaction_cancel(store->tdb);
-		return give_up(store, error);
-	}
-	if (lock_file(store, LOCK_EX) == -1) {
-		error = errno;
-		tdb_transaction_cancel(store->tdb);
-		return give_up(store, error);
-	}
-	errno = 0;
-	if (tdb_transaction_commit(store->tdb) == -1) {
-		error = errno != 0 ? errno : EIO;
-		return give_up(store, error);
-	}
-	lock_file(store, LOCK_UN);
-	store->seqnum = (uint32_t)tdb_get_seqnum(store->tdb);
-	return 0;
-}
-
-/* --- replacing ---------------------------------------------------------------- */
-
-int store_dir_fd(const struct store *store)
-{
-	return store->dir_fd;
-}
-
-int store_unlink(struct store *store, const char *name)
-{
-	char unclean[KEY_MAX + 16];
-
-	snprintf(unclean, sizeof(unclean), "%s.unclean", name);
-	if (unlinkat(store->dir_fd, name, 0) == -1 && errno != ENOENT) {
-		return -1;
-	}
-	if (unlinkat(store->dir_fd, unclean, 0) == -1 && errno != ENOENT) {
-		return -1;
-	}
-	return 0;
-}
-
-int store_replace(struct store *store, struct store *from)
-{
-	char *name = talloc_strdup(store, from->name);
-	int ret;
-
-	if (name == NULL) {
-		talloc_free(from);
-		errno = ENOMEM;
-		return -1;
-	}
-	talloc_free(from);
-	ret = mrmr_fault("catalog-replace") != 0
-		      ? -1
-		      : renameat(store->dir_fd, name, store->dir_fd,
-				 store->name);
-	talloc_free(name);
-	if (ret == 0) {
-		ret = mrmr_file_sync_directory(store->dir_fd);
-	}
-	if (ret == -1) {
-		return -1;
-	}
-	return reopen(store);
-}
-
-/* --- checking ----------------------------------------------------------------- */
-
-struct checking {
-	int (*fn)(const uint8_t *key, size_t key_len, const uint8_t *value,
-		  size_t len, void *private_data);
-	void *private_data;
-};
-
-static int check_one(TDB_DATA key, TDB_DATA data, void *private_data)
-{
-	struct checking *c = private_data;
-
-	if (!checksum_is_right(key, data)) {
-		return -1;
-	}
-	if (c->fn == NULL) {
-		return 0;
-	}
-	return c->fn(key.dptr, key.dsize, data.dptr,
-		     data.dsize - CHECKSUM_BYTES, c->private_data) == 0
-		       ? 0
-		       : -1;
-}
-
-int store_check(struct store *store,
-		int (*fn)(const uint8_t *key, size_t key_len,
-			  const uint8_t *value, size_t len, void *private_data),
-		void *private_data, struct mrmr_error *err)
-{
-	struct checking c = {.fn = fn, .private_data = private_data};
-
-	if (store->tdb == NULL) {
-		return mrmr_error_set(err, EIO, "%s is not open", store->name);
-	}
-	errno = 0;
-	if (tdb_check(store->tdb, check_one, &c) == -1) {
-		if (errno == EIO) {
-			return mrmr_error_set(err, EIO, "%s cannot be read: %s",
-					      store->name, strerror(errno));
-		}
-		return damaged(store, "its records are not sound", err);
-	}
-	return 0;
+	return bytes;
 }

@@ -27,8 +27,18 @@ struct change {
 
 struct store;
 
+/*
+ * When a file is full: by what its records take, or by its length. Tests make
+ * it small; a store may be used with others than it was made with.
+ */
+struct store_limits {
+	uint64_t live_bytes;
+	uint64_t file_bytes;
+};
+extern struct store_limits store_limits;
+
 struct store_shape {
-	const char *name; /* of the first file; others are name.1, ... */
+	const char *name; /* of the first file; the others' begin with it */
 	bool is_part;     /* on a member: may vanish, so it is not mapped */
 	bool may_write;   /* and makes it if it is missing */
 };
@@ -48,7 +58,7 @@ int store_fetch(struct store *store, const struct key *key, void *mem_ctx,
 /*
  * Make changes, durably, all or none. -1 with errno: then none was made. If not
  * even that can be established the store is closed, and all that follows is
- * EIO.
+ * EIO; the next to open it finds out.
  */
 int store_write(struct store *store, const struct change *changes,
 		size_t num_changes);

@@ -1,0 +1,515 @@
+/*
+ * MRMR: the catalogue: changing records, all or none.
+ *
+ * The theory is in store.c.
+ *
+ * tdb asks for a quarter more than a new record needs, so that it can grow. Our
+ * records are many of the same kind packed together, most are never written
+ * again once they are full, and a quarter of everything is a lot: so a record
+ * that is new is first stored with four fifths of its length, and then again,
+ * which tdb does in place.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <talloc.h>
+#include <tdb.h>
+
+#include <mrmr/fault.h>
+#include <mrmr/file.h>
+#include <mrmr/log.h>
+
+#include "pack.h"
+#include "store_private.h"
+
+/* What tdb and we add to a record. */
+#define OVERHEAD_BYTES (24 + 4 + CHECKSUM_BYTES)
+
+/* With what the records of a file take, and with its length, at which it takes
+   no new ones. tdb grows files by a tenth, and cannot beyond 4 GiB. */
+struct store_limits store_limits = {
+	.live_bytes = UINT64_C(2) << 30,
+	.file_bytes = UINT64_C(3) << 30,
+};
+
+struct commit {
+	struct store *store;
+	void *frame;
+	bool is_used[STORE_FILES_MAX]; /* a transaction was begun */
+	bool is_locked;
+	bool has_journal;
+	struct placed *placed;
+	size_t num_placed;
+	size_t max_placed;
+};
+
+/* --- one record --------------------------------------------------------------- */
+
+static int put_record(struct tdb_context *tdb, const struct change *change)
+{
+	TDB_DATA key = tdb_key(change->key);
+	uint8_t sum_bytes[CHECKSUM_BYTES];
+	TDB_DATA parts[2] = {
+		{.dptr = (unsigned char *)change->value, .dsize = change->len},
+		{.dptr = sum_bytes, .dsize = CHECKSUM_BYTES},
+	};
+	uint32_t sum = store_checksum(key, change->value, change->len);
+	size_t i;
+
+	for (i = 0; i < CHECKSUM_BYTES; i++) {
+		sum_bytes[i] = (uint8_t)(sum >> (8 * i));
+	}
+	if (!tdb_exists(tdb, key)) {
+		/* what tdb takes for it: 5/4 of key and data, and a word */
+		size_t need = key.dsize + change->len + CHECKSUM_BYTES;
+		size_t ask = (need * 4 + 4) / 5;
+		TDB_DATA first = {
+			.dptr = (unsigned char *)change->value,
+			.dsize = ask > key.dsize ? ask - key.dsize : 0,
+		};
+
+		if (first.dsize > change->len) {
+			first.dsize = change->len;
+		}
+		if (tdb_store(tdb, key, first, TDB_INSERT) == -1) {
+			return -1;
+		}
+	}
+	return tdb_storev(tdb, key, parts, 2, TDB_REPLACE);
+}
+
+int store_change_record(struct tdb_context *tdb, const struct change *change)
+{
+	if (change->value != NULL) {
+		return put_record(tdb, change);
+	}
+	if (tdb_delete(tdb, tdb_key(change->key)) == -1 &&
+	    tdb_error(tdb) != TDB_ERR_NOEXIST) {
+		return -1;
+	}
+	return 0;
+}
+
+/* --- where a record goes -------------------------------------------------------- */
+
+static int take_len(TDB_DATA key, TDB_DATA data, void *private_data)
+{
+	*(size_t *)private_data = data.dsize;
+	return 0;
+}
+
+static uint64_t bytes_of(const struct key *key, size_t len)
+{
+	return key->len + len + OVERHEAD_BYTES;
+}
+
+/* The file that has the record, and what it takes there. ENOENT. */
+static int find_record(struct store *store, const struct key *key, size_t *file,
+		       uint64_t *bytes)
+{
+	size_t i = store->num_files;
+	size_t len = 0;
+
+	while (i-- > 0) {
+		struct tdb_context *tdb = store->files[i].tdb;
+
+		errno = 0;
+		if (tdb_parse_record(tdb, tdb_key(key), take_len, &len) == 0) {
+			*file = i;
+			*bytes = bytes_of(key, len < CHECKSUM_BYTES
+						       ? 0
+						       : len - CHECKSUM_BYTES);
+			return 0;
+		}
+		if (tdb_error(tdb) != TDB_ERR_NOEXIST) {
+			errno = store_errno(tdb, errno);
+			return -1;
+		}
+	}
+	errno = ENOENT;
+	return -1;
+}
+
+static bool has_room(const struct store *store, size_t file)
+{
+	struct stat st = {0};
+
+	return store->files[file].live_bytes < store_limits.live_bytes &&
+	       fstat(tdb_fd(store->files[file].tdb), &st) == 0 &&
+	       (uint64_t)st.st_size < store_limits.file_bytes;
+}
+
+static int begin(struct commit *c, size_t file)
+{
+	struct tdb_context *tdb = c->store->files[file].tdb;
+
+	if (c->is_used[file]) {
+		return 0;
+	}
+	errno = 0;
+	if (tdb_transaction_start(tdb) == -1) {
+		errno = store_errno(tdb, errno);
+		return -1;
+	}
+	c->is_used[file] = true;
+	return 0;
+}
+
+/* One more file. Until the commit, the store does not know of it. */
+static int add_file(struct commit *c, size_t *file)
+{
+	struct store *store = c->store;
+	char name[KEY_MAX + 64];
+
+	*file = store->num_files;
+	if (*file == STORE_FILES_MAX) {
+		errno = EFBIG;
+		return -1;
+	}
+	store_file_name(store, *file, name);
+	if (unlinkat(store->dir_fd, name, 0) == -1 && errno != ENOENT) {
+		return -1;
+	}
+	store->files[*file].live_bytes = 0;
+	if (mrmr_fault("catalog-file-new") != 0 ||
+	    store_open_file(store, *file, true, NULL) == -1) {
+		return -1;
+	}
+	return mrmr_file_sync_directory(store->dir_fd);
+}
+
+/* For a new record: the first file that has room. */
+static int choose_file(struct commit *c, size_t *file)
+{
+	struct store *store = c->store;
+
+	for (*file = 0; *file < store->num_files; (*file)++) {
+		if (has_room(store, *file)) {
+			return 0;
+		}
+	}
+	return add_file(c, file);
+}
+
+static int change_in(struct commit *c, size_t file, const struct change *change)
+{
+	struct tdb_context *tdb = c->store->files[file].tdb;
+
+	if (begin(c, file) == -1) {
+		return -1;
+	}
+	if (c->num_placed == c->max_placed) {
+		size_t max = 2 * c->max_placed + 64;
+		struct placed *more =
+			talloc_realloc(c->frame, c->placed, struct placed, max);
+
+		if (more == NULL) {
+			errno = ENOMEM;
+			return -1;
+		}
+		c->placed = more;
+		c->max_placed = max;
+	}
+	c->placed[c->num_placed++] =
+		(struct placed){.file = file, .change = change};
+	errno = 0;
+	if (store_change_record(tdb, change) == -1) {
+		errno = store_errno(tdb, errno);
+		return -1;
+	}
+	return 0;
+}
+
+static int move_out(struct commit *c, size_t file, const struct key *key)
+{
+	struct change *gone = talloc(c->frame, struct change);
+
+	if (gone == NULL) {
+		errno = ENOMEM;
+		return -1;
+	}
+	*gone = (struct change){.key = key};
+	return change_in(c, file, gone);
+}
+
+static int place(struct commit *c, const struct change *change)
+{
+	struct store *store = c->store;
+	uint64_t new_bytes = bytes_of(change->key, change->len);
+	uint64_t old_bytes = 0;
+	size_t file = 0;
+	bool is_there;
+
+	is_there = find_record(store, change->key, &file, &old_bytes) == 0;
+	if (!is_there && errno != ENOENT) {
+		return -1;
+	}
+	if (change->value == NULL) {
+		if (!is_there) {
+			return 0;
+		}
+		store->files[file].live_bytes -= old_bytes;
+		return change_in(c, file, change);
+	}
+	if (is_there && new_bytes > old_bytes && !has_room(store, file)) {
+		/* a full file grows no more */
+		store->files[file].live_bytes -= old_bytes;
+		if (move_out(c, file, change->key) == -1) {
+			return -1;
+		}
+		is_there = false;
+	}
+	if (!is_there) {
+		old_bytes = 0;
+		if (choose_file(c, &file) == -1) {
+			return -1;
+		}
+	}
+	store->files[file].live_bytes += new_bytes - old_bytes;
+	return change_in(c, file, change);
+}
+
+int store_make_self(void *mem_ctx, const struct store *store, uint8_t **value,
+		    size_t *len)
+{
+	struct pack p = {.mem_ctx = mem_ctx};
+	size_t i;
+
+	pack_fixed(&p, store->instance, 8);
+	pack_varint(&p, store->num_files);
+	for (i = 0; i < store->num_files; i++) {
+		pack_varint(&p, store->files[i].live_bytes);
+	}
+	*value = p.data;
+	*len = p.len;
+	if (p.failed) {
+		errno = ENOMEM;
+		return -1;
+	}
+	return 0;
+}
+
+/* File 0 changes with every commit, so that readers see that there was one. */
+static int place_self(struct commit *c)
+{
+	struct change *change = talloc_zero(c->frame, struct change);
+	uint8_t *value = NULL;
+
+	if (change == NULL ||
+	    store_make_self(c->frame, c->store, &value, &change->len) == -1) {
+		errno = ENOMEM;
+		return -1;
+	}
+	change->key = &store_own_key;
+	change->value = value;
+	return change_in(c, 0, change);
+}
+
+/* --- committing ----------------------------------------------------------------- */
+
+/* Written once: the mark is removed by closing. */
+static int mark_unclean(struct store *store)
+{
+	int fd;
+
+	if (store->is_marked) {
+		return 0;
+	}
+	fd = openat(store->dir_fd, store->unclean_name,
+		    O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd == -1) {
+		return -1;
+	}
+	close(fd);
+	if (mrmr_file_sync_directory(store->dir_fd) == -1) {
+		return -1;
+	}
+	store->is_marked = true;
+	return 0;
+}
+
+static int change_all(struct commit *c, const struct change *changes,
+		      size_t num_changes)
+{
+	size_t i;
+
+	for (i = 0; i < num_changes; i++) {
+		if (place(c, &changes[i]) == -1) {
+			return -1;
+		}
+	}
+	if (place_self(c) == -1) {
+		return -1;
+	}
+	return mrmr_fault("catalog-store") != 0 ? -1 : 0;
+}
+
+static int prepare(struct commit *c)
+{
+	struct store *store = c->store;
+	size_t i;
+
+	for (i = 0; i < store->num_files; i++) {
+		if (!c->is_used[i]) {
+			continue;
+		}
+		if (mrmr_fault("catalog-prepare") != 0) {
+			return -1;
+		}
+		errno = 0;
+		if (tdb_transaction_prepare_commit(store->files[i].tdb) == -1) {
+			errno = errno != 0 ? errno : EIO;
+			return -1;
+		}
+	}
+	return 0;
+}
+
+static size_t num_used(const struct commit *c)
+{
+	size_t num = 0;
+	size_t i;
+
+	for (i = 0; i < STORE_FILES_MAX; i++) {
+		num += c->is_used[i];
+	}
+	return num;
+}
+
+/* From the last to file 0. */
+static int commit_files(struct commit *c)
+{
+	struct store *store = c->store;
+	size_t i = store->num_files;
+
+	while (i-- > 0) {
+		if (!c->is_used[i]) {
+			continue;
+		}
+		if (mrmr_fault("catalog-file") != 0) {
+			return -1;
+		}
+		errno = 0;
+		if (tdb_transaction_commit(store->files[i].tdb) == -1) {
+			errno = errno != 0 ? errno : EIO;
+			return -1;
+		}
+		c->is_used[i] = false;
+	}
+	return 0;
+}
+
+/* Nothing of it was done. What tdb's handles are worth after an error is not
+   clear, but what new ones find is. */
+static int undo(struct commit *c, int error)
+{
+	struct store *store = c->store;
+	size_t i;
+
+	for (i = 0; i < store->num_files; i++) {
+		if (c->is_used[i]) {
+			tdb_transaction_cancel(store->files[i].tdb);
+		}
+	}
+	if (c->has_journal && journal_remove(store, true) == -1) {
+		/* the commit might happen yet, by a power cut: nothing must
+		   be built on that it did not */
+		mrmr_log(MRMR_LOG_ERROR,
+			 "%s: a commit that failed cannot be taken back: %s",
+			 store->name, strerror(errno));
+		store_close_files(store);
+		store->is_marked = false;
+	} else if (store_reopen(store, NULL) == -1) {
+		mrmr_log(MRMR_LOG_ERROR, "%s cannot be opened again: %s",
+			 store->name, strerror(errno));
+		store->is_marked = false; /* to be looked at next time */
+	}
+	errno = error;
+	return -1;
+}
+
+/* It was committed: what the journal says is what happened, and opening does
+   it. */
+static int finish(struct store *store, int error)
+{
+	if (store_reopen(store, NULL) == -1 || store_load_self(store) == -1) {
+		mrmr_log(MRMR_LOG_ERROR,
+			 "a commit to %s cannot be finished: %s", store->name,
+			 strerror(errno));
+		store_close_files(store);
+		store->is_marked = false; /* to be looked at next time */
+		errno = error;
+		return -1;
+	}
+	return 0;
+}
+
+static int commit(struct commit *c)
+{
+	struct store *store = c->store;
+
+	if (store_lock_file(store, LOCK_EX) == -1) {
+		return undo(c, errno);
+	}
+	c->is_locked = true;
+	if (prepare(c) == -1) {
+		return undo(c, errno);
+	}
+	if (num_used(c) == 1) {
+		/* tdb's own is enough */
+		if (commit_files(c) == -1) {
+			return undo(c, errno);
+		}
+	} else {
+		c->has_journal = true;
+		if (journal_write(store, c->placed, c->num_placed) == -1) {
+			return undo(c, errno);
+		}
+		if (mrmr_fault("catalog-journaled") != 0 ||
+		    commit_files(c) == -1) {
+			return finish(store, errno);
+		}
+		if (journal_remove(store, false) == -1) {
+			return finish(store, errno);
+		}
+	}
+	store_lock_file(store, LOCK_UN);
+	return 0;
+}
+
+int store_write(struct store *store, const struct change *changes,
+		size_t num_changes)
+{
+	struct commit c = {.store = store};
+	int ret;
+
+	if (store->num_files == 0) {
+		errno = EIO;
+		return -1;
+	}
+	if (mark_unclean(store) == -1) {
+		return -1;
+	}
+	c.frame = talloc_new(NULL);
+	if (c.frame == NULL) {
+		errno = ENOMEM;
+		return -1;
+	}
+	store->seqnum = (uint32_t)tdb_get_seqnum(store->files[0].tdb);
+	if (change_all(&c, changes, num_changes) == -1) {
+		ret = undo(&c, errno);
+	} else {
+		ret = commit(&c);
+	}
+	talloc_free(c.frame);
+	if (ret == 0) {
+		store->seqnum = (uint32_t)tdb_get_seqnum(store->files[0].tdb);
+	}
+	return ret;
+}
