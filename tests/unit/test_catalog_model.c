@@ -1,0 +1,227 @@
+/*
+ * Unit tests of source/catalog: random changes, compared with a simple model.
+ *
+ * A world has a catalogue and the parts of its members, which come, go, are
+ * lost and made anew. The seed of each is printed when it fails; MRMR_TEST_SEED
+ * repeats it, MRMR_TEST_ROUNDS makes it longer.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <talloc.h>
+
+#include "catalog_world.h"
+
+static void transaction(struct catalog_world *w, struct model *before)
+{
+	uint64_t num = model_below(&w->random, 40);
+	uint64_t i;
+
+	*before = *w->model;
+	catalog_world_begin(w);
+	for (i = 0; i < num; i++) {
+		model_change(w->model, w->cat, &w->random);
+	}
+	switch (model_below(&w->random, 6)) {
+	case 0:
+		mrmr_catalog_cancel(w->cat);
+		*w->model = *before;
+		break;
+	case 1:
+		model_check(w->model, w->cat); /* from within */
+		catalog_world_commit(w);
+		break;
+	default:
+		catalog_world_commit(w);
+	}
+}
+
+static void member_comes_or_goes(struct catalog_world *w)
+{
+	uint16_t member = (uint16_t)model_below(&w->random, MODEL_MEMBERS);
+
+	switch (model_below(&w->random, 8)) {
+	case 0:
+	case 1:
+		catalog_world_detach(w, member);
+		break;
+	case 2:
+		catalog_world_detach(w, member);
+		catalog_world_lose(w, member);
+		break;
+	case 3:
+		catalog_world_begin(w);
+		assert_int_equal(mrmr_catalog_forget_part(w->cat, member), 0);
+		catalog_world_commit(w);
+		catalog_world_detach(w, member);
+		break;
+	default:
+		catalog_world_attach(w, member);
+		if (mrmr_catalog_part_is_behind(w->cat, member) &&
+		    model_below(&w->random, 2) == 0) {
+			catalog_world_refresh(w, member);
+		}
+	}
+}
+
+/* The parts that are not behind are as they should be, and any of them make a
+   catalogue. */
+static void check_parts(struct catalog_world *w)
+{
+	struct mrmr_catalog *parts[MODEL_MEMBERS] = {NULL};
+	struct mrmr_catalog *cat = NULL;
+	uint16_t member;
+
+	for (member = 0; member < MODEL_MEMBERS; member++) {
+		if (mrmr_catalog_part_is_behind(w->cat, member)) {
+			continue;
+		}
+		catalog_world_refresh(w, member);
+		model_check_part(w->model, w->parts[member], member);
+		if (model_below(&w->random, 3) > 0) {
+			parts[member] = w->parts[member];
+		}
+	}
+	cat = catalog_world_other(w);
+	model_check_import(w->model, parts, cat);
+	talloc_free(cat);
+}
+
+static void run(struct catalog_world *w, unsigned int rounds)
+{
+	struct model *before = malloc(sizeof(*before));
+	unsigned int i;
+
+	for (i = 0; i < rounds; i++) {
+		transaction(w, before);
+		if (model_below(&w->random, 3) == 0) {
+			member_comes_or_goes(w);
+		}
+		if (model_below(&w->random, 12) == 0) {
+			catalog_world_reopen(w);
+			model_check(w->model, w->cat);
+		}
+		if (model_below(&w->random, 12) == 0) {
+			check_parts(w);
+		}
+	}
+	model_check(w->model, w->cat);
+	check_parts(w);
+	assert_int_equal(mrmr_catalog_check(w->cat, NULL), 0);
+	free(before);
+}
+
+static unsigned int rounds(unsigned int usual)
+{
+	const char *text = getenv("MRMR_TEST_ROUNDS");
+
+	return text != NULL ? (unsigned int)atoi(text) : usual;
+}
+
+static void test_random_changes(void **state)
+{
+	run(*state, rounds(200));
+}
+
+static void test_random_changes_over_many_files(void **state)
+{
+	struct catalog_world *w = *state;
+
+	catalog_world_make_small_files(w);
+	run(w, rounds(200));
+	assert_true(catalog_world_num_files(w, MRMR_MEMBER_NONE) > 3);
+}
+
+static void test_two_copies_of_what_is_in_no_stripe(void **state)
+{
+	struct catalog_world *w = *state;
+	uint16_t member;
+	unsigned int i;
+
+	for (member = 0; member < MODEL_MEMBERS; member++) {
+		catalog_world_attach(w, member);
+		catalog_world_refresh(w, member);
+	}
+	mrmr_catalog_set_copies(w->cat, 2);
+	for (i = 0; i < 100; i++) {
+		catalog_world_begin(w);
+		model_change(w->model, w->cat, &w->random);
+		model_change(w->model, w->cat, &w->random);
+		model_change(w->model, w->cat, &w->random);
+		catalog_world_commit(w);
+		if (i % 10 == 9) {
+			model_check_shares(w->model, w->parts, 2);
+		}
+	}
+	/* one that is made anew has what the old one had, or more */
+	catalog_world_detach(w, 3);
+	catalog_world_lose(w, 3);
+	catalog_world_attach(w, 3);
+	assert_true(mrmr_catalog_part_is_behind(w->cat, 3));
+	catalog_world_refresh(w, 3);
+	model_check_part(w->model, w->parts[3], 3);
+	model_check_shares(w->model, w->parts, 2);
+}
+
+/* What the log of commits is for, and that it ends. */
+static void test_a_part_that_was_away_is_told(void **state)
+{
+	struct catalog_world *w = *state;
+	unsigned int i;
+
+	catalog_world_attach(w, 0);
+	catalog_world_attach(w, 1);
+	catalog_world_refresh(w, 0);
+	catalog_world_refresh(w, 1);
+	catalog_world_detach(w, 1);
+	for (i = 0; i < 50; i++) {
+		catalog_world_begin(w);
+		model_change(w->model, w->cat, &w->random);
+		model_change(w->model, w->cat, &w->random);
+		catalog_world_commit(w);
+	}
+	catalog_world_reopen(w);
+	catalog_world_attach(w, 1);
+	assert_false(mrmr_catalog_part_is_behind(w->cat, 1));
+	catalog_world_refresh(w, 1);
+	model_check_part(w->model, w->parts[1], 1);
+	/* beyond 4096 commits the log does not go */
+	catalog_world_detach(w, 1);
+	for (i = 0; i < 4100; i++) {
+		catalog_world_begin(w);
+		mrmr_catalog_put_note(w->cat, "other", (uint8_t *)&i,
+				      sizeof(i));
+		catalog_world_commit(w);
+	}
+	catalog_world_attach(w, 1);
+	assert_true(mrmr_catalog_part_is_behind(w->cat, 1));
+	catalog_world_refresh(w, 1);
+	model_check_part(w->model, w->parts[1], 1);
+}
+
+int main(void)
+{
+#define TEST(name)                                                 \
+	cmocka_unit_test_setup_teardown(name, catalog_world_setup, \
+					catalog_world_teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(test_random_changes),
+		TEST(test_random_changes_over_many_files),
+		TEST(test_two_copies_of_what_is_in_no_stripe),
+		TEST(test_a_part_that_was_away_is_told),
+	};
+
+	return cmocka_run_group_tests_name("catalog model", tests, NULL, NULL);
+}
