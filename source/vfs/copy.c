@@ -8,6 +8,7 @@
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 #include "copy.h"
+#include "room.h"
 #include "write.h"
 
 #include <poll.h>

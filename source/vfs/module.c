@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 #include "copy.h"
+#include "room.h"
 #include "vfs_mrmr.h"
 #include "watch.h"
 #include "write.h"
