@@ -52,7 +52,15 @@ struct tevent_req *mrmr_make_room_send(TALLOC_CTX *mem_ctx,
 				       uint64_t size_bytes);
 int mrmr_make_room_recv(struct tevent_req *req);
 
-/* The same for callers that cannot wait: at once, or -1 with ENOSPC. */
+/* The same for callers that cannot wait for those: 0 if a file that ends at
+   `end` may have room now, or -1 with ENOSPC. */
+int mrmr_make_room_now(struct vfs_handle_struct *handle,
+		       struct files_struct *fsp, uint64_t end);
+
+/* Its two halves: have room made on the file's member, by emptying its trash,
+   and wait a little; move the file. */
+int mrmr_wait_for_room(struct vfs_handle_struct *handle,
+		       struct files_struct *fsp, uint64_t growth_bytes);
 int mrmr_move_for(struct vfs_handle_struct *handle, struct files_struct *fsp,
 		  uint64_t size_bytes);
 

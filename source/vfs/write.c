@@ -1,14 +1,16 @@
 /*
  * MRMR: the Samba module: writes.
  *
- * A write is Samba's own; what is done when its member is full is in room.c. A
- * file of which the client says how large it will be moves before anything is
- * written.
+ * A write is Samba's own, once what is protected of its range has been kept
+ * (guarding.c); what is done when there is no room is in room.c. A file of which
+ * the client says how large it will be moves before anything is written.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
+#include "guarding.h"
 #include "moving.h"
 #include "room.h"
+#include "telling.h"
 #include "write.h"
 
 #include <mrmr/move.h>
@@ -28,6 +30,8 @@ struct write_state {
 };
 
 static void write_start(struct mrmr_job *job);
+static void write_kept(struct tevent_req *subreq);
+static void write_pass_on(struct write_state *state);
 static void write_done(struct tevent_req *subreq);
 static void write_finish(struct mrmr_job *job);
 
@@ -86,6 +90,43 @@ static void write_start(struct mrmr_job *job)
 	struct write_state *state = write_of(job);
 	struct tevent_req *subreq = NULL;
 
+	if (!mrmr_must_keep(job->fsp, state->offset, state->n)) {
+		write_pass_on(state);
+		return;
+	}
+	subreq = mrmr_keep_send(state, job->ev, job->handle, job->fsp,
+				state->offset, state->n);
+	if (tevent_req_nomem(subreq, state->req)) {
+		return;
+	}
+	tevent_req_set_callback(subreq, write_kept, state->req);
+}
+
+static void write_kept(struct tevent_req *subreq)
+{
+	struct tevent_req *req =
+		tevent_req_callback_data(subreq, struct tevent_req);
+	struct write_state *state = tevent_req_data(req, struct write_state);
+	int error = 0;
+	int ret;
+
+	ret = mrmr_keep_recv(subreq, &error);
+	TALLOC_FREE(subreq);
+	if (ret == 0) {
+		write_pass_on(state);
+		return;
+	}
+	state->ret = -1;
+	state->aio_state.error = error;
+	mrmr_job_tried(&state->job, mrmr_is_full(error));
+}
+
+static void write_pass_on(struct write_state *state)
+{
+	struct mrmr_job *job = &state->job;
+	struct tevent_req *subreq = NULL;
+
+	mrmr_tell_changing(job->handle, fsp_get_pathref_fd(job->fsp));
 	subreq = SMB_VFS_NEXT_PWRITE_SEND(state, job->ev, job->handle, job->fsp,
 					  state->data, state->n, state->offset);
 	if (tevent_req_nomem(subreq, state->req)) {
@@ -145,24 +186,30 @@ ssize_t mrmr_pwrite_recv(struct tevent_req *req,
 /* What file systems keep for themselves, more or less. */
 #define FULL_BYTES (1024 * 1024)
 
+static ssize_t keep_and_write(struct vfs_handle_struct *handle,
+			      files_struct *fsp, const void *data, size_t n,
+			      off_t offset)
+{
+	if (mrmr_keep_now(fsp, offset, n) == -1) {
+		return -1;
+	}
+	mrmr_tell_changing(handle, fsp_get_pathref_fd(fsp));
+	return SMB_VFS_NEXT_PWRITE(handle, fsp, data, n, offset);
+}
+
 ssize_t mrmr_pwrite(struct vfs_handle_struct *handle, files_struct *fsp,
 		    const void *data, size_t n, off_t offset)
 {
-	struct stat st;
-	uint64_t size = (uint64_t)offset + n;
+	uint64_t end = (uint64_t)offset + n;
 	ssize_t ret;
 
-	ret = SMB_VFS_NEXT_PWRITE(handle, fsp, data, n, offset);
+	ret = keep_and_write(handle, fsp, data, n, offset);
 	mrmr_spoil_move(fsp);
 	if (ret == (ssize_t)n || (ret == -1 && !mrmr_is_full(errno)) ||
-	    fstat(fsp_get_io_fd(fsp), &st) == -1) {
+	    mrmr_make_room_now(handle, fsp, end) == -1) {
 		return ret;
 	}
-	size = MAX(size, (uint64_t)st.st_size);
-	if (mrmr_move_for(handle, fsp, size) == -1) {
-		return ret;
-	}
-	return SMB_VFS_NEXT_PWRITE(handle, fsp, data, n, offset);
+	return keep_and_write(handle, fsp, data, n, offset);
 }
 
 /* Would growing to this size fill the file's member over its reserve? */
@@ -186,6 +233,28 @@ static bool is_too_large(struct vfs_handle_struct *handle,
 		       allocated + mrmr_member_room(&pool->members[member]);
 }
 
+/* Moving is for files that are copied in no time. */
+static int keep_cut(struct vfs_handle_struct *handle, struct files_struct *fsp,
+		    off_t size)
+{
+	int fd = fsp_get_pathref_fd(fsp);
+	struct stat st;
+	int ret;
+
+	ret = mrmr_keep_cut_now(handle, fd, size);
+	if (ret == 0 || !mrmr_is_full(errno) || fstat(fd, &st) == -1) {
+		return ret;
+	}
+	if (mrmr_wait_for_room(handle, fsp, (uint64_t)(st.st_size - size)) ==
+		    -1 &&
+	    (st.st_blocks * 512 > SMALL_BYTES ||
+	     mrmr_move_for(handle, fsp, (uint64_t)st.st_size) == -1)) {
+		errno = ENOSPC;
+		return -1;
+	}
+	return mrmr_keep_cut_now(handle, fd, size);
+}
+
 int mrmr_ftruncate(struct vfs_handle_struct *handle, struct files_struct *fsp,
 		   off_t offset)
 {
@@ -198,27 +267,41 @@ int mrmr_ftruncate(struct vfs_handle_struct *handle, struct files_struct *fsp,
 		errno = saved_errno;
 	}
 	mrmr_spoil_move(fsp);
+	if (keep_cut(handle, fsp, offset) == -1) {
+		return -1;
+	}
+	mrmr_tell_changing(handle, fsp_get_pathref_fd(fsp));
 	return SMB_VFS_NEXT_FTRUNCATE(handle, fsp, offset);
+}
+
+/* Only with a hole are bytes lost. */
+static int keep_and_allocate(struct vfs_handle_struct *handle,
+			     struct files_struct *fsp, uint32_t mode,
+			     off_t offset, off_t len)
+{
+	if ((mode & ~VFS_FALLOCATE_FL_KEEP_SIZE) != 0 && len > 0 &&
+	    mrmr_keep_now(fsp, offset, (uint64_t)len) == -1) {
+		return -1;
+	}
+	mrmr_tell_changing(handle, fsp_get_pathref_fd(fsp));
+	return SMB_VFS_NEXT_FALLOCATE(handle, fsp, mode, offset, len);
 }
 
 int mrmr_fallocate(struct vfs_handle_struct *handle, struct files_struct *fsp,
 		   uint32_t mode, off_t offset, off_t len)
 {
-	struct stat st;
 	int ret;
 
 	mrmr_spoil_move(fsp);
-	ret = SMB_VFS_NEXT_FALLOCATE(handle, fsp, mode, offset, len);
-	if (ret == 0 || !mrmr_is_full(errno) ||
-	    fstat(fsp_get_io_fd(fsp), &st) == -1) {
+	ret = keep_and_allocate(handle, fsp, mode, offset, len);
+	if (ret == 0 || !mrmr_is_full(errno)) {
 		return ret;
 	}
-	if (mrmr_move_for(handle, fsp,
-			  MAX((uint64_t)st.st_size,
-			      (uint64_t)offset + (uint64_t)len)) == -1) {
+	if (mrmr_make_room_now(handle, fsp, (uint64_t)(offset + len)) == -1) {
+		errno = ENOSPC;
 		return -1;
 	}
-	return SMB_VFS_NEXT_FALLOCATE(handle, fsp, mode, offset, len);
+	return keep_and_allocate(handle, fsp, mode, offset, len);
 }
 
 /*
@@ -251,14 +334,21 @@ int mrmr_make_room_for_attribute(struct vfs_handle_struct *handle,
 int mrmr_close(struct vfs_handle_struct *handle, struct files_struct *fsp)
 {
 	struct mrmr_share *share = mrmr_share_of(handle);
-	int ret = SMB_VFS_NEXT_CLOSE(handle, fsp);
+	int fd = fsp_get_pathref_fd(fsp);
+	struct mrmr_closing closing;
+	int saved_errno;
+	int ret;
 
-	if (share != NULL) {
-		int saved_errno = errno;
-
-		share->listed.dirfsp = NULL;
-		mrmr_moves_forget(share->pool, &fsp->file_id);
-		errno = saved_errno;
+	if (share == NULL) {
+		return SMB_VFS_NEXT_CLOSE(handle, fsp);
 	}
+	mrmr_tell_before_close(handle, fd, &closing);
+	ret = SMB_VFS_NEXT_CLOSE(handle, fsp);
+	saved_errno = errno;
+	mrmr_writer_closed(fd);
+	mrmr_tell_closed(handle, &closing);
+	share->listed.dirfsp = NULL;
+	mrmr_moves_forget(share->pool, &fsp->file_id);
+	errno = saved_errno;
 	return ret;
 }
