@@ -248,8 +248,16 @@ int mrmr_keep_cut_now(struct vfs_handle_struct *handle, int fd, off_t size)
 {
 	struct mrmr_writer *writer = mrmr_writer_of(fd);
 	bool lost = false;
+	struct stat st;
 
 	if (writer == NULL || writer->undo == NULL) {
+		return 0;
+	}
+	if (fstat(fd, &st) == -1) {
+		return -1;
+	}
+	/* What others write beyond its end meanwhile is not protected. */
+	if (size >= st.st_size) {
 		return 0;
 	}
 	if (mrmr_undo_keep_cut(writer->undo, (uint64_t)size, &lost) == -1) {

@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 #include "guarding.h"
+#include "room.h"
 #include "telling.h"
 #include "vfs_mrmr.h"
 
@@ -121,9 +122,14 @@ static int find_and_open(struct vfs_handle_struct *handle,
 
 	flags = open_flags(fsp, how);
 	if ((flags & O_CREAT) != 0) {
-		fd = open_or_create(&place, flags, how->mode,
-				    mrmr_share_of(handle)->announced_bytes,
-				    is_new);
+		uint64_t need = mrmr_share_of(handle)->announced_bytes;
+		unsigned int tries = 0;
+
+		do {
+			fd = open_or_create(&place, flags, how->mode, need,
+					    is_new);
+		} while (fd == -1 && errno == ENOSPC &&
+			 mrmr_may_have_room(handle, need, &tries));
 	} else {
 		fd = mrmr_name_open(place.dir, place.name, flags, &member);
 	}

@@ -210,6 +210,34 @@ int mrmr_wait_for_room(struct vfs_handle_struct *handle,
 	return -1;
 }
 
+bool mrmr_may_have_room(struct vfs_handle_struct *handle, uint64_t need_bytes,
+			unsigned int *tries)
+{
+	/* The caller has a directory in hand, which must stay. */
+	struct mrmr_pool *pool = mrmr_share_of(handle)->pool;
+	bool asked = false;
+	size_t i;
+
+	if (pool->guard == NULL || *tries == ASK_TIMES_NOW) {
+		errno = ENOSPC;
+		return false;
+	}
+	for (i = 0; *tries == 0 && i < pool->num_members; i++) {
+		if (pool->members[i].state == MRMR_MEMBER_ONLINE &&
+		    mrmr_room_reclaimable(pool, i) > 0) {
+			mrmr_room_ask(pool, i, need_bytes + MORE_BYTES);
+			asked = true;
+		}
+	}
+	if (*tries == 0 && !asked) {
+		errno = ENOSPC;
+		return false;
+	}
+	poll(NULL, 0, ASK_MS);
+	(*tries)++;
+	return true;
+}
+
 struct ask_state {
 	struct tevent_context *ev;
 	int fd; /* its own: the file may be closed meanwhile */

@@ -64,6 +64,14 @@ int mrmr_wait_for_room(struct vfs_handle_struct *handle,
 int mrmr_move_for(struct vfs_handle_struct *handle, struct files_struct *fsp,
 		  uint64_t size_bytes);
 
+/*
+ * There is no room for something new anywhere. False: nor can any be had, or it
+ * was tried often enough; else some time has passed, and it may be tried again.
+ * *tries is 0 the first time.
+ */
+bool mrmr_may_have_room(struct vfs_handle_struct *handle, uint64_t need_bytes,
+			unsigned int *tries);
+
 /* To be called by whoever changes a file past mrmr_job_begin(): a copy that is
    just being made of it is made again. */
 void mrmr_spoil_move(const struct files_struct *fsp);
