@@ -30,6 +30,10 @@
  * protector, and until then every inode counts as guarded, with the generation
  * that was last given to anything (a bound of that is on stable storage).
  *
+ * Inodes must be lasting: what has one number today has it tomorrow. On FAT and
+ * exFAT it has not, and of FUSE nobody can tell: nothing on such a member may be
+ * declared.
+ *
  * One process changes the table (the holder of mrmr_catalog_lock); readers take
  * no lock that another process could hold.
  *

@@ -49,7 +49,7 @@ struct mrmr_undo;
  * Look at the file behind fd (any access mode), which lies on a member of the
  * pool. *undo is NULL if it holds nothing protected: that stays so while fd is
  * open for writing. -1 with errno if it is not known: then nothing may be
- * written. Becomes root itself. A talloc child of mem_ctx.
+ * written. Becomes root itself. A talloc child of mem_ctx; may outlive the pool.
  */
 int mrmr_undo_open(void *mem_ctx, struct mrmr_pool *pool, int fd,
 		   struct mrmr_undo **undo);

@@ -241,7 +241,8 @@ static struct mrmr_undo *undo_new(void *mem_ctx, struct mrmr_pool *pool, int fd,
 		errno = ENOMEM;
 		return NULL;
 	}
-	undo->guard = pool->guard;
+	/* The pool may be closed, and opened anew, while the file is open. */
+	undo->guard = talloc_reference(undo, pool->guard);
 	undo->member = member->config->id;
 	undo->inode = inode;
 	undo->max_bytes = pool->config->undo_max_bytes;
@@ -252,7 +253,11 @@ static struct mrmr_undo *undo_new(void *mem_ctx, struct mrmr_pool *pool, int fd,
 	snprintf(proc_path, sizeof(proc_path), "/proc/self/fd/%d", fd);
 	undo->file_fd = open(proc_path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	talloc_set_destructor(undo, undo_destructor);
-	if (undo->private_fd == -1 || undo->file_fd == -1) {
+	if (undo->guard == NULL) {
+		errno = ENOMEM;
+	}
+	if (undo->guard == NULL || undo->private_fd == -1 ||
+	    undo->file_fd == -1) {
 		saved_errno = errno;
 		talloc_free(undo);
 		errno = saved_errno;

@@ -1,20 +1,28 @@
 /*
  * MRMR: the Samba module: attributes of directories, and of names.
  *
- * Files have their attributes on the member, through their own descriptor:
- * nothing to do. A directory's are changed on the spine, whose rights decide,
+ * Files have their attributes on the member, through their own descriptor: all
+ * there is to do is to tell the protector. A directory's are changed on the spine, whose rights decide,
  * and mirrored onto the members under the directory's lock, so that nobody
  * takes the state in between for somebody's change.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 #include "moving.h"
+#include "telling.h"
 #include "write.h"
 
 #include <mrmr/dirattr.h>
+#include <mrmr/protection.h>
 
 #include "lib/util/tevent_ntstatus.h"
 #include "lib/util/tevent_unix.h"
+
+static bool is_directory(const struct files_struct *fsp)
+{
+	return fsp->fsp_flags.is_directory ||
+	       S_ISDIR(fsp->fsp_name->st.st_ex_mode);
+}
 
 /* The locked directory of an fsp, or NULL if there is nothing to mirror. */
 static struct mrmr_dir *begin(struct vfs_handle_struct *handle,
@@ -23,8 +31,7 @@ static struct mrmr_dir *begin(struct vfs_handle_struct *handle,
 	struct mrmr_pool *pool = NULL;
 	struct mrmr_dir *dir = NULL;
 
-	if (!fsp->fsp_flags.is_directory &&
-	    !S_ISDIR(fsp->fsp_name->st.st_ex_mode)) {
+	if (!is_directory(fsp)) {
 		return NULL;
 	}
 	pool = mrmr_pool_of(handle);
@@ -35,15 +42,20 @@ static struct mrmr_dir *begin(struct vfs_handle_struct *handle,
 	return dir;
 }
 
-static int end(struct mrmr_dir *dir, int ret, const char *xattr)
+static int end(struct vfs_handle_struct *handle, struct files_struct *fsp,
+	       struct mrmr_dir *dir, int ret, const char *xattr)
 {
 	int saved_errno = errno;
 
 	if (dir == NULL) {
+		if (ret == 0 && !is_directory(fsp)) {
+			mrmr_tell_attributes(handle, fsp);
+		}
 		return ret;
 	}
 	if (ret == 0) {
 		mrmr_dir_mirror(dir, xattr);
+		mrmr_tell_dir_attributes(dir);
 	}
 	mrmr_dir_unlock(dir);
 	errno = saved_errno;
@@ -55,7 +67,8 @@ int mrmr_fchmod(struct vfs_handle_struct *handle, struct files_struct *fsp,
 {
 	struct mrmr_dir *dir = begin(handle, fsp);
 
-	return end(dir, SMB_VFS_NEXT_FCHMOD(handle, fsp, mode), NULL);
+	return end(handle, fsp, dir, SMB_VFS_NEXT_FCHMOD(handle, fsp, mode),
+		   NULL);
 }
 
 int mrmr_fchown(struct vfs_handle_struct *handle, struct files_struct *fsp,
@@ -63,7 +76,8 @@ int mrmr_fchown(struct vfs_handle_struct *handle, struct files_struct *fsp,
 {
 	struct mrmr_dir *dir = begin(handle, fsp);
 
-	return end(dir, SMB_VFS_NEXT_FCHOWN(handle, fsp, uid, gid), NULL);
+	return end(handle, fsp, dir, SMB_VFS_NEXT_FCHOWN(handle, fsp, uid, gid),
+		   NULL);
 }
 
 int mrmr_sys_acl_set_fd(struct vfs_handle_struct *handle,
@@ -72,8 +86,8 @@ int mrmr_sys_acl_set_fd(struct vfs_handle_struct *handle,
 {
 	struct mrmr_dir *dir = begin(handle, fsp);
 
-	return end(dir, SMB_VFS_NEXT_SYS_ACL_SET_FD(handle, fsp, type, acl),
-		   NULL);
+	return end(handle, fsp, dir,
+		   SMB_VFS_NEXT_SYS_ACL_SET_FD(handle, fsp, type, acl), NULL);
 }
 
 int mrmr_sys_acl_delete_def_fd(struct vfs_handle_struct *handle,
@@ -81,7 +95,8 @@ int mrmr_sys_acl_delete_def_fd(struct vfs_handle_struct *handle,
 {
 	struct mrmr_dir *dir = begin(handle, fsp);
 
-	return end(dir, SMB_VFS_NEXT_SYS_ACL_DELETE_DEF_FD(handle, fsp), NULL);
+	return end(handle, fsp, dir,
+		   SMB_VFS_NEXT_SYS_ACL_DELETE_DEF_FD(handle, fsp), NULL);
 }
 
 int mrmr_fsetxattr(struct vfs_handle_struct *handle, struct files_struct *fsp,
@@ -96,7 +111,7 @@ int mrmr_fsetxattr(struct vfs_handle_struct *handle, struct files_struct *fsp,
 		ret = SMB_VFS_NEXT_FSETXATTR(handle, fsp, name, value, size,
 					     flags);
 	}
-	return end(dir, ret, name);
+	return end(handle, fsp, dir, ret, name);
 }
 
 int mrmr_fremovexattr(struct vfs_handle_struct *handle,
@@ -104,7 +119,8 @@ int mrmr_fremovexattr(struct vfs_handle_struct *handle,
 {
 	struct mrmr_dir *dir = begin(handle, fsp);
 
-	return end(dir, SMB_VFS_NEXT_FREMOVEXATTR(handle, fsp, name), name);
+	return end(handle, fsp, dir,
+		   SMB_VFS_NEXT_FREMOVEXATTR(handle, fsp, name), name);
 }
 
 int mrmr_fntimes(struct vfs_handle_struct *handle, struct files_struct *fsp,
@@ -116,7 +132,7 @@ int mrmr_fntimes(struct vfs_handle_struct *handle, struct files_struct *fsp,
 
 	ret = SMB_VFS_NEXT_FNTIMES(handle, fsp, ft);
 	if (dir == NULL) {
-		return ret;
+		return end(handle, fsp, NULL, ret, NULL);
 	}
 	saved_errno = errno;
 	if (ret == 0 && ft != NULL) {
@@ -124,6 +140,7 @@ int mrmr_fntimes(struct vfs_handle_struct *handle, struct files_struct *fsp,
 		struct timespec ts[2] = {ft->atime, ft->mtime};
 
 		mrmr_dir_mirror_times(dir, ts);
+		mrmr_tell_dir_attributes(dir);
 	}
 	mrmr_dir_unlock(dir);
 	errno = saved_errno;
@@ -137,6 +154,7 @@ int mrmr_lchown(struct vfs_handle_struct *handle,
 	struct mrmr_place place;
 	struct stat st;
 	size_t member;
+	int ret;
 	int fd;
 
 	if (pool == NULL || mrmr_name_is_sambas(smb_fname)) {
@@ -151,7 +169,15 @@ int mrmr_lchown(struct vfs_handle_struct *handle,
 	if (fd == -1) {
 		return -1;
 	}
-	return fchownat(fd, place.name, uid, gid, AT_SYMLINK_NOFOLLOW);
+	ret = fchownat(fd, place.name, uid, gid, AT_SYMLINK_NOFOLLOW);
+	if (ret == 0) {
+		bool is_dir = member == MRMR_IN_SPINE;
+
+		mrmr_tell_name(place.dir, place.name, MRMR_EVENT_ATTRIBUTES,
+			       is_dir ? MRMR_NO_MEMBER : member,
+			       is_dir ? 0 : st.st_ino);
+	}
+	return ret;
 }
 
 /*

@@ -8,6 +8,10 @@
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 #include "copy.h"
+#include "guarding.h"
+#include "moving.h"
+#include "room.h"
+#include "telling.h"
 #include "write.h"
 
 #include <poll.h>
@@ -30,6 +34,9 @@ struct offload_state {
 };
 
 static void offload_start(struct tevent_req *req);
+static void offload_kept(struct tevent_req *subreq);
+static void offload_pass_on(struct tevent_req *req);
+static void offload_full(struct tevent_req *req);
 static void offload_done(struct tevent_req *subreq);
 static void offload_moved(struct tevent_req *subreq);
 
@@ -71,6 +78,46 @@ static void offload_start(struct tevent_req *req)
 		tevent_req_data(req, struct offload_state);
 	struct tevent_req *subreq = NULL;
 
+	if (state->to_copy <= 0 || !mrmr_must_keep(state->fsp, state->offset,
+						   (uint64_t)state->to_copy)) {
+		offload_pass_on(req);
+		return;
+	}
+	subreq = mrmr_keep_send(state, state->ev, state->handle, state->fsp,
+				state->offset, (uint64_t)state->to_copy);
+	if (tevent_req_nomem(subreq, req)) {
+		return;
+	}
+	tevent_req_set_callback(subreq, offload_kept, req);
+}
+
+static void offload_kept(struct tevent_req *subreq)
+{
+	struct tevent_req *req =
+		tevent_req_callback_data(subreq, struct tevent_req);
+	int error = 0;
+	int ret;
+
+	ret = mrmr_keep_recv(subreq, &error);
+	TALLOC_FREE(subreq);
+	if (ret == -1 && mrmr_is_full(error)) {
+		offload_full(req);
+		return;
+	}
+	if (ret == -1) {
+		tevent_req_nterror(req, map_nt_error_from_unix(error));
+		return;
+	}
+	offload_pass_on(req);
+}
+
+static void offload_pass_on(struct tevent_req *req)
+{
+	struct offload_state *state =
+		tevent_req_data(req, struct offload_state);
+	struct tevent_req *subreq = NULL;
+
+	mrmr_tell_changing(state->handle, fsp_get_pathref_fd(state->fsp));
 	subreq =
 		SMB_VFS_NEXT_OFFLOAD_WRITE_SEND(state->handle, state, state->ev,
 						state->fsctl, state->token,
@@ -89,17 +136,30 @@ static void offload_done(struct tevent_req *subreq)
 		tevent_req_callback_data(subreq, struct tevent_req);
 	struct offload_state *state =
 		tevent_req_data(req, struct offload_state);
-	uint64_t size = (uint64_t)state->offset + (uint64_t)state->to_copy;
-	struct stat st = {0};
 	NTSTATUS status;
 
 	status = SMB_VFS_NEXT_OFFLOAD_WRITE_RECV(state->handle, subreq,
 						 &state->copied);
 	TALLOC_FREE(subreq);
-	if (!NT_STATUS_EQUAL(status, NT_STATUS_DISK_FULL) || state->retried) {
-		if (!tevent_req_nterror(req, status)) {
-			tevent_req_done(req);
-		}
+	if (NT_STATUS_EQUAL(status, NT_STATUS_DISK_FULL)) {
+		offload_full(req);
+		return;
+	}
+	if (!tevent_req_nterror(req, status)) {
+		tevent_req_done(req);
+	}
+}
+
+static void offload_full(struct tevent_req *req)
+{
+	struct offload_state *state =
+		tevent_req_data(req, struct offload_state);
+	uint64_t size = (uint64_t)state->offset + (uint64_t)state->to_copy;
+	struct tevent_req *subreq = NULL;
+	struct stat st = {0};
+
+	if (state->retried) {
+		tevent_req_nterror(req, NT_STATUS_DISK_FULL);
 		return;
 	}
 	state->retried = true;

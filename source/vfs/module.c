@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 #include "copy.h"
+#include "room.h"
 #include "vfs_mrmr.h"
 #include "watch.h"
 #include "write.h"
@@ -196,13 +197,51 @@ static int share_destructor(struct mrmr_share *share)
 	return 0;
 }
 
+/*
+ * Modules that write to descriptors, or open files, by themselves. In front of
+ * mrmr they would change files past it: nothing of what is protected would be
+ * kept (invariant 2). Behind it, all they get has been through its hands.
+ */
+static const char *const modules_past[] = {
+	"io_uring", "aio_pthread", "aio_fork", "btrfs", "gpfs",
+};
+
+static const char *module_in_front(const struct vfs_handle_struct *handle)
+{
+	const char **objects = lp_vfs_objects(SNUM(handle->conn));
+	size_t i;
+
+	for (; objects != NULL && *objects != NULL; objects++) {
+		size_t len = strcspn(*objects, ":");
+
+		if (len == 4 && strncmp(*objects, "mrmr", len) == 0) {
+			break;
+		}
+		for (i = 0; i < ARRAY_SIZE(modules_past); i++) {
+			if (strlen(modules_past[i]) == len &&
+			    strncmp(*objects, modules_past[i], len) == 0) {
+				return modules_past[i];
+			}
+		}
+	}
+	return NULL;
+}
+
 /* What else in smb.conf has to be as MRMR needs it. */
 static int check_settings(struct vfs_handle_struct *handle,
 			  const struct mrmr_pool *pool)
 {
 	const char *path = handle->conn->connectpath;
 	size_t len = strlen(pool->spine_path);
+	const char *past = module_in_front(handle);
 
+	if (past != NULL && pool->guard != NULL) {
+		DBG_ERR("share %s: in its vfs objects, %s stands in front of "
+			"mrmr and would write to files past it, so that what "
+			"is protected could not be kept; put %s after mrmr\n",
+			lp_const_servicename(SNUM(handle->conn)), past, past);
+		return -1;
+	}
 	if (strncmp(path, pool->spine_path, len) != 0 ||
 	    (path[len] != '/' && path[len] != '\0')) {
 		DBG_ERR("share %s: its path is %s, but the pool of %s has its "

@@ -9,6 +9,7 @@
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
+#include "guarding.h"
 #include "moving.h"
 
 #include <mrmr/log.h>
@@ -305,6 +306,9 @@ static void put_in_place(struct replacements *r, bool moved)
 			/* Only EBADF and EINTR are left to fail with, and
 			   both descriptors are open. */
 			smb_panic("mrmr: dup3 of an open descriptor failed");
+		}
+		if (moved) {
+			mrmr_writer_moved(r->list[i].fd);
 		}
 		close(r->list[i].new_fd);
 	}

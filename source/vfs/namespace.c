@@ -3,6 +3,7 @@
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
+#include "room.h"
 #include "vfs_mrmr.h"
 #include "msdfs.h"
 
@@ -11,6 +12,8 @@ int mrmr_mkdirat(struct vfs_handle_struct *handle, struct files_struct *dirfsp,
 {
 	struct mrmr_pool *pool = mrmr_pool_of(handle);
 	struct mrmr_place place;
+	unsigned int tries = 0;
+	int ret;
 
 	if (pool == NULL) {
 		return SMB_VFS_NEXT_MKDIRAT(handle, dirfsp, smb_fname, mode);
@@ -18,7 +21,11 @@ int mrmr_mkdirat(struct vfs_handle_struct *handle, struct files_struct *dirfsp,
 	if (mrmr_place_at(pool, dirfsp, smb_fname, &place) == -1) {
 		return -1;
 	}
-	return mrmr_name_mkdir(place.dir, place.name, mode);
+	do {
+		ret = mrmr_name_mkdir(place.dir, place.name, mode);
+	} while (ret == -1 && errno == ENOSPC &&
+		 mrmr_may_have_room(handle, 0, &tries));
+	return ret;
 }
 
 int mrmr_unlinkat(struct vfs_handle_struct *handle, struct files_struct *dirfsp,

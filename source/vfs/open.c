@@ -3,7 +3,12 @@
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
+#include "guarding.h"
+#include "room.h"
+#include "telling.h"
 #include "vfs_mrmr.h"
+
+#include <poll.h>
 
 /* The flags that vfs_default would come to. */
 static int open_flags(const struct files_struct *fsp,
@@ -25,12 +30,13 @@ static int open_flags(const struct files_struct *fsp,
  * may make or remove the name, so ask more than once.
  */
 static int open_or_create(struct mrmr_place *place, int flags, mode_t mode,
-			  uint64_t need_bytes)
+			  uint64_t need_bytes, bool *is_new)
 {
 	unsigned int tries;
 	size_t member;
 	int fd = -1;
 
+	*is_new = true;
 	if ((flags & O_EXCL) != 0) {
 		return mrmr_name_create(place->dir, place->name, flags, mode,
 					need_bytes, &member);
@@ -39,6 +45,7 @@ static int open_or_create(struct mrmr_place *place, int flags, mode_t mode,
 		fd = mrmr_name_open(place->dir, place->name, flags & ~O_CREAT,
 				    &member);
 		if (fd != -1 || errno != ENOENT) {
+			*is_new = false;
 			return fd;
 		}
 		fd = mrmr_name_create(place->dir, place->name, flags, mode,
@@ -73,10 +80,11 @@ static int open_listed(struct mrmr_share *share,
 	return openat(fd, listed.name, open_flags(fsp, how));
 }
 
-int mrmr_openat(struct vfs_handle_struct *handle,
-		const struct files_struct *dirfsp,
-		const struct smb_filename *smb_fname, struct files_struct *fsp,
-		const struct vfs_open_how *how)
+static int find_and_open(struct vfs_handle_struct *handle,
+			 const struct files_struct *dirfsp,
+			 const struct smb_filename *smb_fname,
+			 struct files_struct *fsp,
+			 const struct vfs_open_how *how, bool *is_new)
 {
 	struct mrmr_pool *pool = mrmr_pool_of(handle);
 	struct mrmr_place place;
@@ -114,13 +122,110 @@ int mrmr_openat(struct vfs_handle_struct *handle,
 
 	flags = open_flags(fsp, how);
 	if ((flags & O_CREAT) != 0) {
-		fd = open_or_create(&place, flags, how->mode,
-				    mrmr_share_of(handle)->announced_bytes);
+		uint64_t need = mrmr_share_of(handle)->announced_bytes;
+		unsigned int tries = 0;
+
+		do {
+			fd = open_or_create(&place, flags, how->mode, need,
+					    is_new);
+		} while (fd == -1 && errno == ENOSPC &&
+			 mrmr_may_have_room(handle, need, &tries));
 	} else {
 		fd = mrmr_name_open(place.dir, place.name, flags, &member);
 	}
 	if (fd != -1) {
 		fsp->fsp_flags.have_proc_fds = fsp->conn->have_proc_fds;
+	}
+	return fd;
+}
+
+/*
+ * The protector holds a lease on a file for the moment in which it finds out
+ * that nobody writes to it (mrmr/guard.h). smbd, which does not wait in an
+ * open, would try again a second later.
+ */
+#define LEASE_TRIES 20
+
+static int open_for_writing(struct vfs_handle_struct *handle,
+			    const struct files_struct *dirfsp,
+			    const struct smb_filename *smb_fname,
+			    struct files_struct *fsp,
+			    const struct vfs_open_how *how, bool *is_new)
+{
+	unsigned int tries;
+	int fd = -1;
+
+	for (tries = 0; tries < LEASE_TRIES; tries++) {
+		fd = find_and_open(handle, dirfsp, smb_fname, fsp, how, is_new);
+		if (fd != -1 || errno != EWOULDBLOCK) {
+			break;
+		}
+		poll(NULL, 0, 1);
+		errno = EWOULDBLOCK;
+	}
+	return fd;
+}
+
+/* What O_TRUNC would have done. smbd itself cuts files with ftruncate. */
+static int cut(struct vfs_handle_struct *handle, int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) == -1) {
+		return -1;
+	}
+	if (!S_ISREG(st.st_mode)) {
+		return 0;
+	}
+	if (mrmr_keep_cut_now(handle, fd, 0) == -1) {
+		return -1;
+	}
+	mrmr_tell_changing(handle, fd);
+	return ftruncate(fd, 0);
+}
+
+int mrmr_openat(struct vfs_handle_struct *handle,
+		const struct files_struct *dirfsp,
+		const struct smb_filename *smb_fname, struct files_struct *fsp,
+		const struct vfs_open_how *how)
+{
+	struct mrmr_pool *pool = mrmr_pool_of(handle);
+	struct vfs_open_how changed = *how;
+	const bool cuts = (how->flags & O_TRUNC) != 0;
+	bool is_new = false;
+	int flags = open_flags(fsp, how);
+	int fd;
+
+	/* Nothing of what follows is there to be written to, or guarded. */
+	if (pool == NULL || pool->queue == NULL || (flags & O_PATH) != 0 ||
+	    ((flags & O_ACCMODE) == O_RDONLY && !cuts)) {
+		fd = find_and_open(handle, dirfsp, smb_fname, fsp, how,
+				   &is_new);
+		mrmr_writer_closed(fd); /* whatever had the number before */
+		return fd;
+	}
+	if (cuts) {
+		changed.flags &= ~O_TRUNC;
+		if ((flags & O_ACCMODE) == O_RDONLY) {
+			changed.flags = (changed.flags & ~O_ACCMODE) | O_RDWR;
+		}
+	}
+	fd = open_for_writing(handle, dirfsp, smb_fname, fsp, &changed,
+			      &is_new);
+	if (fd == -1) {
+		return -1;
+	}
+	if (mrmr_writer_opened(pool, fd, is_new) == -1 ||
+	    (cuts && !is_new && cut(handle, fd) == -1)) {
+		int saved_errno = errno;
+
+		mrmr_writer_closed(fd);
+		close(fd);
+		errno = saved_errno;
+		return -1;
+	}
+	if (is_new) {
+		mrmr_tell_changing(handle, fd);
 	}
 	return fd;
 }

@@ -16,22 +16,6 @@ struct tevent_req *mrmr_pwrite_send(struct vfs_handle_struct *handle,
 ssize_t mrmr_pwrite_recv(struct tevent_req *req,
 			 struct vfs_aio_state *aio_state);
 
-/*
- * Have the file move to where it can grow to size_bytes, in turn with the
- * writes to it that are under way. mrmr_make_room_recv() gives 0, or -1 with
- * errno ENOSPC.
- */
-struct tevent_req *mrmr_make_room_send(TALLOC_CTX *mem_ctx,
-				       struct tevent_context *ev,
-				       struct vfs_handle_struct *handle,
-				       struct files_struct *fsp,
-				       uint64_t size_bytes);
-int mrmr_make_room_recv(struct tevent_req *req);
-
-/* To be called by whoever changes a file past the functions here: a copy that
-   is just being made of it is made again. */
-void mrmr_spoil_move(const struct files_struct *fsp);
-
 ssize_t mrmr_pwrite(struct vfs_handle_struct *handle, files_struct *fsp,
 		    const void *data, size_t n, off_t offset);
 int mrmr_ftruncate(struct vfs_handle_struct *handle, struct files_struct *fsp,
@@ -41,8 +25,5 @@ int mrmr_fallocate(struct vfs_handle_struct *handle, struct files_struct *fsp,
 int mrmr_make_room_for_attribute(struct vfs_handle_struct *handle,
 				 struct files_struct *fsp, size_t size_bytes);
 int mrmr_close(struct vfs_handle_struct *handle, struct files_struct *fsp);
-
-/* Is any file of this process moving? */
-bool mrmr_writes_move(void);
 
 #endif

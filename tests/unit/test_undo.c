@@ -264,6 +264,32 @@ static void an_overwritten_piece_is_kept(void **state)
 	world_free(w);
 }
 
+/* smbd opens a pool anew when its config changes, whatever files are open. */
+static void it_outlives_its_pool(void **state)
+{
+	struct world *w = new_world(NULL, NULL);
+	struct file f = file_new(w, "f", PIECE);
+	char *wanted = malloc(PIECE);
+	uint32_t g = declare(&f);
+	struct mrmr_undo *undo = open_undo(&f, f.fd);
+	struct mrmr_undo *other = open_undo(&f, f.fd);
+
+	(void)state;
+	fill(wanted, PIECE, 1);
+	world_close(w);
+	assert_false(mrmr_undo_is_kept(undo, 0, 1));
+	talloc_free(other);
+	assert_int_equal(mrmr_undo_keep(undo, 0, 1), 0);
+	assert_true(mrmr_undo_is_kept(undo, 0, 1));
+	write_at(f.fd, 2, PIECE, 0);
+	check_version(&f, g, wanted, PIECE);
+	talloc_free(undo);
+	world_open(w);
+	file_free(&f);
+	world_free(w);
+	free(wanted);
+}
+
 static void generations_follow_each_other(void **state)
 {
 	const size_t len = 2 * PIECE;
@@ -959,6 +985,7 @@ int main(void)
 		cmocka_unit_test(a_pool_without_parity_has_none_of_it),
 		cmocka_unit_test(what_is_not_protected_is_not_kept),
 		cmocka_unit_test(an_overwritten_piece_is_kept),
+		cmocka_unit_test(it_outlives_its_pool),
 		cmocka_unit_test(generations_follow_each_other),
 		cmocka_unit_test(holes_are_kept_as_holes),
 		cmocka_unit_test(what_is_cut_off_is_kept),
