@@ -298,8 +298,8 @@ static int sort_changes(struct apply *a, struct mrmr_change *changes,
 {
 	size_t i;
 
-	a->work->by_place = talloc_array(a->frame, struct mrmr_change *,
-					 num + 1);
+	a->work->by_place =
+		talloc_array(a->frame, struct mrmr_change *, num + 1);
 	if (a->work->by_place == NULL) {
 		errno = ENOMEM;
 		return -1;

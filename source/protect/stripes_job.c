@@ -55,8 +55,8 @@ static bool is_same(const struct item *item)
 	const struct mrmr_change *change = item->change;
 
 	return change->len_bytes == change->old.len_bytes &&
-	       memcmp(item->sha256, change->old.sha256,
-		      sizeof(item->sha256)) == 0;
+	       memcmp(item->sha256, change->old.sha256, sizeof(item->sha256)) ==
+		       0;
 }
 
 /* *kept_bytes is what is kept in memory until it is used. 1: nothing is to be

@@ -73,8 +73,7 @@ static int look_at_rows(struct mend *m)
 		m->run.is_good[row->row] =
 			read_row(m->work, row, m->run.piece.data) == 0;
 		m->has_away = m->has_away || is_away(m->work, row->member);
-		m->has_bad_row = m->has_bad_row ||
-				 !m->run.is_good[row->row] ||
+		m->has_bad_row = m->has_bad_row || !m->run.is_good[row->row] ||
 				 is_on_taken_unit(m, row);
 	}
 	return 0;
@@ -151,8 +150,8 @@ static bool wants_more_rows(struct mend *m)
 	for (i = 0; i < old->num_rows; i++) {
 		stripes_add_unit(m->work, old->rows[i].member, &taken);
 	}
-	return stripes_count_takers(m->work, &taken, layout_len(
-						     &m->job->layout)) > 0;
+	return stripes_count_takers(m->work, &taken,
+				    layout_len(&m->job->layout)) > 0;
 }
 
 static int compute(struct mend *m)
@@ -291,8 +290,9 @@ int mrmr_stripes_mend(struct mrmr_stripes *work, uint64_t stripe, bool *changed,
 	}
 	m.job = jobs_get(work, &jobs, stripe);
 	if (m.job != NULL) {
-		m.run = (struct run){
-			.work = work, .job = m.job, .is_mend = true};
+		m.run = (struct run){.work = work,
+				     .job = m.job,
+				     .is_mend = true};
 		ret = mend_stripe(&m, changed);
 		if (ret == 0 && *changed && open_slots_save(work) == -1) {
 			ret = stripes_fail_catalog(err);

@@ -50,8 +50,7 @@ static int grow(struct jobs *jobs)
 	size_t i;
 
 	talloc_free(jobs->by_stripe);
-	jobs->by_stripe =
-		talloc_zero_array(jobs->mem_ctx, struct job *, size);
+	jobs->by_stripe = talloc_zero_array(jobs->mem_ctx, struct job *, size);
 	if (jobs->by_stripe == NULL) {
 		errno = ENOMEM;
 		return -1;
@@ -301,8 +300,7 @@ static struct unit_set choose_units(struct plan *plan, unsigned int rows,
 		if (block == NULL) {
 			continue;
 		}
-		len = block->slot.len_bytes > len ? block->slot.len_bytes
-						  : len;
+		len = block->slot.len_bytes > len ? block->slot.len_bytes : len;
 		unit_add(&with, plan->order[i]->unit);
 		if (stripes_count_takers(plan->work, &with, len) >= rows) {
 			chosen = with;
@@ -455,9 +453,8 @@ static int find_candidates(struct plan *plan, struct candidates *found)
 	size_t num = 0;
 	size_t i;
 
-	if (ids == NULL ||
-	    mrmr_catalog_classes(catalog, plan->mem_ctx, &classes, &num) ==
-		    -1) {
+	if (ids == NULL || mrmr_catalog_classes(catalog, plan->mem_ctx,
+						&classes, &num) == -1) {
 		errno = ids == NULL ? ENOMEM : errno;
 		return -1;
 	}
@@ -533,7 +530,8 @@ static bool is_better(const struct plan *plan, const struct candidate *a,
 	uint32_t a_difference = difference(a->len_bytes, block->slot.len_bytes);
 	uint32_t b_difference = difference(b->len_bytes, block->slot.len_bytes);
 
-	if ((a_width + a->num_rows == full) != (b_width + b->num_rows == full)) {
+	if ((a_width + a->num_rows == full) !=
+	    (b_width + b->num_rows == full)) {
 		return a_width + a->num_rows == full;
 	}
 	if (a_difference != b_difference) {

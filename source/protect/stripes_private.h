@@ -106,11 +106,11 @@ struct stripes_member {
 	bool is_online;
 	bool may_have_parity; /* role; can be written to */
 	bool prefers_parity;
-	bool is_used; /* read from or written to: wants a syncfs */
-	uint64_t room_bytes;        /* left, as far as is known */
-	uint64_t parity_room_bytes; /* of it, by the plan of the pool */
-	uint64_t planned_bytes;     /* that jobs to come will take */
-	int private_fd;             /* own one, -1 if it is not online */
+	bool is_used;        /* read from or written to: wants a syncfs */
+	uint64_t room_bytes; /* left, as far as is known */
+	uint64_t parity_room_bytes;    /* of it, by the plan of the pool */
+	uint64_t planned_bytes;        /* that jobs to come will take */
+	int private_fd;                /* own one, -1 if it is not online */
 	struct mrmr_live_member *live; /* NULL until it is needed */
 
 	/* Stripes in which it has a slot that more pieces fit in, those that

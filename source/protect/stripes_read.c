@@ -194,8 +194,8 @@ static int read_staying(struct mrmr_stripes *work,
 		return -1;
 	}
 	if (member->live == NULL) {
-		member->live = mrmr_live_member_open(work, engine,
-						     slot->member);
+		member->live =
+			mrmr_live_member_open(work, engine, slot->member);
 		if (member->live == NULL) {
 			return -1;
 		}
@@ -280,8 +280,8 @@ int read_row(struct mrmr_stripes *work, const struct mrmr_row *row,
 		return -1;
 	}
 	ret = fstat(fd, &st);
-	if (ret == 0 && (!S_ISREG(st.st_mode) ||
-			 (uint64_t)st.st_size != row->len_bytes)) {
+	if (ret == 0 &&
+	    (!S_ISREG(st.st_mode) || (uint64_t)st.st_size != row->len_bytes)) {
 		errno = EILSEQ;
 		ret = -1;
 	}
@@ -305,8 +305,8 @@ int read_row(struct mrmr_stripes *work, const struct mrmr_row *row,
 int decode_row(struct mrmr_stripes *work, const struct mrmr_stripe *stripe,
 	       const struct mrmr_row *row, uint8_t *data)
 {
-	struct mrmr_decode *decode = mrmr_decode_row(
-		work, work->engine, stripe, row->row, NULL);
+	struct mrmr_decode *decode =
+		mrmr_decode_row(work, work->engine, stripe, row->row, NULL);
 	int ret;
 
 	if (decode == NULL) {

@@ -68,8 +68,9 @@ static uint8_t *row_data(struct run *run, uint32_t i)
 static int add(struct run *run, uint8_t slot, uint32_t offset,
 	       const uint8_t *data, uint32_t len_bytes, struct mrmr_error *err)
 {
-	const struct mrmr_parity_input input = {
-		.place = slot, .data = data, .len_bytes = len_bytes};
+	const struct mrmr_parity_input input = {.place = slot,
+						.data = data,
+						.len_bytes = len_bytes};
 	struct mrmr_parity_output outputs[MRMR_PARITY_ROWS];
 	uint32_t i;
 
@@ -165,8 +166,8 @@ static bool take_rows(struct run *run, enum effort effort)
 			return false;
 		}
 		/* as long as nothing changes, what is away stays right */
-		run->is_kept[row->row] = run->is_mend && member != NULL &&
-					 !member->is_online;
+		run->is_kept[row->row] =
+			run->is_mend && member != NULL && !member->is_online;
 	}
 	return run->num_rows > 0;
 }
@@ -226,7 +227,8 @@ int run_update(struct run *run, enum effort effort, struct mrmr_error *err)
 				return ret;
 			}
 		}
-		if (item->kind != ITEM_LEAVES && add_new(run, item, err) == -1) {
+		if (item->kind != ITEM_LEAVES &&
+		    add_new(run, item, err) == -1) {
 			return -1;
 		}
 	}

@@ -28,7 +28,7 @@ struct place {
 	const uint8_t *data;
 	const struct mrmr_row *old; /* of the same number, or NULL */
 	size_t member;              /* index in work->members; SIZE_MAX: none */
-	bool stays;                 /* the old block is this one, and is there */
+	bool stays; /* the old block is this one, and is there */
 };
 
 struct placing {
@@ -98,9 +98,8 @@ static void keep_place(struct placing *p, struct place *place)
 
 static void take_room(struct stripes_member *member, uint32_t len_bytes)
 {
-	member->room_bytes -= member->room_bytes < len_bytes
-				      ? member->room_bytes
-				      : len_bytes;
+	member->room_bytes -=
+		member->room_bytes < len_bytes ? member->room_bytes : len_bytes;
 	member->parity_room_bytes -= member->parity_room_bytes < len_bytes
 					     ? member->parity_room_bytes
 					     : len_bytes;
@@ -148,8 +147,8 @@ static int write_row(struct placing *p, struct place *place)
 		return 1;
 	}
 	while (place->member != SIZE_MAX ||
-	       (place->member = stripes_best_taker(
-			p->work, &p->taken, place->row.len_bytes)) !=
+	       (place->member = stripes_best_taker(p->work, &p->taken,
+						   place->row.len_bytes)) !=
 		       SIZE_MAX) {
 		struct stripes_member *member =
 			&p->work->members[place->member];

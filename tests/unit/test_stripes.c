@@ -174,8 +174,8 @@ static void test_trickle(void **state)
 	size_t i;
 
 	for (i = 0; i < 1200; i++) {
-		struct sfile *file = striped_file(s, i % 4,
-						  (unsigned int)i + 1, 10 * K);
+		struct sfile *file =
+			striped_file(s, i % 4, (unsigned int)i + 1, 10 * K);
 
 		assert_return_code(striped_protect(s, &file, 1), errno);
 		assert_int_equal(striped_count(s, file), 1);
@@ -535,8 +535,7 @@ static void test_few_units(void **state)
 	file = striped_file(s, 0, 1, 2 * M);
 	protect(s);
 	assert_int_equal(s->num_errors, 0);
-	assert_int_equal(striped_sums(s).num_rows,
-			 striped_sums(s).num_stripes);
+	assert_int_equal(striped_sums(s).num_rows, striped_sums(s).num_stripes);
 	striped_check(s, true);
 	protected_hide(s->p, 1u << 1 | 1u << 2 | 1u << 3 | 1u << 4);
 	striped_append(s, file, 3 * M, 9);
@@ -774,12 +773,10 @@ static void test_mend_number_of_rows(void **state)
 	s->p->w->pool->rows = 3;
 	assert_true(striped_mend_all(s) > 0);
 	striped_check(s, true);
-	assert_true(striped_sums(s).num_rows >
-		    2 * striped_sums(s).num_stripes);
+	assert_true(striped_sums(s).num_rows > 2 * striped_sums(s).num_stripes);
 	s->p->w->pool->rows = 1;
 	assert_int_equal(striped_mend_all(s), striped_sums(s).num_stripes);
-	assert_int_equal(striped_sums(s).num_rows,
-			 striped_sums(s).num_stripes);
+	assert_int_equal(striped_sums(s).num_rows, striped_sums(s).num_stripes);
 	check(s, 1);
 	s->p->w->pool->rows = 2;
 	striped_mend_all(s);
