@@ -169,12 +169,14 @@ static bool one_in(struct changing *c, uint64_t n)
 }
 
 /* A node of this kind (0: any), or NULL. */
+/* NULL only if there is none of the kind; of kind 0 the root is always there. */
 static struct model_node *some_node(struct changing *c, int kind)
 {
-	size_t tries;
+	size_t first = below(c, MODEL_NODES);
+	size_t i;
 
-	for (tries = 0; tries < 400; tries++) {
-		struct model_node *n = &c->m->nodes[below(c, MODEL_NODES)];
+	for (i = 0; i < MODEL_NODES; i++) {
+		struct model_node *n = &c->m->nodes[(first + i) % MODEL_NODES];
 
 		if (n->id != 0 && (kind == 0 || (int)n->kind == kind)) {
 			return n;
