@@ -35,6 +35,13 @@ int mrmr_file_write(int dir_fd, const char *name, const char *data, size_t len,
 		    const struct mrmr_file_attributes *attributes,
 		    bool may_replace);
 
+/*
+ * What is read through fd is not to change the file's access time: nobody used
+ * it, and smbd gives a durable handle back only if the file's times are what
+ * they were. For files of others: needs root. Where it cannot be had, it is not.
+ */
+void mrmr_file_keep_atime(int fd);
+
 /* Make the entries of a directory durable. dir_fd may be O_PATH. */
 int mrmr_file_sync_directory(int dir_fd);
 

@@ -28,6 +28,7 @@
 #include <talloc.h>
 
 #include <mrmr/fault.h>
+#include <mrmr/file.h>
 #include <mrmr/guard.h>
 #include <mrmr/log.h>
 #include <mrmr/undo.h>
@@ -152,6 +153,7 @@ static int open_file(struct finding *f, const char *path)
 	if (f->fd == -1) {
 		return -1;
 	}
+	mrmr_file_keep_atime(f->fd);
 	if (fstat(f->fd, &f->st) == -1) {
 		return -1;
 	}
