@@ -98,7 +98,7 @@ static void declare(struct mrmr_pool *pool, const char *path)
 
 	for (i = 0; i < pool->num_members && fd == -1; i++) {
 		fd = openat(pool->members[i].root_fd, path,
-			    O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+			    O_RDONLY | O_NOFOLLOW | O_NOATIME | O_CLOEXEC);
 	}
 	if (fd == -1 || fstat(fd, &st) == -1) {
 		die("%s: %s", path, strerror(errno));
