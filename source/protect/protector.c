@@ -24,10 +24,7 @@
 
 #include <talloc.h>
 
-#include <mrmr/blob.h>
 #include <mrmr/fault.h>
-#include <mrmr/log.h>
-#include <mrmr/undo.h>
 
 #include "protector_private.h"
 
@@ -119,46 +116,6 @@ int protector_loosen(struct protector *p, uint16_t member, uint64_t inode)
 	return 0;
 }
 
-/*
- * Forget what nothing depends on any more: pre-images of generations before the
- * one that is protected, or all. An inode that was given to another file
- * meanwhile is that one's. Forgotten first, then dropped: who comes in between
- * keeps nothing.
- */
-static void let_go(struct protector *p, uint16_t number, uint64_t inode)
-{
-	const struct mrmr_member *member =
-		mrmr_engine_online(p->engine, number);
-	struct mrmr_node *node = NULL;
-	uint32_t below = 0;
-	uint64_t id;
-
-	if (mrmr_catalog_find_inode(p->catalog, number, inode, &id) == 0) {
-		if (mrmr_catalog_get(p->catalog, p, id, &node) == -1) {
-			return;
-		}
-		below = node->num_extents > 0 ? node->generation : 0;
-		talloc_free(node);
-	} else if (errno != ENOENT) {
-		return;
-	}
-	if (below == 0) {
-		struct mrmr_uuid id_of_member;
-
-		if (mrmr_catalog_member_id(p->catalog, number, &id_of_member) ==
-		    0) {
-			mrmr_guard_forget(p->engine->guard, &id_of_member,
-					  inode);
-		}
-	}
-	if (member != NULL &&
-	    mrmr_undo_drop(member->private_fd, inode, below) == -1) {
-		mrmr_log(MRMR_LOG_WARNING,
-			 "member %s: old pre-images cannot be removed: %s",
-			 mrmr_member_name(member), strerror(errno));
-	}
-}
-
 static void settle(struct protector *p, uint16_t number, uint64_t inode)
 {
 	size_t index = mrmr_engine_member(p->engine, number);
@@ -189,54 +146,10 @@ int protector_commit(struct protector *p, struct mrmr_error *err)
 	(void)mrmr_fault("protect-before-drop");
 	for (i = 0; i < p->num_loose; i++) {
 		settle(p, p->loose[i].member, p->loose[i].inode);
-		let_go(p, p->loose[i].member, p->loose[i].inode);
+		tidy_let_go(p, p->loose[i].member, p->loose[i].inode);
 	}
 	p->num_loose = 0;
 	return 0;
-}
-
-/* --- what a protector that was killed has left ------------------------------------- */
-
-struct leftover {
-	struct protector *p;
-	uint16_t number;
-};
-
-static int take_leftover(uint64_t inode, uint64_t bytes, void *private_data)
-{
-	struct leftover *leftover = private_data;
-
-	(void)bytes;
-	return protector_loosen(leftover->p, leftover->number, inode);
-}
-
-/* Pre-images that nothing depends on. Those that something depends on are no
-   more than what was overwritten since it was protected. */
-static void clean_up(struct protector *p)
-{
-	size_t i;
-
-	for (i = 0; i < p->pool->num_members; i++) {
-		const struct mrmr_member *member = &p->pool->members[i];
-		struct leftover leftover = {p, p->engine->number[i]};
-		size_t n;
-
-		if (member->state != MRMR_MEMBER_ONLINE || member->read_only) {
-			continue;
-		}
-		mrmr_blob_sweep(member->private_fd);
-		p->num_loose = 0;
-		if (mrmr_undo_walk(member->private_fd, take_leftover,
-				   &leftover) == -1) {
-			mrmr_log(MRMR_LOG_WARNING,
-				 "member %s: its pre-images cannot be seen: %s",
-				 mrmr_member_name(member), strerror(errno));
-		}
-		for (n = 0; n < p->num_loose; n++) {
-			let_go(p, p->loose[n].member, p->loose[n].inode);
-		}
-	}
-	p->num_loose = 0;
 }
 
 /* --- how much there is ------------------------------------------------------------- */
@@ -467,9 +380,10 @@ int mrmr_protect(struct mrmr_engine *engine,
 		step_back();
 	}
 	if (p->large != NULL && p->pending != NULL && scan_load(p) == 0) {
-		clean_up(p);
+		tidy_begin(p);
 		ret = run(p, err);
 		count_left(p);
+		tidy_end(p, ret == 0);
 	} else if (err->code == 0) {
 		protector_fail_catalog(p, err);
 	}

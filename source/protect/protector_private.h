@@ -70,6 +70,14 @@ void protector_cancel(struct protector *p);
 /* Nothing may depend on this inode any more, after the commit. */
 int protector_loosen(struct protector *p, uint16_t member, uint64_t inode);
 
+/* --- garbage (protector_tidy.c) ------------------------------------------------ */
+
+void tidy_begin(struct protector *p);
+void tidy_end(struct protector *p, bool well);
+/* Parity blocks that no stripe names. Outside of batches. */
+void tidy_blobs(struct protector *p);
+void tidy_let_go(struct protector *p, uint16_t number, uint64_t inode);
+
 /* --- what is to be protected (protector_pending.c) --------------------------- */
 
 enum pending_flags {

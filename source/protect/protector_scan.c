@@ -41,9 +41,12 @@ struct scan {
 /* --- transactions -------------------------------------------------------------- */
 
 /* Between two directories: nothing that is read from the catalogue is kept. */
-static int commit_some(struct scan *scan, bool at_end)
+static int commit_some(struct scan *scan)
 {
-	if (!at_end && scan->in_transaction < PER_TRANSACTION) {
+	if (mrmr_fault("protect-scan") != 0) {
+		return -1;
+	}
+	if (scan->in_transaction < PER_TRANSACTION) {
 		return 0;
 	}
 	scan->in_transaction = 0;
@@ -51,7 +54,7 @@ static int commit_some(struct scan *scan, bool at_end)
 	    protector_begin(scan->p, scan->err) == -1) {
 		return -1;
 	}
-	return mrmr_fault("protect-scan") == 0 ? 0 : -1;
+	return 0;
 }
 
 static int push(struct scan *scan, const char *path)
@@ -255,7 +258,7 @@ static int scan_directory(struct scan *scan, const char *path)
 	saved_errno = errno;
 	talloc_free(node);
 	errno = saved_errno;
-	return ret == 0 ? commit_some(scan, false) : -1;
+	return ret == 0 ? commit_some(scan) : -1;
 }
 
 /* --- the trash ------------------------------------------------------------------- */
@@ -405,7 +408,7 @@ static int scan_all_trash(struct scan *scan)
 			return -1;
 		}
 	}
-	return commit_some(scan, false);
+	return commit_some(scan);
 }
 
 /* --- all of it -------------------------------------------------------------------- */
@@ -486,7 +489,11 @@ int scan_run(struct protector *p, bool *any, struct mrmr_error *err)
 		errno = error;
 		return -1;
 	}
-	talloc_free(path);
 	*any = true;
-	return protector_commit(p, err);
+	ret = protector_commit(p, err);
+	if (ret == 0 && path[0] == '\0' && !protector_should_stop(p)) {
+		tidy_blobs(p);
+	}
+	talloc_free(path);
+	return ret;
 }

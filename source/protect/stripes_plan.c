@@ -5,9 +5,9 @@
  *    units that have most to bring; the rows have their places on the others. Of
  *    each unit the longest block: parity is as long as the longest one of a
  *    stripe, so those of about one length belong together.
- * 2. What is left joins stripes in which its unit has nothing, those first that
+ * 2. What is left joins stripes in which its unit has no slot, those first that
  *    become full by it, then those whose length is next to its own. That takes
- *    no more parity than there is, as a rule.
+ *    no more parity than there is, as a rule. A row in its way moves.
  * 3. What is left then is the beginning of new stripes, as wide as can be.
  *
  * Rows come before slots: where few units are there or have room, stripes are
@@ -96,12 +96,12 @@ static void find_units(struct mrmr_stripes *work, struct job *job)
 
 	for (i = 0; i < job->layout.num_slots; i++) {
 		stripes_add_unit(work, job->layout.slots[i].member,
-				 &job->units);
+				 &job->slot_units);
 	}
 	for (i = 0; job->old != NULL && i < job->old->num_rows; i++) {
-		stripes_add_unit(work, job->old->rows[i].member, &job->units);
+		stripes_add_unit(work, job->old->rows[i].member,
+				 &job->row_units);
 	}
-	job->len_bytes = layout_len(&job->layout);
 }
 
 struct job *jobs_get(struct mrmr_stripes *work, struct jobs *jobs,
@@ -165,10 +165,7 @@ int job_add_block(struct job *job, struct block *block)
 			return -1;
 		}
 	}
-	unit_add(&job->units, block->unit);
-	if (slot->len_bytes > job->len_bytes) {
-		job->len_bytes = slot->len_bytes;
-	}
+	unit_add(&job->slot_units, block->unit);
 	block->is_placed = true;
 	return 0;
 }
@@ -380,7 +377,8 @@ static int next_stripe(struct plan *plan, bool is_full)
 
 struct candidate {
 	uint64_t stripe;
-	struct unit_set units;
+	struct unit_set slots;
+	struct unit_set rows;
 	uint32_t len_bytes;
 	uint32_t num_rows;
 };
@@ -399,20 +397,6 @@ static size_t count_left(const struct plan *plan)
 		num += plan->queues[i].num - plan->queues[i].next;
 	}
 	return num;
-}
-
-/* Could any of the blocks that are left join there? */
-static bool is_of_use(const struct plan *plan, const struct unit_set *units)
-{
-	size_t i;
-
-	for (i = 0; i < plan->work->num_units; i++) {
-		if (head(&plan->queues[i]) != NULL &&
-		    !unit_has(units, (unsigned int)i)) {
-			return true;
-		}
-	}
-	return false;
 }
 
 static int add_candidate(struct plan *plan, struct candidates *found,
@@ -450,8 +434,9 @@ static int add_candidate(struct plan *plan, struct candidates *found,
 	    job->layout.num_slots < MRMR_PARITY_SLOTS) {
 		list[found->num++] = (struct candidate){
 			.stripe = id,
-			.units = job->units,
-			.len_bytes = job->len_bytes,
+			.slots = job->slot_units,
+			.rows = job->row_units,
+			.len_bytes = layout_len(&job->layout),
 			.num_rows = job->old->num_rows,
 		};
 	}
@@ -486,8 +471,8 @@ static int find_candidates(struct plan *plan, struct candidates *found)
 			stripes_add_unit(plan->work, classes[i].members[j],
 					 &units);
 		}
-		if (!is_of_use(plan, &units)) {
-			continue;
+		if (unit_count(&units) >= plan->work->num_units) {
+			continue; /* they are full */
 		}
 		max = max < left ? max : (uint32_t)left;
 		if (mrmr_catalog_class_stripes(catalog, classes[i].number, ids,
@@ -503,9 +488,62 @@ static int find_candidates(struct plan *plan, struct candidates *found)
 	return 0;
 }
 
+/*
+ * Its unit has no slot there; and if it has a row, this can move to another one:
+ * it is written anew in any case.
+ */
+static bool can_join(struct plan *plan, const struct candidate *one,
+		     const struct block *block)
+{
+	struct unit_set taken = one->slots;
+	unsigned int staying = 0;
+	unsigned int unit;
+	uint32_t len = one->len_bytes > block->slot.len_bytes
+			       ? one->len_bytes
+			       : block->slot.len_bytes;
+
+	if (unit_has(&one->slots, block->unit) ||
+	    unit_count(&one->slots) + one->num_rows >= plan->work->num_units) {
+		return false;
+	}
+	unit_add(&taken, block->unit);
+	for (unit = 0; unit < plan->work->num_units; unit++) {
+		if (unit_has(&one->rows, unit) && !unit_has(&taken, unit)) {
+			unit_add(&taken, unit);
+			staying++;
+		}
+	}
+	return staying >= one->num_rows ||
+	       stripes_count_takers(plan->work, &taken, len) >=
+		       one->num_rows - staying;
+}
+
 static uint32_t difference(uint32_t a, uint32_t b)
 {
 	return a > b ? a - b : b - a;
+}
+
+/* Is a better for a block than b? */
+static bool is_better(const struct plan *plan, const struct candidate *a,
+		      const struct candidate *b, const struct block *block)
+{
+	size_t full = plan->work->num_units - 1;
+	unsigned int a_width = unit_count(&a->slots);
+	unsigned int b_width = unit_count(&b->slots);
+	uint32_t a_difference = difference(a->len_bytes, block->slot.len_bytes);
+	uint32_t b_difference = difference(b->len_bytes, block->slot.len_bytes);
+
+	if ((a_width + a->num_rows == full) != (b_width + b->num_rows == full)) {
+		return a_width + a->num_rows == full;
+	}
+	if (a_difference != b_difference) {
+		return a_difference < b_difference;
+	}
+	if (unit_has(&a->rows, block->unit) !=
+	    unit_has(&b->rows, block->unit)) {
+		return unit_has(&b->rows, block->unit);
+	}
+	return a_width > b_width;
 }
 
 static struct candidate *best_candidate(struct plan *plan,
@@ -515,7 +553,6 @@ static struct candidate *best_candidate(struct plan *plan,
 	struct candidate *best = NULL;
 	struct unit_set own = {{0}};
 	unsigned int rows;
-	bool best_is_full = false;
 	size_t i;
 
 	unit_add(&own, block->unit);
@@ -523,20 +560,10 @@ static struct candidate *best_candidate(struct plan *plan,
 	rows = rows < plan->work->rows ? rows : plan->work->rows;
 	for (i = 0; i < found->num; i++) {
 		struct candidate *one = &found->list[i];
-		bool is_full;
 
-		if (unit_has(&one->units, block->unit) ||
-		    one->num_rows < rows) {
-			continue;
-		}
-		is_full = unit_count(&one->units) + 1 >= plan->work->num_units;
-		if (best == NULL || (is_full && !best_is_full) ||
-		    (is_full == best_is_full &&
-		     difference(one->len_bytes, block->slot.len_bytes) <
-			     difference(best->len_bytes,
-					block->slot.len_bytes))) {
+		if (one->num_rows >= rows && can_join(plan, one, block) &&
+		    (best == NULL || is_better(plan, one, best, block))) {
 			best = one;
-			best_is_full = is_full;
 		}
 	}
 	return best;
@@ -573,8 +600,8 @@ static int join(struct plan *plan)
 				return -1;
 			}
 			queue->left_bytes -= block->slot.len_bytes;
-			best->units = job->units;
-			best->len_bytes = job->len_bytes;
+			best->slots = job->slot_units;
+			best->len_bytes = layout_len(&job->layout);
 		}
 		queue->num = to;
 	}

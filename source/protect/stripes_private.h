@@ -204,8 +204,8 @@ struct job {
 	size_t num_items;
 	bool is_needed; /* something leaves, or is swapped: it cannot be left
 			   undone */
-	struct unit_set units; /* of slots, and of rows */
-	uint32_t len_bytes;    /* of the longest slot, when it was planned */
+	struct unit_set slot_units;
+	struct unit_set row_units; /* of the rows that there are */
 };
 
 int job_add_item(struct job *job, struct item *item);

@@ -53,6 +53,8 @@ void verify(struct world *w, const char *path, unsigned int seed, size_t len,
 	    unsigned int lose);
 void verify_bytes(struct world *w, const char *path, const uint8_t *bytes,
 		  size_t len, unsigned int lose);
+/* Whatever is in stripes can be computed without the member it lies on. */
+void verify_decodable(struct world *w);
 /* No file is known under this path. */
 void verify_unknown(struct world *w, const char *path);
 /* Each blob on the members is named by a stripe, each one that is named is

@@ -26,8 +26,6 @@
 
 #include "striped.h"
 
-#define GRID ((uint32_t)1 << 20)
-
 static void must(int ret)
 {
 	assert_return_code(ret, errno);
@@ -40,17 +38,23 @@ static struct mrmr_catalog *catalog_of(struct striped *s)
 
 struct striped *striped_new(const struct world_shape *shape)
 {
+	return striped_new_with(shape, 1 << 20);
+}
+
+struct striped *striped_new_with(const struct world_shape *shape, uint32_t grid)
+{
 	struct striped *s = calloc(1, sizeof(*s));
 	char config[256];
 	struct world_shape with_block = *shape;
 
 	assert_non_null(s);
-	s->grid = GRID;
-	snprintf(config, sizeof(config), ", \"block_size\": \"1M\"%s",
+	s->grid = grid;
+	snprintf(config, sizeof(config), ", \"block_size\": \"%uK\"%s",
+		 grid / 1024,
 		 shape->config != NULL ? shape->config : "");
 	with_block.config = config;
 	s->p = protected_new(&with_block);
-	assert_int_equal(s->p->w->pool->config->block_size_bytes, GRID);
+	assert_int_equal(s->p->w->pool->config->block_size_bytes, grid);
 	/* the clock is not waited for, and the test has one thread's order */
 	s->options.threads = 1;
 	return s;

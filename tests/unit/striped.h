@@ -36,7 +36,9 @@ struct striped {
 	size_t num_errors;
 };
 
-struct striped *striped_new(const struct world_shape *shape);
+struct striped *striped_new(const struct world_shape *shape); /* 1 MiB */
+struct striped *striped_new_with(const struct world_shape *shape,
+				 uint32_t grid);
 void striped_free(struct striped *s);
 
 /* A file on a member, not protected yet. seed 0: zeros. */

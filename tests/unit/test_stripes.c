@@ -173,7 +173,7 @@ static void test_trickle(void **state)
 	struct striped_sums sums;
 	size_t i;
 
-	for (i = 0; i < 400; i++) {
+	for (i = 0; i < 1200; i++) {
 		struct sfile *file = striped_file(s, i % 4,
 						  (unsigned int)i + 1, 10 * K);
 
@@ -181,9 +181,9 @@ static void test_trickle(void **state)
 		assert_int_equal(striped_count(s, file), 1);
 	}
 	sums = striped_sums(s);
-	print_message("%lu stripes, parity %lu K of %lu K\n", sums.num_stripes, sums.parity_bytes >> 10, sums.data_bytes >> 10);
-	assert_int_equal(sums.data_bytes, 400 * 10 * K);
-	assert_true(sums.parity_bytes * 3 <= sums.data_bytes * 14 / 10);
+	assert_int_equal(sums.data_bytes, 1200 * 10 * K);
+	/* 33 % would be ideal */
+	assert_true(sums.parity_bytes <= sums.data_bytes * 40 / 100);
 	check(s, 1);
 	striped_free(s);
 }
@@ -218,15 +218,15 @@ static void test_joins(void **state)
 	struct striped *s = striped_new(&shape);
 	size_t i;
 
-	for (i = 0; i < 5; i++) {
+	for (i = 0; i < 15; i++) {
 		struct sfile *file =
-			striped_file(s, i, (unsigned int)i + 1, 4 * M);
+			striped_file(s, i % 5, (unsigned int)i + 1, 3 * M);
 
 		assert_return_code(striped_protect(s, &file, 1), errno);
 	}
 	striped_check(s, true);
-	/* 20 blocks, of which four make a full stripe */
-	assert_in_range(striped_sums(s).num_stripes, 5, 7);
+	/* 45 blocks, of which four make a full stripe */
+	assert_in_range(striped_sums(s).num_stripes, 12, 15);
 	striped_check_losses(s, 1);
 	striped_free(s);
 }
