@@ -15,6 +15,7 @@
 #   --parity N         how many members may be lost [1]
 #   --member PATH      a directory for the pool's files, with or without files
 #                      in it already; repeat it [D/member1 to D/member3]
+#   --protect MODE     mrmr:protect of the pool: queue, wait or no [queue]
 #   --plain PATH       a second share, "plain", over PATH, without mrmr
 # Mostly for tests:
 #   --vfs "LIST"       `vfs objects` of the shares; the pool gets mrmr at its
@@ -76,8 +77,10 @@ module_dir=
 smbd=
 smbd_env=()
 stand_in=
+protect=queue
 
-remembered=(port parity members plain vfs module_dir smbd smbd_env stand_in)
+remembered=(port parity members plain vfs module_dir smbd smbd_env stand_in
+	protect)
 
 save_options() {
 	# -g: it is read inside functions
@@ -405,6 +408,8 @@ write_smb_conf() {
 		else
 			echo "vfs objects = $(with_mrmr "$vfs")"
 			echo "mrmr:config = $dir/mrmr.json"
+			echo "mrmr:admin = $built/mrmr-admin"
+			echo "mrmr:protect = $protect"
 		fi
 		if [ -n "$plain" ]; then
 			cat <<-END
@@ -601,6 +606,7 @@ cmd_up() {
 	local asked_port="" asked_parity="" asked_members=() asked_plain=unset
 	local asked_vfs=unset asked_conf=unset asked_users=() asked_build=unset
 	local asked_smbd=unset asked_env=() asked_stand_in="" value
+	local asked_protect=""
 
 	while [ $# -gt 0 ]; do
 		case $1 in
@@ -616,6 +622,7 @@ cmd_up() {
 		--port) asked_port=$2 ;;
 		--parity) asked_parity=$2 ;;
 		--member) asked_members+=("$(realpath -m "$2")") ;;
+		--protect) asked_protect=$2 ;;
 		--plain) asked_plain=$(realpath -m "$2") ;;
 		--vfs) asked_vfs=$2 ;;
 		--conf) asked_conf=$2 ;;
@@ -654,6 +661,7 @@ cmd_up() {
 	[ -z "$asked_port" ] || port=$asked_port
 	[ -z "$asked_parity" ] || parity=$asked_parity
 	[ ${#asked_members[@]} -eq 0 ] || members=("${asked_members[@]}")
+	[ -z "$asked_protect" ] || protect=$asked_protect
 	[ "$asked_plain" = unset ] || plain=$asked_plain
 	[ "$asked_vfs" = unset ] || vfs=$asked_vfs
 	[ "$asked_build" = unset ] || module_dir=$asked_build

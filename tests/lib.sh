@@ -17,9 +17,10 @@
 #	pool_up --vfs "streams_xattr"    the same pool, smbd with other modules
 #	finish
 #
-# pool_up takes the options of examples/quickstart.sh and sets what its env
-# file has (MRMR_PORT, MRMR_USER, MRMR_ADMIN, ...). Each check prints a line
-# "ok - ..." or "not ok - ..."; the test goes on after a failure.
+# pool_up takes the options of examples/quickstart.sh (there is no protector
+# without --protect queue) and sets what its env file has (MRMR_PORT, MRMR_USER,
+# MRMR_ADMIN, ...). Each check prints a line "ok - ..." or "not ok - ..."; the
+# test goes on after a failure.
 
 set -eu -o pipefail
 
@@ -81,7 +82,8 @@ loop_fs() {
 pool_up() {
 	# shellcheck disable=SC2086 # a list of options
 	"$test_top/examples/quickstart.sh" up --dir "$D" \
-		--module-dir "$MRMR_BUILD" ${MRMR_TEST_QUICKSTART:-} "$@" \
+		--module-dir "$MRMR_BUILD" --protect no \
+		${MRMR_TEST_QUICKSTART:-} "$@" \
 		>"$T/quickstart.log" 2>&1 || {
 		sed 's/^/# /' "$T/quickstart.log"
 		echo "not ok - $test_name: the pool did not start"

@@ -50,6 +50,13 @@ int mrmr_read_fully(int fd, void *buf, size_t len, uint64_t offset);
 /* The same for writing; -1 with errno: some of it may have been written. */
 int mrmr_write_fully(int fd, const void *buf, size_t len, uint64_t offset);
 
+/*
+ * What is read through fd is not to change the file's access time: nobody used
+ * it, and smbd gives a durable handle back only if the file's times are what
+ * they were. For files of others: needs root. Where it cannot be had, it is not.
+ */
+void mrmr_file_keep_atime(int fd);
+
 /* Make the entries of a directory durable. dir_fd may be O_PATH. */
 int mrmr_file_sync_directory(int dir_fd);
 

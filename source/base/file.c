@@ -69,6 +69,17 @@ int mrmr_write_fully(int fd, const void *buf, size_t len, uint64_t offset)
 	return 0;
 }
 
+void mrmr_file_keep_atime(int fd)
+{
+	int saved_errno = errno;
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags != -1) {
+		fcntl(fd, F_SETFL, flags | O_NOATIME);
+	}
+	errno = saved_errno;
+}
+
 char *mrmr_file_read_fd(void *mem_ctx, int fd, size_t max_bytes, size_t *len)
 {
 	struct stat st = {0};

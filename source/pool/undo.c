@@ -65,6 +65,7 @@
 
 #include <mrmr/dirattr.h>
 #include <mrmr/fault.h>
+#include <mrmr/file.h>
 #include <mrmr/guard.h>
 #include <mrmr/move.h>
 #include <mrmr/thread_root.h>
@@ -263,6 +264,7 @@ static struct mrmr_undo *undo_new(void *mem_ctx, struct mrmr_pool *pool, int fd,
 		errno = saved_errno;
 		return NULL;
 	}
+	mrmr_file_keep_atime(undo->file_fd);
 	return undo;
 }
 

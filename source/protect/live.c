@@ -120,8 +120,14 @@ static int open_beneath(int at_fd, const char *path)
 		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
 			   RESOLVE_NO_MAGICLINKS,
 	};
+	int fd;
 
-	return (int)syscall(SYS_openat2, at_fd, path, &how, sizeof(how));
+	fd = (int)syscall(SYS_openat2, at_fd, path, &how, sizeof(how));
+
+	if (fd != -1) {
+		mrmr_file_keep_atime(fd);
+	}
+	return fd;
 }
 
 static int64_t mtime_ns(const struct stat *st)

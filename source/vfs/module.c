@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 #include "copy.h"
+#include "protecting.h"
 #include "room.h"
 #include "vfs_mrmr.h"
 #include "watch.h"
@@ -180,6 +181,7 @@ static void tick(struct tevent_context *ev, struct tevent_timer *te,
 	mrmr_pool_watch_ejected(share->pool);
 	mrmr_watch_update(handle);
 	mrmr_pool_idle(share->pool);
+	mrmr_protecting_look(share);
 	share->tick = tevent_add_timer(ev, share,
 				       timeval_current_ofs(TICK_SECONDS, 0),
 				       tick, handle);
@@ -294,7 +296,8 @@ static int mrmr_connect(struct vfs_handle_struct *handle, const char *service,
 	share->pool = p->pool;
 	talloc_set_destructor(share, share_destructor);
 
-	if (check_settings(handle, p->pool) == -1) {
+	if (check_settings(handle, p->pool) == -1 ||
+	    mrmr_protecting_configure(handle, share) == -1) {
 		TALLOC_FREE(share);
 		SMB_VFS_NEXT_DISCONNECT(handle);
 		errno = EINVAL;
@@ -310,6 +313,11 @@ static int mrmr_connect(struct vfs_handle_struct *handle, const char *service,
 
 static void mrmr_disconnect(struct vfs_handle_struct *handle)
 {
+	struct mrmr_share *share = mrmr_share_of(handle);
+
+	if (share != NULL) {
+		mrmr_protecting_look(share);
+	}
 	SMB_VFS_NEXT_DISCONNECT(handle);
 	SMB_VFS_HANDLE_FREE_DATA(handle);
 }

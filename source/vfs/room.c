@@ -15,6 +15,7 @@
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 #include "moving.h"
+#include "protecting.h"
 #include "room.h"
 
 #include <mrmr/move.h>
@@ -191,6 +192,7 @@ static uint64_t ask_for_room(struct vfs_handle_struct *handle,
 		return 0;
 	}
 	mrmr_room_ask(pool, member, need_bytes + MORE_BYTES);
+	mrmr_protecting_start(mrmr_share_of(handle));
 	return MIN(need_bytes, most);
 }
 
@@ -232,6 +234,9 @@ bool mrmr_may_have_room(struct vfs_handle_struct *handle, uint64_t need_bytes,
 	if (*tries == 0 && !asked) {
 		errno = ENOSPC;
 		return false;
+	}
+	if (asked) {
+		mrmr_protecting_start(mrmr_share_of(handle));
 	}
 	poll(NULL, 0, ASK_MS);
 	(*tries)++;

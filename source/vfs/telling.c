@@ -10,6 +10,7 @@
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 #include "guarding.h"
+#include "protecting.h"
 #include "telling.h"
 
 #include <mrmr/dir.h>
@@ -186,9 +187,13 @@ void mrmr_tell_closed(struct vfs_handle_struct *handle,
 {
 	struct mrmr_share *share = mrmr_share_of(handle);
 
-	if (closing->is_changed && share->pool->queue != NULL &&
-	    !is_fresh(share->pool, closing->told_mark, closing->told_ns)) {
+	if (!closing->is_changed || share->pool->queue == NULL) {
+		return;
+	}
+	if (!is_fresh(share->pool, closing->told_mark, closing->told_ns)) {
 		mrmr_tell(share->pool, MRMR_EVENT_CHANGED, closing->member,
 			  closing->inode, closing->path, NULL);
 	}
+	mrmr_protecting_closed(share, closing->member, closing->inode,
+			       closing->path);
 }

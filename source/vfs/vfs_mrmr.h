@@ -45,12 +45,20 @@ struct mrmr_listed {
 	size_t member;
 };
 
+enum mrmr_protect_mode {
+	MRMR_PROTECT_QUEUE, /* a protector is started */
+	MRMR_PROTECT_WAIT,  /* and waited for, when a file is closed */
+	MRMR_PROTECT_NO,    /* neither: somebody else will */
+};
+
 struct mrmr_share {
 	struct mrmr_pool *pool; /* shared by all shares of this process */
 	struct tevent_timer *tick;
 	struct mrmr_watcher *watcher;
 	struct mrmr_listed listed;
 	uint64_t announced_bytes; /* size of the file that is being created */
+	enum mrmr_protect_mode protect;
+	char *admin; /* mrmr-admin by its path, NULL: as installed */
 };
 
 /*

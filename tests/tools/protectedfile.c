@@ -12,6 +12,10 @@
  *                                           KIND<tab>MEMBER<tab>PATH<tab>TO each
  *   protectedfile CONFIG room MEMBER BYTES  so much is said to be in its trash
  *   protectedfile CONFIG wish MEMBER        how much was asked for; takes it
+ *   protectedfile CONFIG verify             reads all that is protected, and
+ *                                           computes each extent from the rest of
+ *                                           its stripe; prints how many files and
+ *                                           extents there are
  *
  * MEMBER is an index in the config, -1 for none. Needs root.
  *
@@ -31,7 +35,11 @@
 #include <talloc.h>
 
 #include <mrmr/catalog.h>
+#include <mrmr/decode.h>
+#include <mrmr/digest.h>
+#include <mrmr/engine.h>
 #include <mrmr/guard.h>
+#include <mrmr/live.h>
 #include <mrmr/pool.h>
 #include <mrmr/protection.h>
 #include <mrmr/queue.h>
@@ -90,7 +98,7 @@ static void declare(struct mrmr_pool *pool, const char *path)
 
 	for (i = 0; i < pool->num_members && fd == -1; i++) {
 		fd = openat(pool->members[i].root_fd, path,
-			    O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+			    O_RDONLY | O_NOFOLLOW | O_NOATIME | O_CLOEXEC);
 	}
 	if (fd == -1 || fstat(fd, &st) == -1) {
 		die("%s: %s", path, strerror(errno));
@@ -214,6 +222,106 @@ static void events(struct mrmr_pool *pool)
 	close(lock_fd);
 }
 
+/* --- all that is protected ------------------------------------------------------ */
+
+struct verified {
+	struct mrmr_engine *engine;
+	unsigned long files;
+	unsigned long extents;
+	unsigned long wrong;
+};
+
+static void complain(struct verified *v, const struct mrmr_node *node,
+		     uint32_t index, const char *what)
+{
+	fprintf(stderr, "node %" PRIu64 " '%s' extent %" PRIu32 ": %s\n",
+		node->id, node->name, index, what);
+	v->wrong++;
+}
+
+static void verify_extent(struct verified *v, const struct mrmr_node *node,
+			  struct mrmr_live *live, uint32_t index,
+			  const struct mrmr_extent *extent)
+{
+	uint8_t *bytes = talloc_array(NULL, uint8_t, extent->len_bytes);
+	struct mrmr_decode *decode = NULL;
+	struct mrmr_error err = {0};
+	uint8_t sha256[32];
+
+	v->extents++;
+	if (live == NULL ||
+	    mrmr_live_read(live, bytes, extent->len_bytes,
+			   (uint64_t)index * node->grid_bytes) == -1) {
+		complain(v, node, index, "its bytes are not there any more");
+	} else {
+		mrmr_sha256(bytes, extent->len_bytes, sha256);
+		if (memcmp(sha256, extent->sha256, 32) != 0) {
+			complain(v, node, index, "its bytes are others now");
+		}
+	}
+	decode = mrmr_decode_extent(bytes, v->engine, node, index, &err);
+	if (decode == NULL) {
+		complain(v, node, index, err.text);
+	} else if (mrmr_decode_run(decode, bytes) == -1) {
+		complain(v, node, index, "it cannot be computed");
+	}
+	talloc_free(bytes);
+}
+
+static void verify_node(struct verified *v, const struct mrmr_node *node)
+{
+	struct mrmr_live *live = NULL;
+	uint32_t index;
+
+	for (index = 0; index < node->num_extents; index++) {
+		struct mrmr_extent extent;
+		uint32_t got = 0;
+
+		if (mrmr_catalog_get_extents(v->engine->catalog, node->id,
+					     index, &extent, 1, &got) == -1 ||
+		    got != 1) {
+			die("the catalogue cannot be read: %s",
+			    strerror(errno));
+		}
+		if (extent.state != MRMR_EXTENT_IN_STRIPE) {
+			continue;
+		}
+		if (live == NULL &&
+		    mrmr_live_open(v->engine, v->engine, node, &live) == -1) {
+			live = NULL;
+		}
+		verify_extent(v, node, live, index, &extent);
+	}
+	v->files += live != NULL;
+	talloc_free(live);
+}
+
+static void verify(struct mrmr_pool *pool)
+{
+	int lock_fd = mrmr_catalog_lock(pool->state_fd, true);
+	struct mrmr_error err = {0};
+	struct verified v = {
+		.engine = mrmr_engine_open(NULL, pool, MRMR_ENGINE_READ, &err),
+	};
+	struct mrmr_node *node = NULL;
+	uint64_t id = 0;
+
+	if (v.engine == NULL) {
+		die("%s", err.text);
+	}
+	while (mrmr_catalog_next(v.engine->catalog, v.engine, id, &node) == 0) {
+		id = node->id;
+		verify_node(&v, node);
+		talloc_free(node);
+	}
+	printf("%lu %lu\n", v.files, v.extents);
+	talloc_free(v.engine);
+	close(lock_fd);
+	if (v.wrong > 0) {
+		exit(1);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	struct mrmr_pool *pool = NULL;
@@ -240,6 +348,8 @@ int main(int argc, char **argv)
 				  strtoull(argv[4], NULL, 10));
 	} else if (strcmp(verb, "events") == 0) {
 		events(pool);
+	} else if (strcmp(verb, "verify") == 0) {
+		verify(pool);
 	} else if (strcmp(verb, "room") == 0 && argc == 5) {
 		mrmr_room_set_reclaimable(pool, member_of(pool, argv[3])->index,
 					  strtoull(argv[4], NULL, 10));

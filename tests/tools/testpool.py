@@ -134,13 +134,15 @@ class Pool:
     """A private smbd with the shares `pool` and perhaps `plain`."""
 
     def __init__(self, directory, members, plain=None, build_dir=None,
-                 stand_in=False, parity=1, users=('mrmr',), smbd=None):
+                 stand_in=False, parity=1, users=('mrmr',), smbd=None,
+                 protect='no'):
         self.directory = directory
         self.members = members
         self.plain = plain
         self.build_dir = build_dir
         self.stand_in = stand_in
         self.parity = parity
+        self.protect = protect    # mrmr:protect: is a protector started
         self.users = users
         self.smbd = smbd
         self.env = {}
@@ -153,7 +155,8 @@ class Pool:
             command += ['--stand-in', self.members[0]]
         else:
             command += ['--module-dir', self.build_dir,
-                        '--parity', str(self.parity)]
+                        '--parity', str(self.parity),
+                        '--protect', self.protect]
             for member in self.members:
                 command += ['--member', member]
         if self.plain:
