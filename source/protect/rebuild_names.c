@@ -245,6 +245,39 @@ static bool is_missing(int error)
 	return error == ENOENT || error == ENOTDIR;
 }
 
+/* Nobody else gives names there, but we did, when we were killed after it. */
+static int look_in_trash(struct rebuild *r, struct rebuild_file *file,
+			 struct rebuild_name *name)
+{
+	size_t i;
+	int ret = 0;
+
+	for (i = 0; i < r->pool->num_members && ret == 0; i++) {
+		struct found found = {.member = i};
+		int saved_errno;
+
+		if (i == r->options->lost ||
+		    r->pool->members[i].state != MRMR_MEMBER_ONLINE) {
+			continue;
+		}
+		found.dir_fd =
+			openat(r->pool->members[i].private_fd, MRMR_TRASH,
+			       O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (found.dir_fd == -1) {
+			continue;
+		}
+		if (fstatat(found.dir_fd, name->path, &found.st,
+			    AT_SYMLINK_NOFOLLOW) == 0) {
+			ret = adopt(r, file, &found, name->path);
+		}
+		saved_errno = errno;
+		close(found.dir_fd);
+		errno = saved_errno;
+	}
+	name->is_there = ret == 1;
+	return ret == -1 ? -1 : 0;
+}
+
 static int look_at_name(struct rebuild *r, struct rebuild_file *file,
 			struct rebuild_name *name)
 {
@@ -252,8 +285,11 @@ static int look_at_name(struct rebuild *r, struct rebuild_file *file,
 	struct found found = {0};
 	int ret;
 
-	if (name->path == NULL || name->is_trash) {
+	if (name->path == NULL) {
 		return 0;
+	}
+	if (name->is_trash) {
+		return look_in_trash(r, file, name);
 	}
 	if (mrmr_place_find(r->pool, r->pool->spine_fd, name->path, &place) ==
 	    -1) {
@@ -357,12 +393,17 @@ static int make_directory(struct rebuild *r, const char *path,
 			  const struct mrmr_place *place)
 {
 	struct mrmr_node *node = NULL;
+	struct stat before;
 	char *known = NULL;
 	int fd;
 
+	if (fstat(place->dir->spine_fd, &before) == -1) {
+		return -1;
+	}
 	if (mrmr_name_mkdir(place->dir, place->name, 0700) == -1) {
 		return errno == EEXIST ? 0 : -1;
 	}
+	mrmr_times_set(place->dir->spine_fd, &before);
 	known = mrmr_queue_resolve_back(r->engine->queue, r, path);
 	if (mrmr_catalog_find_path(r->engine->catalog, r,
 				   known != NULL ? known : path, &node) == 0 &&
@@ -689,22 +730,47 @@ static int place_in_trash(struct rebuild *r, struct rebuild_file *file,
 	return ret;
 }
 
+static int open_in_trash(int private_fd, const char *path, int flags)
+{
+	const char *last = NULL;
+	int folder = trash_folder(private_fd, path, &last);
+	int saved_errno;
+	int fd;
+
+	if (folder == -1) {
+		return -1;
+	}
+	fd = openat(folder, last, flags);
+	saved_errno = errno;
+	close(folder);
+	errno = saved_errno;
+	return fd;
+}
+
 /* What is to get further names: the staged file, or the one that is there. */
 static int open_source(struct rebuild *r, const struct rebuild_file *file,
 		       int staging_fd)
 {
 	const int flags = O_PATH | O_NOFOLLOW | O_CLOEXEC;
-	struct mrmr_place place;
+	int private_fd = r->pool->members[file->target].private_fd;
 	size_t i;
-	int fd;
 
 	if (file->staged[0] != '\0') {
 		return openat(staging_fd, file->staged, flags);
 	}
 	for (i = 0; i < file->num_names; i++) {
-		if (!file->names[i].is_there ||
-		    mrmr_place_find(r->pool, r->pool->spine_fd,
-				    file->names[i].path, &place) == -1) {
+		const struct rebuild_name *name = &file->names[i];
+		struct mrmr_place place;
+		int fd;
+
+		if (!name->is_there) {
+			continue;
+		}
+		if (name->is_trash) {
+			return open_in_trash(private_fd, name->path, flags);
+		}
+		if (mrmr_place_find(r->pool, r->pool->spine_fd, name->path,
+				    &place) == -1) {
 			continue;
 		}
 		fd = mrmr_dir_on_member(place.dir, file->target);

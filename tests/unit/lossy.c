@@ -363,10 +363,15 @@ void lossy_open_in_child(struct lossy *l)
 
 void lossy_lose(struct lossy *l)
 {
+	static const char *const dirs[] = {"films", "small", "small/deep"};
+	size_t i;
+
 	/* clients have seen it all */
-	do_list(l->p->w, "films");
-	do_list(l->p->w, "small");
-	do_list(l->p->w, "small/deep");
+	for (i = 0; i < sizeof(dirs) / sizeof(dirs[0]); i++) {
+		if (world_there(world_drive(l->p->w, LOSSY_LOST, dirs[i]))) {
+			do_list(l->p->w, dirs[i]);
+		}
+	}
 	lossy_close(l);
 	world_unplug(l->p->w, LOSSY_LOST);
 	lossy_open(l);
