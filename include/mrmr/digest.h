@@ -29,6 +29,17 @@ void mrmr_digest_add(struct mrmr_digest *digest, const void *data, size_t len);
 void mrmr_digest_end(struct mrmr_digest *digest,
 		     uint8_t sha256[MRMR_SHA256_LEN]);
 
+/* The checksum of bytes that come in parts, likewise. */
+struct mrmr_checksum;
+
+struct mrmr_checksum *mrmr_checksum_new(void);
+void mrmr_checksum_free(struct mrmr_checksum *checksum);
+
+void mrmr_checksum_start(struct mrmr_checksum *checksum);
+void mrmr_checksum_add(struct mrmr_checksum *checksum, const void *data,
+		       size_t len);
+uint64_t mrmr_checksum_end(struct mrmr_checksum *checksum);
+
 /* Of bytes that are all there. */
 void mrmr_sha256(const void *data, size_t len, uint8_t sha256[MRMR_SHA256_LEN]);
 uint64_t mrmr_checksum(const void *data, size_t len);

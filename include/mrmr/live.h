@@ -59,6 +59,10 @@ int mrmr_live_open_on(void *mem_ctx, struct mrmr_engine *engine,
 int mrmr_live_read(struct mrmr_live *live, void *buf, size_t len,
 		   uint64_t offset);
 
+/* Would there be bytes to read there? By what names, sizes and times tell: reads
+   no content. For any thread. */
+bool mrmr_live_has(struct mrmr_live *live, size_t len, uint64_t offset);
+
 /* The open file, or -1 if there are only pre-images, or it is closed. */
 int mrmr_live_fd(const struct mrmr_live *live);
 

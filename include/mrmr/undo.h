@@ -83,6 +83,13 @@ int mrmr_undo_keep_cut(struct mrmr_undo *undo, uint64_t size_bytes, bool *lost);
 int mrmr_undo_read(int private_fd, uint64_t inode, uint32_t generation, int fd,
 		   void *buf, size_t len, uint64_t offset);
 
+/*
+ * The same, but only by what names and sizes tell: would there be bytes to read?
+ * size_bytes is that of the file, 0 if it is not to be had. Reads no content.
+ */
+bool mrmr_undo_has(int private_fd, uint64_t inode, uint32_t generation,
+		   uint64_t size_bytes, size_t len, uint64_t offset);
+
 /* --- for the protector -------------------------------------------------------- */
 
 /*

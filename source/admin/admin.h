@@ -58,6 +58,9 @@ extern const struct admin_verb admin_verb_sync;
 extern const struct admin_verb admin_verb_where;
 extern const struct admin_verb admin_verb_eject;
 extern const struct admin_verb admin_verb_attach;
+extern const struct admin_verb admin_verb_check;
+extern const struct admin_verb admin_verb_what_if;
+extern const struct admin_verb admin_verb_scrub;
 extern const struct admin_verb admin_verb_config;
 
 /* --- options.c ------------------------------------------------------------ */

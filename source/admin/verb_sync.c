@@ -7,7 +7,6 @@
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 #include <errno.h>
-#include <signal.h>
 #include <string.h>
 #include <syslog.h>
 
@@ -24,32 +23,9 @@
 #define SETTLE_SECONDS_MAX 86400
 #define NS_PER_S INT64_C(1000000000)
 
-static volatile sig_atomic_t interrupted;
-
-static void interrupt(int number)
-{
-	(void)number;
-	interrupted = 1;
-}
-
-static void catch_signals(void)
-{
-	const struct sigaction action = {.sa_handler = interrupt};
-
-	sigaction(SIGINT, &action, NULL);
-	sigaction(SIGTERM, &action, NULL);
-	sigaction(SIGHUP, &action, NULL);
-}
-
-static bool should_stop(void *private_data)
-{
-	(void)private_data;
-	return interrupted != 0;
-}
-
 static void show(const struct mrmr_protect_progress *now, void *private_data)
 {
-	admin_progress_show(private_data, now->done_bytes, now->todo_bytes);
+	admin_progress_set(private_data, now->done_bytes, now->todo_bytes);
 }
 
 static void log_to_syslog(enum mrmr_log_level level, const char *text)
@@ -79,7 +55,8 @@ static int report(struct admin *admin, const struct mrmr_protect_result *result)
 	set_number(admin, "unreadable_files", result->unreadable_files);
 	set_number(admin, "open_files", result->open_files);
 	set_number(admin, "mended_stripes", result->mended_stripes);
-	admin_set(admin->result, "interrupted", json_boolean(interrupted));
+	admin_set(admin->result, "interrupted",
+		  json_boolean(admin_should_stop(NULL)));
 
 	admin_say(admin, "%llu files protected, %s read",
 		  (unsigned long long)result->protected_files,
@@ -110,7 +87,7 @@ static int report(struct admin *admin, const struct mrmr_protect_result *result)
 			   (unsigned long long)result->open_files);
 		status = ADMIN_DEGRADED;
 	}
-	if (interrupted) {
+	if (admin_should_stop(NULL)) {
 		admin_note(admin, "interrupted; what is left is done the next "
 				  "time");
 		status = ADMIN_DEGRADED;
@@ -142,7 +119,8 @@ static int protect(struct admin *admin, struct mrmr_pool *pool,
 		talloc_free(turn);
 		return admin_fail(admin, ADMIN_FAILED, "%s", err.text);
 	}
-	progress = admin_progress_new(admin);
+	progress =
+		admin_progress_begin(admin, "Protecting", ADMIN_PROGRESS_BYTES);
 	options->progress = show;
 	options->private_data = progress;
 	ret = mrmr_protect(engine, options, &result, &err);
@@ -243,7 +221,8 @@ static int run(struct admin *admin, const struct admin_verb *verb, int argc,
 		 "go through all names first", NULL},
 		POPT_TABLEEND,
 	};
-	struct mrmr_protect_options options = {.should_stop = should_stop};
+	struct mrmr_protect_options options = {.should_stop =
+						       admin_should_stop};
 	const char **words = NULL;
 	int status = admin_parse(admin, verb, own, argc, argv, 0, 0, &words);
 
@@ -263,7 +242,7 @@ static int run(struct admin *admin, const struct admin_verb *verb, int argc,
 		openlog("mrmr-admin", LOG_PID, LOG_DAEMON);
 		mrmr_log_to(log_to_syslog);
 	}
-	catch_signals();
+	admin_stop_on_signals();
 	return sync_pool(admin, &options);
 }
 

@@ -22,7 +22,7 @@ static EVP_MD *algorithm;
 static void must(int is_fine)
 {
 	if (!is_fine) {
-		fputs("mrmr: SHA-256 is not to be had\n", stderr);
+		fputs("mrmr: no digest is to be had\n", stderr);
 		abort();
 	}
 }
@@ -82,4 +82,39 @@ void mrmr_sha256(const void *data, size_t len, uint8_t sha256[MRMR_SHA256_LEN])
 uint64_t mrmr_checksum(const void *data, size_t len)
 {
 	return XXH3_64bits(data, len);
+}
+
+/* An XXH3_state_t by another name. */
+static XXH3_state_t *state_of(struct mrmr_checksum *checksum)
+{
+	return (XXH3_state_t *)checksum;
+}
+
+struct mrmr_checksum *mrmr_checksum_new(void)
+{
+	XXH3_state_t *state = XXH3_createState();
+
+	must(state != NULL);
+	return (struct mrmr_checksum *)state;
+}
+
+void mrmr_checksum_free(struct mrmr_checksum *checksum)
+{
+	XXH3_freeState(state_of(checksum));
+}
+
+void mrmr_checksum_start(struct mrmr_checksum *checksum)
+{
+	must(XXH3_64bits_reset(state_of(checksum)) == XXH_OK);
+}
+
+void mrmr_checksum_add(struct mrmr_checksum *checksum, const void *data,
+		       size_t len)
+{
+	must(XXH3_64bits_update(state_of(checksum), data, len) == XXH_OK);
+}
+
+uint64_t mrmr_checksum_end(struct mrmr_checksum *checksum)
+{
+	return XXH3_64bits_digest(state_of(checksum));
 }

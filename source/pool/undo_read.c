@@ -171,6 +171,42 @@ int mrmr_undo_read(int private_fd, uint64_t inode, uint32_t generation, int fd,
 	return 0;
 }
 
+/* Within one piece: the pre-image is long enough, or there is none and the file
+   is. */
+static bool has_part(int private_fd, uint64_t inode, uint32_t generation,
+		     uint64_t size_bytes, size_t len, uint64_t offset)
+{
+	int fd = open_piece(private_fd, inode, offset / MRMR_UNDO_PIECE,
+			    generation);
+	struct stat st = {0};
+	bool has;
+
+	if (fd == -1) {
+		return errno == ENOENT && offset + len <= size_bytes;
+	}
+	has = fstat(fd, &st) == 0 &&
+	      offset % MRMR_UNDO_PIECE + len <= (uint64_t)st.st_size;
+	close(fd);
+	return has;
+}
+
+bool mrmr_undo_has(int private_fd, uint64_t inode, uint32_t generation,
+		   uint64_t size_bytes, size_t len, uint64_t offset)
+{
+	while (len > 0) {
+		size_t part = MRMR_UNDO_PIECE - offset % MRMR_UNDO_PIECE;
+
+		part = part < len ? part : len;
+		if (!has_part(private_fd, inode, generation, size_bytes, part,
+			      offset)) {
+			return false;
+		}
+		offset += part;
+		len -= part;
+	}
+	return true;
+}
+
 /* --- letting go ------------------------------------------------------------ */
 
 struct dropping {

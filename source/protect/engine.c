@@ -4,7 +4,8 @@
  * What is opened, and in which order: the lock first, as nothing may be looked
  * at that another process is changing; the catalogue; the parts of the members,
  * each brought up to date before it is attached; the guard, which is made anew
- * from the catalogue if it does not know what is protected.
+ * from the catalogue if it does not know what is protected. (Before that, a file
+ * whose repair was cut short gets the inode that it has.)
  *
  * The catalogue is the only thing here that cannot be made again from the rest
  * of the state directory. When it is missing, there are two reasons: nothing was
@@ -27,6 +28,7 @@
 #include <mrmr/blob.h>
 #include <mrmr/engine.h>
 #include <mrmr/log.h>
+#include <mrmr/repair.h>
 
 /* What a member carries of the catalogue, as far as it is attached. */
 struct mrmr_engine_part {
@@ -406,6 +408,10 @@ static int open_all(struct mrmr_engine *engine, struct mrmr_error *err)
 	}
 	engine->queue = mrmr_queue_open(engine, pool->state_fd, err);
 	if (engine->queue == NULL) {
+		return -1;
+	}
+	if (engine->mode != MRMR_ENGINE_READ &&
+	    mrmr_repair_finish(engine, err) == -1) {
 		return -1;
 	}
 	/* While the guard is made, every inode counts as guarded: that is what

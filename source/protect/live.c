@@ -472,3 +472,16 @@ bool mrmr_live_is_unchanged(struct mrmr_live *live)
 	give_back(live, fd);
 	return ret;
 }
+
+bool mrmr_live_has(struct mrmr_live *live, size_t len, uint64_t offset)
+{
+	struct stat st = {0};
+	int fd = borrow_file(live);
+	bool has = fd != -1 && fstat(fd, &st) == 0 && is_unchanged(live, &st);
+
+	give_back(live, fd);
+	return has || (live->inode != 0 &&
+		       mrmr_undo_has(live->member->private_fd, live->inode,
+				     live->generation, (uint64_t)st.st_size,
+				     len, offset));
+}

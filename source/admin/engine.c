@@ -1,0 +1,85 @@
+/*
+ * mrmr-admin: the pool with its catalogue (see engine.h).
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#include <errno.h>
+#include <time.h>
+
+#include <talloc.h>
+
+#include "engine.h"
+#include "progress.h"
+
+#define RETRY_NS (200 * 1000 * 1000)
+
+/* A wait in the kernel could not be interrupted, and would not say anything. */
+static struct mrmr_engine *wait_for_engine(struct admin *admin,
+					   struct mrmr_pool *pool,
+					   struct mrmr_error *err)
+{
+	const struct timespec pause = {.tv_nsec = RETRY_NS};
+	bool has_said = false;
+
+	while (!admin_should_stop(NULL)) {
+		struct mrmr_engine *engine =
+			mrmr_engine_open(admin, pool, MRMR_ENGINE_TRY, err);
+
+		if (engine != NULL || err->code != EAGAIN) {
+			return engine;
+		}
+		if (!has_said) {
+			admin_note(admin, "%s; waiting for it", err->text);
+			has_said = true;
+		}
+		nanosleep(&pause, NULL);
+	}
+	mrmr_error_set(err, EINTR, "interrupted; nothing was done");
+	return NULL;
+}
+
+struct mrmr_engine *admin_engine_open(struct admin *admin,
+				      enum mrmr_engine_mode mode, int *status)
+{
+	struct mrmr_config *config = admin_config(admin);
+	struct mrmr_engine *engine = NULL;
+	struct mrmr_pool *pool = NULL;
+	struct mrmr_error err = {0};
+
+	if (config == NULL) {
+		*status = ADMIN_CONFIG;
+		return NULL;
+	}
+	pool = mrmr_pool_open(admin, config, NULL, &err);
+	if (pool == NULL) {
+		*status = admin_fail(admin, ADMIN_FAILED, "%s", err.text);
+		return NULL;
+	}
+	engine = mode == MRMR_ENGINE_WRITE
+			 ? wait_for_engine(admin, pool, &err)
+			 : mrmr_engine_open(admin, pool, mode, &err);
+	if (engine != NULL) {
+		return engine;
+	}
+	if (mode == MRMR_ENGINE_READ && err.code == ENOENT) {
+		admin_say(admin, "Nothing is protected yet.");
+		*status = ADMIN_OK;
+	} else if (err.code == EINTR) {
+		*status = admin_fail(admin, ADMIN_DEGRADED, "%s", err.text);
+	} else {
+		*status = admin_fail(admin, ADMIN_FAILED, "%s", err.text);
+	}
+	talloc_free(pool);
+	return NULL;
+}
+
+void admin_engine_close(struct mrmr_engine *engine)
+{
+	struct mrmr_pool *pool = NULL;
+
+	if (engine != NULL) {
+		pool = engine->pool;
+		talloc_free(engine);
+		talloc_free(pool);
+	}
+}

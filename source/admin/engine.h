@@ -1,0 +1,23 @@
+/*
+ * mrmr-admin: the pool with its catalogue, for the verbs that deal with parity.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#ifndef MRMR_ADMIN_ENGINE_H
+#define MRMR_ADMIN_ENGINE_H
+
+#include <mrmr/engine.h>
+
+#include "admin.h"
+
+/*
+ * Open both. NULL with *status to exit with, after what there is to say was said:
+ * a failure; or (reading) that nothing was ever protected; or (writing) that it
+ * was interrupted while it waited for another mrmr-admin. The engine's pool
+ * is its own: both are closed by admin_engine_close().
+ */
+struct mrmr_engine *admin_engine_open(struct admin *admin,
+				      enum mrmr_engine_mode mode, int *status);
+void admin_engine_close(struct mrmr_engine *engine);
+
+#endif

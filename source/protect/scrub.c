@@ -1,0 +1,645 @@
+/*
+ * MRMR: reading everything that is protected (see mrmr/scrub.h).
+ *
+ * Two states take turns. Reading: the catalogue is open for reading, stripes are
+ * handed to the readers. Recording, every few seconds: the catalogue is open for
+ * writing, with its lock; days are set, suspects are judged. If another process
+ * has the lock, reading goes on, and what is to be recorded is kept until the
+ * next turn.
+ *
+ * A scrub that was stopped leaves a note with the day on which it began; the next
+ * one goes on with what was not scrubbed since. (If something had been scrubbed
+ * on that day before it began, that cannot be told from its own work: then the
+ * next one begins anew, oldest first as ever.)
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <talloc.h>
+
+#include <mrmr/blob.h>
+#include <mrmr/fault.h>
+
+#include "scrub_note.h"
+#include "scrub_private.h"
+
+#define DAY_SECONDS 86400
+#define TURN_NS (15 * INT64_C(1000000000))
+#define TURN_STRIPES 65536
+#define RETRY_NS (100 * 1000 * 1000)
+#define STOPPED_RETRIES 20
+
+struct chosen {
+	uint64_t id;
+	uint64_t bytes;
+	uint16_t day; /* when it was scrubbed last */
+};
+
+struct scrub {
+	struct mrmr_pool *pool;
+	const struct mrmr_scrub_options *options;
+	struct mrmr_scrub_result *result;
+	struct mrmr_error *err;
+	struct mrmr_engine *engine;
+	struct scrub_readers *readers;
+	uint16_t today;
+	struct mrmr_scrub_state state;
+	bool can_resume; /* if it is stopped */
+
+	struct chosen *chosen; /* in the order in which they go */
+	size_t num_chosen;
+	size_t next;
+	uint64_t todo_bytes;
+	uint64_t skipped_bytes; /* of stripes that are gone */
+
+	/* Of this turn. */
+	struct mrmr_live_member **members;
+	struct scrub_stripe *stripes;
+	size_t num_stripes;
+
+	/* To be recorded. */
+	uint64_t *clean;
+	size_t num_clean;
+	size_t size_clean;
+	uint64_t *suspects;
+	size_t num_suspects;
+	size_t size_suspects;
+};
+
+static int64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+static bool should_stop(const struct scrub *s)
+{
+	return s->options->should_stop != NULL &&
+	       s->options->should_stop(s->options->private_data);
+}
+
+static int fail_memory(struct scrub *s)
+{
+	return mrmr_error_set(s->err, ENOMEM, "not enough memory");
+}
+
+static int fail_catalog(struct scrub *s)
+{
+	return mrmr_error_set(s->err, errno,
+			      "the catalogue in %s cannot be used: %s",
+			      s->pool->config->state_dir, strerror(errno));
+}
+
+/* --- which stripes ---------------------------------------------------------------- */
+
+static int compare_ages(const void *a, const void *b)
+{
+	const struct chosen *x = a;
+	const struct chosen *y = b;
+
+	if (x->day != y->day) {
+		return x->day < y->day ? -1 : 1;
+	}
+	return x->id < y->id ? -1 : x->id > y->id;
+}
+
+static uint64_t stripe_bytes(const struct mrmr_stripe *stripe)
+{
+	uint64_t bytes = 0;
+	uint32_t i;
+
+	for (i = 0; i < stripe->num_slots; i++) {
+		bytes += stripe->slots[i].len_bytes;
+	}
+	for (i = 0; i < stripe->num_rows; i++) {
+		bytes += stripe->rows[i].len_bytes;
+	}
+	return bytes;
+}
+
+static int list_stripes(struct scrub *s, struct chosen **list, size_t *num,
+			uint64_t *all_bytes)
+{
+	struct mrmr_stripe *stripe = NULL;
+	size_t size = 0;
+	uint64_t id = 0;
+
+	*list = NULL;
+	*num = 0;
+	*all_bytes = 0;
+	while (mrmr_catalog_next_stripe(s->engine->catalog, s, id, &stripe) ==
+	       0) {
+		struct chosen *one = NULL;
+
+		if (*num == size) {
+			size = size != 0 ? 2 * size : 1024;
+			*list = talloc_realloc(s, *list, struct chosen, size);
+			if (*list == NULL) {
+				errno = ENOMEM;
+				return -1;
+			}
+		}
+		id = stripe->id;
+		one = &(*list)[(*num)++];
+		*one = (struct chosen){
+			.id = id,
+			.bytes = stripe_bytes(stripe),
+		};
+		*all_bytes += one->bytes;
+		TALLOC_FREE(stripe);
+		if (mrmr_catalog_scrubbed(s->engine->catalog, id, &one->day) ==
+			    -1 &&
+		    errno != ENOENT) {
+			return -1;
+		}
+	}
+	return errno == ENOENT ? 0 : -1;
+}
+
+/* The oldest that are wanted, and not done by the scrub that goes on. */
+static void choose(struct scrub *s, size_t num, uint64_t all_bytes)
+{
+	const struct mrmr_scrub_options *options = s->options;
+	uint64_t wish = all_bytes;
+	uint64_t done = 0;
+	size_t i;
+
+	if (options->percent > 0 && options->percent < 100) {
+		wish = all_bytes / 100 * options->percent +
+		       all_bytes % 100 * options->percent / 100;
+	}
+	for (i = 0; i < num; i++) {
+		struct chosen one = s->chosen[i];
+
+		if (s->result->is_resumed && one.day >= s->state.begun_day) {
+			done += one.bytes;
+			continue;
+		}
+		if (options->older_days > 0 && one.day != 0 &&
+		    one.day + options->older_days > s->today) {
+			continue;
+		}
+		s->chosen[s->num_chosen++] = one;
+	}
+	wish = wish > done ? wish - done : 0;
+	for (i = 0; i < s->num_chosen && s->todo_bytes < wish; i++) {
+		s->todo_bytes += s->chosen[i].bytes;
+	}
+	s->num_chosen = i;
+}
+
+static int make_list(struct scrub *s)
+{
+	uint64_t all_bytes = 0;
+	size_t num = 0;
+	size_t i;
+
+	if (mrmr_scrub_state(s->engine, &s->state) == -1 && errno != ENOENT) {
+		return fail_catalog(s);
+	}
+	if (list_stripes(s, &s->chosen, &num, &all_bytes) == -1) {
+		return fail_catalog(s);
+	}
+	if (num > 0) {
+		qsort(s->chosen, num, sizeof(*s->chosen), compare_ages);
+	}
+	s->result->is_resumed =
+		s->state.is_unfinished && s->state.is_deep == s->options->deep;
+	choose(s, num, all_bytes);
+	s->can_resume = true;
+	if (!s->result->is_resumed) {
+		s->state.begun_day = s->today;
+		s->state.is_deep = s->options->deep;
+		s->state.wrong_blocks = 0;
+		s->state.left_blocks = 0;
+		for (i = 0; i < num; i++) {
+			s->can_resume =
+				s->can_resume && s->chosen[i].day < s->today;
+		}
+	}
+	return 0;
+}
+
+/* --- reading ------------------------------------------------------------------------ */
+
+static void open_members(struct scrub *s)
+{
+	size_t i;
+
+	for (i = 0; i < s->pool->num_members; i++) {
+		s->members[i] = mrmr_live_member_open(s, s->engine,
+						      s->engine->number[i]);
+	}
+}
+
+static void close_members(struct scrub *s)
+{
+	size_t i;
+
+	for (i = 0; i < s->pool->num_members; i++) {
+		TALLOC_FREE(s->members[i]);
+	}
+}
+
+/* What cannot be handed to a reader is not right, until it is judged. */
+static int suspect(struct scrub_stripe *to)
+{
+	to->is_suspect = true;
+	return 0;
+}
+
+static int add_piece(struct scrub *s, struct scrub_stripe *to, size_t member,
+		     const struct mrmr_piece *piece)
+{
+	struct mrmr_catalog *catalog = s->engine->catalog;
+	struct scrub_block *block = NULL;
+	struct mrmr_node *node = NULL;
+	struct mrmr_live *live = NULL;
+	struct mrmr_extent extent;
+	uint32_t got = 0;
+	int ret;
+
+	if (mrmr_catalog_get_extents(catalog, piece->file, piece->index,
+				     &extent, 1, &got) == -1 ||
+	    got != 1 || extent.state != MRMR_EXTENT_IN_STRIPE ||
+	    extent.stripe != to->id || extent.len_bytes != piece->len_bytes ||
+	    mrmr_catalog_get(catalog, s, piece->file, &node) == -1) {
+		return suspect(to);
+	}
+	/* freed by who frees the block, whatever becomes of us */
+	ret = mrmr_live_open_on(NULL, s->engine, s->members[member], node,
+				false, &live);
+	block = ret == 0 ? scrub_block_new(to) : NULL;
+	if (block == NULL) {
+		talloc_free(live);
+		talloc_free(node);
+		return ret == 0 ? -1 : suspect(to);
+	}
+	block->live = live;
+	block->offset = (uint64_t)piece->index * node->grid_bytes;
+	block->len_bytes = extent.len_bytes;
+	block->checksum = extent.checksum;
+	memcpy(block->sha256, extent.sha256, sizeof(block->sha256));
+	talloc_free(node);
+	scrub_readers_add(s->readers, member, block);
+	s->result->num_blocks++;
+	return 0;
+}
+
+static int add_row(struct scrub *s, struct scrub_stripe *to,
+		   const struct mrmr_row *row)
+{
+	const struct mrmr_member *member =
+		mrmr_engine_online(s->engine, row->member);
+	struct scrub_block *block = NULL;
+	struct stat st = {0};
+	int fd;
+
+	if (member == NULL) {
+		to->is_partial = true;
+		s->result->away_blocks++;
+		return 0;
+	}
+	fd = mrmr_blob_open(member->private_fd, row->sha256);
+	if (fd == -1 || fstat(fd, &st) == -1 ||
+	    (uint64_t)st.st_size != row->len_bytes) {
+		if (fd != -1) {
+			close(fd);
+		}
+		return suspect(to);
+	}
+	block = scrub_block_new(to);
+	if (block == NULL) {
+		close(fd);
+		return -1;
+	}
+	block->fd = fd;
+	block->len_bytes = row->len_bytes;
+	block->checksum = row->checksum;
+	memcpy(block->sha256, row->sha256, sizeof(block->sha256));
+	scrub_readers_add(s->readers, member->index, block);
+	s->result->num_blocks++;
+	return 0;
+}
+
+/* By turns from each slot, so that no member waits for another's many small
+   files. */
+static int add_slots(struct scrub *s, struct scrub_stripe *to,
+		     const struct mrmr_stripe *stripe)
+{
+	size_t member[MRMR_MEMBERS_MAX + 1];
+	uint32_t most = 0;
+	uint32_t i;
+	uint32_t j;
+
+	for (i = 0; i < stripe->num_slots && i < MRMR_MEMBERS_MAX; i++) {
+		const struct mrmr_slot *slot = &stripe->slots[i];
+
+		member[i] = mrmr_engine_member(s->engine, slot->member);
+		if (member[i] == SIZE_MAX || s->members[member[i]] == NULL) {
+			member[i] = SIZE_MAX;
+			to->is_partial = true;
+			s->result->away_blocks++;
+		} else if (slot->num_pieces > most) {
+			most = slot->num_pieces;
+		}
+	}
+	for (j = 0; j < most; j++) {
+		for (i = 0; i < stripe->num_slots && i < MRMR_MEMBERS_MAX;
+		     i++) {
+			const struct mrmr_slot *slot = &stripe->slots[i];
+
+			if (member[i] != SIZE_MAX && j < slot->num_pieces &&
+			    slot->pieces[j].file != MRMR_ID_NONE &&
+			    add_piece(s, to, member[i], &slot->pieces[j]) ==
+				    -1) {
+				return -1;
+			}
+		}
+	}
+	return 0;
+}
+
+static int add_stripe(struct scrub *s, const struct chosen *chosen)
+{
+	struct scrub_stripe *to = &s->stripes[s->num_stripes];
+	struct mrmr_stripe *stripe = NULL;
+	uint32_t i;
+	int ret;
+
+	*to = (struct scrub_stripe){.id = chosen->id};
+	if (mrmr_catalog_get_stripe(s->engine->catalog, s, chosen->id,
+				    &stripe) == -1) {
+		s->skipped_bytes += chosen->bytes;
+		return errno == ENOENT ? 0 : -1;
+	}
+	s->num_stripes++;
+	s->result->num_stripes++;
+	ret = add_slots(s, to, stripe);
+	for (i = 0; ret == 0 && i < stripe->num_rows; i++) {
+		ret = add_row(s, to, &stripe->rows[i]);
+	}
+	talloc_free(stripe);
+	return ret;
+}
+
+static void show_progress(struct scrub *s)
+{
+	struct mrmr_scrub_progress progress = {
+		.todo_bytes = s->todo_bytes,
+	};
+
+	if (s->options->progress != NULL) {
+		progress.done_bytes =
+			scrub_readers_bytes(s->readers) + s->skipped_bytes;
+		s->options->progress(&progress, s->options->private_data);
+	}
+}
+
+static int remember(struct scrub *s, uint64_t **list, size_t *num, size_t *size,
+		    uint64_t id)
+{
+	if (*num == *size) {
+		*size = *size != 0 ? 2 * *size : 1024;
+		*list = talloc_realloc(s, *list, uint64_t, *size);
+		if (*list == NULL) {
+			errno = ENOMEM;
+			return -1;
+		}
+	}
+	(*list)[(*num)++] = id;
+	return 0;
+}
+
+/* What came of this turn. What is partly away keeps its day. */
+static int sort_out(struct scrub *s)
+{
+	size_t i;
+
+	for (i = 0; i < s->num_stripes; i++) {
+		const struct scrub_stripe *stripe = &s->stripes[i];
+		int ret = 0;
+
+		if (stripe->is_suspect) {
+			ret = remember(s, &s->suspects, &s->num_suspects,
+				       &s->size_suspects, stripe->id);
+		} else if (!stripe->is_partial) {
+			ret = remember(s, &s->clean, &s->num_clean,
+				       &s->size_clean, stripe->id);
+		}
+		if (ret == -1) {
+			return fail_memory(s);
+		}
+	}
+	return 0;
+}
+
+static int read_for_a_turn(struct scrub *s)
+{
+	int64_t end = now_ns() + TURN_NS;
+	int ret = 0;
+
+	mrmr_engine_look(s->engine, NULL);
+	open_members(s);
+	s->num_stripes = 0;
+	while (ret == 0 && s->next < s->num_chosen &&
+	       s->num_stripes < TURN_STRIPES && now_ns() < end &&
+	       !should_stop(s)) {
+		ret = add_stripe(s, &s->chosen[s->next++]);
+		show_progress(s);
+	}
+	if (ret == -1) {
+		fail_catalog(s);
+	}
+	scrub_readers_drain(s->readers);
+	close_members(s);
+	s->result->num_bytes = scrub_readers_bytes(s->readers);
+	show_progress(s);
+	return ret == 0 ? sort_out(s) : -1;
+}
+
+/* --- recording ------------------------------------------------------------------------ */
+
+static int judge_suspects(struct scrub *s)
+{
+	struct scrub_judge judge = {
+		.engine = s->engine,
+		.options = s->options,
+		.result = s->result,
+	};
+	size_t i;
+
+	for (i = 0; i < s->num_suspects; i++) {
+		bool is_right = false;
+
+		/* those that are left out keep their day */
+		if (i > 0 && should_stop(s)) {
+			s->result->is_complete = false;
+			break;
+		}
+
+		if (scrub_judge_stripe(&judge, s->suspects[i], &is_right) ==
+		    -1) {
+			return fail_catalog(s);
+		}
+		if (is_right &&
+		    remember(s, &s->clean, &s->num_clean, &s->size_clean,
+			     s->suspects[i]) == -1) {
+			return fail_memory(s);
+		}
+	}
+	s->num_suspects = 0;
+	return 0;
+}
+
+static void count_up(uint32_t *count, uint64_t by)
+{
+	*count = by < UINT32_MAX - *count ? *count + (uint32_t)by : UINT32_MAX;
+}
+
+static int put_records(struct scrub *s, const struct mrmr_scrub_result *before)
+{
+	const struct mrmr_scrub_result *now = s->result;
+	uint64_t wrong = now->wrong_blocks - before->wrong_blocks;
+	uint64_t repaired = now->repaired_blocks - before->repaired_blocks;
+	size_t i;
+
+	for (i = 0; i < s->num_clean; i++) {
+		if (mrmr_catalog_set_scrubbed(s->engine->catalog, s->clean[i],
+					      s->today) == -1 &&
+		    errno != ENOENT) {
+			return -1;
+		}
+	}
+	s->state.time_s = (int64_t)time(NULL);
+	s->state.is_unfinished = !now->is_complete && s->can_resume;
+	count_up(&s->state.wrong_blocks, wrong);
+	count_up(&s->state.left_blocks, wrong - repaired);
+	count_up(&s->state.ever_wrong_blocks, wrong);
+	count_up(&s->state.ever_repaired_blocks, repaired);
+	return scrub_note_put(s->engine->catalog, &s->state);
+}
+
+static int record(struct scrub *s)
+{
+	struct mrmr_scrub_result before = *s->result;
+	const struct mrmr_scrub_state state = s->state;
+
+	if (judge_suspects(s) == -1) {
+		return -1;
+	}
+	if (mrmr_fault("scrub-record") != 0 ||
+	    mrmr_catalog_begin(s->engine->catalog) == -1) {
+		return fail_catalog(s);
+	}
+	if (put_records(s, &before) == -1) {
+		fail_catalog(s);
+		mrmr_catalog_cancel(s->engine->catalog);
+		s->state = state;
+		return -1;
+	}
+	if (mrmr_catalog_commit(s->engine->catalog, s->err) == -1) {
+		return -1;
+	}
+	s->num_clean = 0;
+	return 0;
+}
+
+static int open_engine(struct scrub *s, enum mrmr_engine_mode mode)
+{
+	s->engine = mrmr_engine_open(s, s->pool, mode, s->err);
+	return s->engine != NULL ? 0 : -1;
+}
+
+/* A turn of recording. At the end it is waited for the lock, and if somebody
+   wants us to stop, for a moment. */
+static int take_turn(struct scrub *s, bool is_last)
+{
+	const struct timespec pause = {.tv_nsec = RETRY_NS};
+	unsigned int retries = 0;
+	int ret;
+
+	TALLOC_FREE(s->engine);
+	ret = open_engine(s, MRMR_ENGINE_TRY);
+	while (ret == -1 && s->err->code == EAGAIN && is_last &&
+	       (!should_stop(s) || retries++ < STOPPED_RETRIES)) {
+		nanosleep(&pause, NULL);
+		ret = open_engine(s, MRMR_ENGINE_TRY);
+	}
+	if (ret == 0) {
+		ret = record(s);
+		TALLOC_FREE(s->engine);
+	} else if (s->err->code == EAGAIN && (!is_last || should_stop(s))) {
+		ret = 0; /* later; or it will be done again */
+	}
+	if (ret == 0 && !is_last) {
+		ret = open_engine(s, MRMR_ENGINE_READ);
+	}
+	return ret;
+}
+
+/* --- all of it -------------------------------------------------------------------------- */
+
+static int scrub(struct scrub *s)
+{
+	bool is_last = false;
+
+	if (open_engine(s, MRMR_ENGINE_READ) == -1 || make_list(s) == -1) {
+		return -1;
+	}
+	while (!is_last) {
+		if (read_for_a_turn(s) == -1) {
+			return -1;
+		}
+		s->result->is_complete = s->next == s->num_chosen;
+		is_last = s->result->is_complete || should_stop(s);
+		if (take_turn(s, is_last) == -1) {
+			return -1;
+		}
+	}
+	return 0;
+}
+
+int mrmr_scrub(struct mrmr_pool *pool, const struct mrmr_scrub_options *options,
+	       struct mrmr_scrub_result *result, struct mrmr_error *err)
+{
+	struct scrub *s = talloc_zero(pool, struct scrub);
+	struct mrmr_error ignored = {0};
+	int saved_errno;
+	int ret = -1;
+
+	*result = (struct mrmr_scrub_result){0};
+	err = err != NULL ? err : &ignored;
+	if (s == NULL) {
+		return mrmr_error_set(err, ENOMEM, "not enough memory");
+	}
+	s->pool = pool;
+	s->options = options;
+	s->result = result;
+	s->err = err;
+	s->today = (uint16_t)(time(NULL) / DAY_SECONDS);
+	s->members = talloc_zero_array(s, struct mrmr_live_member *,
+				       pool->num_members);
+	s->stripes = talloc_array(s, struct scrub_stripe, TURN_STRIPES);
+	if (s->members == NULL || s->stripes == NULL) {
+		fail_memory(s);
+	} else {
+		s->readers =
+			scrub_readers_new(s, pool->num_members, options->deep);
+		ret = s->readers != NULL ? scrub(s) : fail_memory(s);
+	}
+	saved_errno = errno;
+	/* before the members and the engine that its blocks need */
+	TALLOC_FREE(s->readers);
+	talloc_free(s);
+	errno = saved_errno;
+	return ret;
+}

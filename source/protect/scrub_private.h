@@ -1,0 +1,63 @@
+/*
+ * MRMR: scrubbing: which stripes, and when (scrub.c); reading them
+ * (scrub_read.c); what is to be made of suspects (scrub_judge.c).
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#ifndef SCRUB_PRIVATE_H
+#define SCRUB_PRIVATE_H
+
+#include <mrmr/live.h>
+#include <mrmr/scrub.h>
+
+/* --- reading ----------------------------------------------------------------- */
+
+struct scrub_stripe {
+	uint64_t id;
+	bool is_suspect;
+	bool is_partial; /* some of it is away */
+};
+
+/* To be read: a parity block, or a piece of a slot. */
+struct scrub_block {
+	struct scrub_block *next;
+	struct scrub_stripe *stripe;
+	struct mrmr_live *live; /* or, of a parity block: */
+	int fd;
+	uint64_t offset;
+	uint32_t len_bytes;
+	uint64_t checksum;
+	uint8_t sha256[32];
+};
+
+/* A thread for each member, which reads and compares. */
+struct scrub_readers;
+struct scrub_readers *scrub_readers_new(void *mem_ctx, size_t num_members,
+					bool deep);
+
+/* Owns nothing yet; NULL with ENOMEM. */
+struct scrub_block *scrub_block_new(struct scrub_stripe *stripe);
+
+/* Hand a block over to the thread of a member; waits while that has much to do.
+   With live and fd. */
+void scrub_readers_add(struct scrub_readers *readers, size_t member,
+		       struct scrub_block *block);
+
+/* Wait until all was read: is_suspect of the stripes is right then. */
+void scrub_readers_drain(struct scrub_readers *readers);
+
+uint64_t scrub_readers_bytes(struct scrub_readers *readers);
+
+/* --- judging ------------------------------------------------------------------- */
+
+struct scrub_judge {
+	struct mrmr_engine *engine; /* for writing */
+	const struct mrmr_scrub_options *options;
+	struct mrmr_scrub_result *result;
+};
+
+/* Read a suspect again and say what is wrong with it; repair it if that is
+   wanted. *is_right tells if nothing is, or not any more. -1 with errno. */
+int scrub_judge_stripe(struct scrub_judge *judge, uint64_t id, bool *is_right);
+
+#endif
