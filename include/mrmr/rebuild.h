@@ -61,6 +61,9 @@ struct mrmr_rebuild_options {
 	/* The id of a node that somebody waits for, 0: there is none. Asked
 	   before each file; these are brought back first. */
 	uint64_t (*next_wanted)(void *private_data);
+	/* Called after each commit, with nothing under way: who else needs the
+	   engine may have it for a while. -1 with *err filled ends it. */
+	int (*between)(struct mrmr_error *err, void *private_data);
 	bool (*should_stop)(void *private_data);
 	void *private_data;
 };

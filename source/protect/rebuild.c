@@ -481,6 +481,18 @@ static int check_lost(struct rebuild *r, struct mrmr_error *err)
 	return 0;
 }
 
+int rebuild_between(struct rebuild *r, struct mrmr_error *err)
+{
+	if (r->options->between != NULL &&
+	    r->options->between(err, r->options->private_data) == -1) {
+		return -1;
+	}
+	if (check_lost(r, err) == -1) {
+		return -1;
+	}
+	return mrmr_engine_look(r->engine, err);
+}
+
 static int rebuild_node(struct rebuild *r, uint64_t id, struct mrmr_error *err)
 {
 	if (rebuild_is_settled(r, id)) {
@@ -492,10 +504,7 @@ static int rebuild_node(struct rebuild *r, uint64_t id, struct mrmr_error *err)
 	if (!is_full(r)) {
 		return 0;
 	}
-	if (finish_batch(r, err) == -1 || check_lost(r, err) == -1) {
-		return -1;
-	}
-	return mrmr_engine_look(r->engine, err);
+	return finish_batch(r, err) == -1 ? -1 : rebuild_between(r, err);
 }
 
 static int rebuild_wanted(struct rebuild *r, struct mrmr_error *err)

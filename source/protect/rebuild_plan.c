@@ -183,13 +183,12 @@ static int tell_changes(struct rebuild *r, void *mem_ctx,
 	return 0;
 }
 
-/* The events are not done: the protector gets them as well. */
 int rebuild_changes(struct rebuild *r, struct mrmr_error *err)
 {
 	void *frame = talloc_new(r);
 	struct mrmr_event *events = NULL;
 	size_t num = 0;
-	int ret = mrmr_queue_take(r->engine->queue, frame, &events, &num);
+	int ret = mrmr_queue_peek(r->engine->queue, frame, &events, &num);
 
 	if (ret == 0 && num > 0) {
 		ret = tell_changes(r, frame, events, num);

@@ -70,6 +70,9 @@ struct rebuild *rebuild_begin(struct mrmr_engine *engine,
 			      struct mrmr_rebuild_result *result,
 			      struct mrmr_error *err);
 
+/* Between two commits. */
+int rebuild_between(struct rebuild *r, struct mrmr_error *err);
+
 /* Tell and count trouble. */
 void rebuild_tell(struct rebuild *r, enum mrmr_rebuild_trouble kind,
 		  const char *path, uint64_t size_bytes, const char *why);
