@@ -35,8 +35,9 @@ int layout_of_stripe(void *mem_ctx, const struct mrmr_stripe *stripe,
 		to->member = from->member;
 		to->len_bytes = from->len_bytes;
 		to->num_pieces = from->num_pieces;
-		to->pieces = talloc_zero_array(
-			layout->slots, struct layout_piece, from->num_pieces);
+		to->pieces =
+			talloc_zero_array(layout->slots, struct layout_piece,
+					  from->num_pieces);
 		if (to->pieces == NULL) {
 			errno = ENOMEM;
 			return -1;

@@ -73,8 +73,7 @@ static int look_at_rows(struct mend *m)
 		m->run.is_good[row->row] =
 			read_row(m->work, row, m->run.piece.data) == 0;
 		m->has_away = m->has_away || is_away(m->work, row->member);
-		m->has_bad_row = m->has_bad_row ||
-				 !m->run.is_good[row->row] ||
+		m->has_bad_row = m->has_bad_row || !m->run.is_good[row->row] ||
 				 is_on_taken_unit(m, row);
 	}
 	return 0;
@@ -151,8 +150,8 @@ static bool wants_more_rows(struct mend *m)
 	for (i = 0; i < old->num_rows; i++) {
 		stripes_add_unit(m->work, old->rows[i].member, &taken);
 	}
-	return stripes_count_takers(m->work, &taken, layout_len(
-						     &m->job->layout)) > 0;
+	return stripes_count_takers(m->work, &taken,
+				    layout_len(&m->job->layout)) > 0;
 }
 
 static int compute(struct mend *m)
@@ -246,7 +245,7 @@ static int drop_rows(struct mend *m)
 	uint32_t i;
 
 	for (i = m->work->rows; i < stripe.num_rows; i++) {
-		if (stripes_note(&m->work->left, m->work, stripe.rows[i].member,
+		if (stripes_note(&m->work->left, stripe.rows[i].member,
 				 stripe.rows[i].sha256) == -1) {
 			return stripes_no_memory(m->err);
 		}
@@ -271,10 +270,13 @@ static int mend_stripe(struct mend *m, bool *changed)
 		return -1;
 	}
 	ret = mend(m);
-	if (ret == 1) {
-		ret = run_write(&m->run, changed, m->err);
+	if (ret != 1) {
+		return ret;
 	}
-	return ret;
+	if (run_write(&m->run) == -1) {
+		return stripes_no_memory(m->err);
+	}
+	return run_record(&m->run, changed, m->err);
 }
 
 int mrmr_stripes_mend(struct mrmr_stripes *work, uint64_t stripe, bool *changed,
@@ -291,8 +293,9 @@ int mrmr_stripes_mend(struct mrmr_stripes *work, uint64_t stripe, bool *changed,
 	}
 	m.job = jobs_get(work, &jobs, stripe);
 	if (m.job != NULL) {
-		m.run = (struct run){
-			.work = work, .job = m.job, .is_mend = true};
+		m.run = (struct run){.work = work,
+				     .job = m.job,
+				     .is_mend = true};
 		ret = mend_stripe(&m, changed);
 		if (ret == 0 && *changed && open_slots_save(work) == -1) {
 			ret = stripes_fail_catalog(err);

@@ -228,8 +228,8 @@ static int fill_slot(struct packing *p, struct job *job,
 		struct layout_piece piece = block->slot.pieces[i];
 		struct item *item = piece.item;
 		uint32_t offset = 0;
-		int ret = layout_add(slot, piece, p->work->block_bytes,
-				     &offset);
+		int ret =
+			layout_add(slot, piece, p->work->block_bytes, &offset);
 
 		if (ret == -1) {
 			return -1;

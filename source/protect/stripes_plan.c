@@ -24,152 +24,6 @@
 
 #include "stripes_private.h"
 
-/* --- jobs by stripe ------------------------------------------------------------------ */
-
-static size_t find_place(const struct jobs *jobs, uint64_t stripe)
-{
-	size_t i = (size_t)(stripe * UINT64_C(0x9e3779b97f4a7c15) >> 32) &
-		   (jobs->size - 1);
-
-	while (jobs->by_stripe[i] != NULL &&
-	       jobs->by_stripe[i]->old->id != stripe) {
-		i = (i + 1) & (jobs->size - 1);
-	}
-	return i;
-}
-
-struct job *jobs_find(const struct jobs *jobs, uint64_t stripe)
-{
-	return jobs->size == 0 ? NULL
-			       : jobs->by_stripe[find_place(jobs, stripe)];
-}
-
-static int grow(struct jobs *jobs)
-{
-	size_t size = jobs->size == 0 ? 64 : 2 * jobs->size;
-	size_t i;
-
-	talloc_free(jobs->by_stripe);
-	jobs->by_stripe =
-		talloc_zero_array(jobs->mem_ctx, struct job *, size);
-	if (jobs->by_stripe == NULL) {
-		errno = ENOMEM;
-		return -1;
-	}
-	jobs->size = size;
-	for (i = 0; i < jobs->num; i++) {
-		struct job *job = jobs->list[i];
-
-		if (job->old != NULL) {
-			jobs->by_stripe[find_place(jobs, job->old->id)] = job;
-		}
-	}
-	return 0;
-}
-
-int jobs_add(struct jobs *jobs, struct job *job)
-{
-	if (2 * jobs->num + 2 > jobs->size && grow(jobs) == -1) {
-		return -1;
-	}
-	if (jobs->num == talloc_array_length(jobs->list)) {
-		struct job **list =
-			talloc_realloc(jobs->mem_ctx, jobs->list, struct job *,
-				       2 * jobs->num + 16);
-
-		if (list == NULL) {
-			errno = ENOMEM;
-			return -1;
-		}
-		jobs->list = list;
-	}
-	jobs->list[jobs->num++] = job;
-	if (job->old != NULL) {
-		jobs->by_stripe[find_place(jobs, job->old->id)] = job;
-	}
-	return 0;
-}
-
-static void find_units(struct mrmr_stripes *work, struct job *job)
-{
-	uint32_t i;
-
-	for (i = 0; i < job->layout.num_slots; i++) {
-		stripes_add_unit(work, job->layout.slots[i].member,
-				 &job->slot_units);
-	}
-	for (i = 0; job->old != NULL && i < job->old->num_rows; i++) {
-		stripes_add_unit(work, job->old->rows[i].member,
-				 &job->row_units);
-	}
-}
-
-struct job *jobs_get(struct mrmr_stripes *work, struct jobs *jobs,
-		     uint64_t stripe)
-{
-	struct job *job = jobs_find(jobs, stripe);
-
-	if (job != NULL) {
-		return job;
-	}
-	job = talloc_zero(jobs->mem_ctx, struct job);
-	if (job == NULL) {
-		errno = ENOMEM;
-		return NULL;
-	}
-	if (mrmr_catalog_get_stripe(work->engine->catalog, job, stripe,
-				    &job->old) == -1 ||
-	    layout_of_stripe(job, job->old, &job->layout) == -1 ||
-	    jobs_add(jobs, job) == -1) {
-		int saved_errno = errno;
-
-		talloc_free(job);
-		errno = saved_errno;
-		return NULL;
-	}
-	find_units(work, job);
-	return job;
-}
-
-bool job_can_take(struct mrmr_stripes *work, const struct job *job)
-{
-	uint32_t i;
-
-	for (i = 0; i < job->old->num_rows; i++) {
-		const struct stripes_member *member =
-			stripes_member(work, job->old->rows[i].member);
-
-		if (member == NULL || !member->is_online ||
-		    !member->may_have_parity) {
-			return false;
-		}
-	}
-	return job->old->num_rows > 0;
-}
-
-int job_add_block(struct job *job, struct block *block)
-{
-	struct layout_slot *slot =
-		layout_add_slot(job, &job->layout, block->slot.member);
-	uint32_t i;
-
-	if (slot == NULL) {
-		return -1;
-	}
-	slot->len_bytes = block->slot.len_bytes;
-	slot->num_pieces = block->slot.num_pieces;
-	slot->pieces = talloc_steal(job, block->slot.pieces);
-	for (i = 0; i < slot->num_pieces; i++) {
-		slot->pieces[i].item->slot = slot->slot;
-		if (job_add_item(job, slot->pieces[i].item) == -1) {
-			return -1;
-		}
-	}
-	unit_add(&job->slot_units, block->unit);
-	block->is_placed = true;
-	return 0;
-}
-
 /* --- blocks by unit --------------------------------------------------------------------- */
 
 struct queue {
@@ -301,8 +155,7 @@ static struct unit_set choose_units(struct plan *plan, unsigned int rows,
 		if (block == NULL) {
 			continue;
 		}
-		len = block->slot.len_bytes > len ? block->slot.len_bytes
-						  : len;
+		len = block->slot.len_bytes > len ? block->slot.len_bytes : len;
 		unit_add(&with, plan->order[i]->unit);
 		if (stripes_count_takers(plan->work, &with, len) >= rows) {
 			chosen = with;
@@ -417,7 +270,7 @@ static int add_candidate(struct plan *plan, struct candidates *found,
 					       &looked.layout);
 		}
 		if (ret == 0) {
-			find_units(plan->work, &looked);
+			job_find_units(plan->work, &looked);
 		}
 	}
 	if (ret == 0 && found->num == talloc_array_length(list)) {
@@ -455,9 +308,8 @@ static int find_candidates(struct plan *plan, struct candidates *found)
 	size_t num = 0;
 	size_t i;
 
-	if (ids == NULL ||
-	    mrmr_catalog_classes(catalog, plan->mem_ctx, &classes, &num) ==
-		    -1) {
+	if (ids == NULL || mrmr_catalog_classes(catalog, plan->mem_ctx,
+						&classes, &num) == -1) {
 		errno = ids == NULL ? ENOMEM : errno;
 		return -1;
 	}
@@ -533,7 +385,8 @@ static bool is_better(const struct plan *plan, const struct candidate *a,
 	uint32_t a_difference = difference(a->len_bytes, block->slot.len_bytes);
 	uint32_t b_difference = difference(b->len_bytes, block->slot.len_bytes);
 
-	if ((a_width + a->num_rows == full) != (b_width + b->num_rows == full)) {
+	if ((a_width + a->num_rows == full) !=
+	    (b_width + b->num_rows == full)) {
 		return a_width + a->num_rows == full;
 	}
 	if (a_difference != b_difference) {

@@ -22,7 +22,7 @@ struct sfile {
 	size_t len;
 	uint8_t *was; /* as they were protected last */
 	size_t was_len;
-	bool is_gone; /* to be taken out by the next striped_protect() */
+	bool is_gone;  /* to be taken out by the next striped_protect() */
 	bool is_wrong; /* its protected bytes are lost: nothing is checked */
 };
 
@@ -32,6 +32,9 @@ struct striped {
 	size_t num;
 	uint32_t grid;
 	struct mrmr_stripes_options options;
+	void (*meanwhile)(struct striped *s); /* called after the files were
+						 looked at, before they are
+						 read; may be NULL */
 	int error; /* of the last change that had one */
 	size_t num_errors;
 };
@@ -58,6 +61,16 @@ int striped_protect(struct striped *s, struct sfile **files, size_t num);
    meant to end then. */
 void striped_protect_upto(struct striped *s, struct sfile **files, size_t num,
 			  int step);
+/*
+ * For a process that is to end in the middle: in the parent before fork(), in
+ * the child after it, and in the parent after the child's end. Returns whether
+ * the child has committed (it shows in that a new file is known, so there must
+ * be one); then what it has protected is known here too.
+ */
+void striped_before_fork(struct striped *s);
+void striped_in_child(struct striped *s);
+bool striped_after_child(struct striped *s);
+
 /* mend() in a transaction of its own. */
 bool striped_mend(struct striped *s, uint64_t stripe);
 size_t striped_mend_all(struct striped *s);

@@ -174,8 +174,8 @@ static void test_trickle(void **state)
 	size_t i;
 
 	for (i = 0; i < 1200; i++) {
-		struct sfile *file = striped_file(s, i % 4,
-						  (unsigned int)i + 1, 10 * K);
+		struct sfile *file =
+			striped_file(s, i % 4, (unsigned int)i + 1, 10 * K);
 
 		assert_return_code(striped_protect(s, &file, 1), errno);
 		assert_int_equal(striped_count(s, file), 1);
@@ -535,8 +535,7 @@ static void test_few_units(void **state)
 	file = striped_file(s, 0, 1, 2 * M);
 	protect(s);
 	assert_int_equal(s->num_errors, 0);
-	assert_int_equal(striped_sums(s).num_rows,
-			 striped_sums(s).num_stripes);
+	assert_int_equal(striped_sums(s).num_rows, striped_sums(s).num_stripes);
 	striped_check(s, true);
 	protected_hide(s->p, 1u << 1 | 1u << 2 | 1u << 3 | 1u << 4);
 	striped_append(s, file, 3 * M, 9);
@@ -607,19 +606,35 @@ static void test_no_room_unexpected(void **state)
 	striped_free(s);
 }
 
+static struct sfile *victim;
+
+static void cut_victim(struct striped *s)
+{
+	assert_return_code(truncate(world_drive(s->p->w, victim->member,
+						victim->path),
+				    (off_t)(M + 100)),
+			   errno);
+}
+
+/* Files that are shorter than they were when they were looked at, and whose
+   pre-images nobody kept: a new one, then one that is protected. */
 static void test_unreadable(void **state)
 {
 	struct striped *s = some_files(&shape_5_2);
-	struct sfile *file = striped_file(s, 2, 77, 3 * M);
-	size_t i;
 
-	/* it is shorter than it was when it was looked at: EIO */
-	s->options.private_data = file;
+	victim = striped_file(s, 2, 77, 3 * M);
+	s->meanwhile = cut_victim;
 	protect(s);
-	for (i = 0; i < 3; i++) {
-		assert_int_equal(striped_extent(s, file, (uint32_t)i).state,
-				 MRMR_EXTENT_IN_STRIPE);
-	}
+	assert_int_equal(s->error, EIO);
+	assert_int_equal(s->num_errors, 2);
+	assert_int_equal(striped_count(s, victim), 1);
+	check(s, 2);
+	victim = s->files[0];
+	protect(s);
+	assert_int_equal(s->error, EIO);
+	/* the second and the third block of both */
+	assert_int_equal(s->num_errors, 4);
+	assert_int_equal(striped_count(s, victim), 1);
 	check(s, 2);
 	striped_free(s);
 }
@@ -774,12 +789,10 @@ static void test_mend_number_of_rows(void **state)
 	s->p->w->pool->rows = 3;
 	assert_true(striped_mend_all(s) > 0);
 	striped_check(s, true);
-	assert_true(striped_sums(s).num_rows >
-		    2 * striped_sums(s).num_stripes);
+	assert_true(striped_sums(s).num_rows > 2 * striped_sums(s).num_stripes);
 	s->p->w->pool->rows = 1;
 	assert_int_equal(striped_mend_all(s), striped_sums(s).num_stripes);
-	assert_int_equal(striped_sums(s).num_rows,
-			 striped_sums(s).num_stripes);
+	assert_int_equal(striped_sums(s).num_rows, striped_sums(s).num_stripes);
 	check(s, 1);
 	s->p->w->pool->rows = 2;
 	striped_mend_all(s);
