@@ -14,6 +14,7 @@
 #include "admin.h"
 #include "members.h"
 #include "overlap.h"
+#include "scrub_status.h"
 
 #define WALK_SECONDS_DEFAULT 10
 #define OVERLAPS_SHOWN 20
@@ -89,7 +90,6 @@ static void report_pool(struct status *status)
 	admin_say(admin, "Space      %s free of %s",
 		  mrmr_size_format(free, free_text),
 		  mrmr_size_format(total, total_text));
-	admin_say(admin, "%s", "");
 }
 
 static int name_width(const struct mrmr_pool *pool)
@@ -305,6 +305,10 @@ static int run(struct admin *admin, const struct admin_verb *verb, int argc,
 	}
 	status.pool = admin_members_look(admin, config);
 	report_pool(&status);
+	if (admin_scrub_status(admin, config)) {
+		status.has_work = true;
+	}
+	admin_say(admin, "%s", "");
 	report_members(&status);
 	report_overlaps(&status, quick != 0, full ? 0 : WALK_SECONDS_DEFAULT);
 	talloc_free(status.pool);
@@ -320,9 +324,10 @@ const struct admin_verb admin_verb_status = {
 		"more than one member: of files, the one on the member that "
 		"comes first in the\n"
 		"config is in the share, and the others wait to be looked at. "
-		"Exit status 1: a\n"
-		"member is not online or is read-only, or there are such "
-		"files.\n",
+		"Says when what is\n"
+		"protected was scrubbed. Exit status 1: a member is not online "
+		"or is read-only, there\n"
+		"are such files, or the last scrub left something bad.\n",
 	.needs_root = true,
 	.run = run,
 };

@@ -621,7 +621,9 @@ static void test_stop(void **state)
 		assert_int_equal(run.result.is_complete, after == NUM_STRIPES);
 		assert_int_equal(run.result.num_stripes, after);
 		done = run.result.num_stripes;
-		assert_return_code(mrmr_scrub_state(k.p->engine, &told), errno);
+		assert_return_code(mrmr_scrub_state(k.p->engine->catalog,
+						    &told),
+				   errno);
 		assert_int_equal(told.is_unfinished, !run.result.is_complete);
 		run.stop_after = 0;
 		scrub(&k, &run);
@@ -629,7 +631,9 @@ static void test_stop(void **state)
 		assert_int_equal(run.result.num_stripes,
 				 done < NUM_STRIPES ? NUM_STRIPES - done
 						    : NUM_STRIPES);
-		assert_return_code(mrmr_scrub_state(k.p->engine, &told), errno);
+		assert_return_code(mrmr_scrub_state(k.p->engine->catalog,
+						    &told),
+				   errno);
 		assert_false(told.is_unfinished);
 		free_pool(&k);
 	}
@@ -647,19 +651,20 @@ static void test_ages(void **state)
 	set_day(&k, 0, now - 31);
 	set_day(&k, 1, now - 30);
 	set_day(&k, 2, now);
-	assert_return_code(mrmr_scrub_ages(k.p->engine, &ages), errno);
+	assert_return_code(mrmr_scrub_ages(k.p->engine->catalog, &ages), errno);
 	assert_int_equal(ages.num_stripes, 4);
 	assert_int_equal(ages.num_looked_at, 4);
 	assert_int_equal(ages.num_never, 1);
 	assert_int_equal(ages.num_recent, 2);
 	assert_int_equal(ages.oldest_days, 31);
-	assert_int_equal(mrmr_scrub_state(k.p->engine, &told), -1);
+	assert_int_equal(mrmr_scrub_state(k.p->engine->catalog, &told), -1);
 	protected_flip(protected_where(k.p, k.files[0]), 1, 1);
 	scrub(&k, &mend);
 	protected_flip(protected_where(k.p, k.files[0]), 1, 1);
 	mend.options.repair = false;
 	scrub(&k, &mend);
-	assert_return_code(mrmr_scrub_state(k.p->engine, &told), errno);
+	assert_return_code(mrmr_scrub_state(k.p->engine->catalog, &told),
+			   errno);
 	assert_int_equal(told.wrong_blocks, 1);
 	assert_int_equal(told.left_blocks, 1);
 	assert_int_equal(told.ever_wrong_blocks, 2);
