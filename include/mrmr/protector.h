@@ -80,9 +80,10 @@ int mrmr_protect_preview(struct mrmr_pool *pool, struct mrmr_engine *engine,
 			 struct mrmr_protect_preview *result,
 			 struct mrmr_error *err);
 
-/* The files that are known to be left to do, and their bytes. */
-int mrmr_protector_pending(struct mrmr_engine *engine, uint64_t *num_files,
-			   uint64_t *num_bytes);
+/* The files that are known to be left to do, and their bytes; and whether a scan
+   is to look for more. */
+int mrmr_protector_pending(struct mrmr_catalog *catalog, uint64_t *num_files,
+			   uint64_t *num_bytes, bool *needs_scan);
 
 /*
  * One protector a pool runs, or is about to: to be held from before the engine

@@ -235,6 +235,7 @@ static int run(struct admin *admin, const struct admin_verb *verb, int argc,
 				  seconds, SETTLE_SECONDS_MAX);
 	}
 	options.background = background != 0;
+	options.scan = scan != 0;
 	options.everything = seconds <= 0 && !options.background;
 	options.settle_ns =
 		seconds >= 0 ? seconds * NS_PER_S : MRMR_SETTLE_NS_DEFAULT;

@@ -431,8 +431,8 @@ struct pending *pending_load(void *mem_ctx, struct mrmr_engine *engine,
 	return pending;
 }
 
-int mrmr_protector_pending(struct mrmr_engine *engine, uint64_t *num_files,
-			   uint64_t *num_bytes)
+int mrmr_protector_pending(struct mrmr_catalog *catalog, uint64_t *num_files,
+			   uint64_t *num_bytes, bool *needs_scan)
 {
 	uint64_t head[3] = {0};
 	uint8_t *value = NULL;
@@ -440,15 +440,21 @@ int mrmr_protector_pending(struct mrmr_engine *engine, uint64_t *num_files,
 
 	*num_files = 0;
 	*num_bytes = 0;
-	value = mrmr_catalog_get_note(engine->catalog, NULL, HEAD_NAME, &len);
-	if (value == NULL) {
-		return errno == ENOENT ? 0 : -1;
+	value = mrmr_catalog_get_note(catalog, NULL, HEAD_NAME, &len);
+	if (value == NULL && errno != ENOENT) {
+		return -1;
 	}
-	if (len == HEAD_BYTES) {
+	if (value != NULL && len == HEAD_BYTES) {
 		memcpy(head, value, sizeof(head));
 		*num_files = le64toh(head[1]);
 		*num_bytes = le64toh(head[2]);
 	}
+	talloc_free(value);
+	value = mrmr_catalog_get_note(catalog, NULL, MRMR_SCAN_NOTE, &len);
+	if (value == NULL && errno != ENOENT) {
+		return -1;
+	}
+	*needs_scan = value != NULL;
 	talloc_free(value);
 	return 0;
 }

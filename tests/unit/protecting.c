@@ -428,9 +428,12 @@ uint64_t pending_of(struct world *w)
 	struct mrmr_engine *engine = open_engine(w, MRMR_ENGINE_READ);
 	uint64_t files = 0;
 	uint64_t bytes = 0;
+	bool needs_scan = true;
 
-	assert_return_code(mrmr_protector_pending(engine, &files, &bytes),
+	assert_return_code(mrmr_protector_pending(engine->catalog, &files,
+						  &bytes, &needs_scan),
 			   errno);
+	assert_false(needs_scan);
 	talloc_free(engine);
 	return files;
 }

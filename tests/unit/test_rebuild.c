@@ -148,6 +148,44 @@ static void test_onto_a_unit_of_the_stripes(void **state)
 	lossy_free(l);
 }
 
+/* With a unit less, a stripe with data on all that are left has no place for
+   its parity: it becomes narrower. */
+static void test_stripe_is_too_wide(void **state)
+{
+	const struct world_shape shape = {.num_members = 4, .parity = "1"};
+	const struct prow rows[1] = {{0, LOSSY_LOST}};
+	struct lossy l = {.p = protected_new(&shape)};
+	struct pslot slots[4] = {{0}};
+	struct mrmr_rebuild_result result;
+	struct mrmr_catalog_sums sums;
+	struct told told = {0};
+	size_t i;
+
+	for (i = 0; i < 3; i++) {
+		char path[16];
+
+		snprintf(path, sizeof(path), "f%zu", i);
+		slots[i].slot = (unsigned int)i;
+		slots[i].pieces[0].file =
+			protected_file(l.p, i + 1, path, (unsigned int)i + 1,
+				       30000 + 1000 * i, 65536);
+	}
+	protected_stripe(l.p, slots, rows, 1);
+	protected_unplug(l.p, 1 << LOSSY_LOST);
+	protected_reopen(l.p);
+	result = run(&l, &told, MRMR_REBUILD_SPREAD);
+	check_no_trouble(&told);
+	assert_true(result.is_complete);
+	assert_int_equal(result.bare_extents, 0);
+	assert_int_equal(mrmr_catalog_sums(l.p->engine->catalog,
+					   MRMR_MEMBER_NONE, &sums),
+			 0);
+	assert_int_equal(sums.num_stripes, 2);
+	assert_int_equal(sums.protected_bytes, 93000);
+	lossy_check_stripes(&l);
+	protected_free(l.p);
+}
+
 /* What is planned is what is done, and planning does nothing. */
 static void test_plan(void **state)
 {
@@ -802,6 +840,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_onto),
 	cmocka_unit_test(test_spread),
 	cmocka_unit_test(test_onto_a_unit_of_the_stripes),
+	cmocka_unit_test(test_stripe_is_too_wide),
 	cmocka_unit_test(test_plan),
 	cmocka_unit_test(test_online),
 	cmocka_unit_test(test_forget),
