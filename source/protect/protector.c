@@ -5,7 +5,9 @@
  *
  *     events_take     the queue -> names in the catalogue, files pending
  *     scan_run        where the queue has missed something
+ *     mend_run        stripes that are not as the pool is now
  *     batches_run     pending files that are due -> stripes
+ *     trash_run       the trash that is over its time, or in the way
  *
  * Each step is made of transactions, and each transaction leaves the catalogue,
  * the list of what is pending and the mark in the queue in step with each
@@ -25,9 +27,11 @@
 #include <talloc.h>
 
 #include <mrmr/fault.h>
+#include <mrmr/log.h>
 
 #include "protector_private.h"
 
+#define FAILURES_MAX 5
 #define WAIT_NS 50000000L
 #define PATIENCE_NS (60 * INT64_C(1000000000))
 
@@ -61,6 +65,36 @@ int protector_fail_catalog(const struct protector *p, struct mrmr_error *err)
 	return mrmr_error_set(err, errno,
 			      "the catalogue in %s cannot be changed: %s",
 			      p->pool->config->state_dir, strerror(errno));
+}
+
+/* --- failures ----------------------------------------------------------------- */
+
+bool protector_is_fatal(int error)
+{
+	return error == ENOMEM || error == EMFILE || error == ENFILE ||
+	       error == EILSEQ || error == EBUSY || error == EOVERFLOW;
+}
+
+/* A member may have gone in the middle of it. */
+int protector_try_again(struct protector *p, struct mrmr_error *err)
+{
+	struct mrmr_error look_err = {0};
+	int error = err->code;
+
+	if (++p->failures >= FAILURES_MAX || protector_is_fatal(error) ||
+	    protector_should_stop(p)) {
+		return protector_should_stop(p) ? 0 : -1;
+	}
+	mrmr_log(MRMR_LOG_WARNING,
+		 "files could not be protected, and are tried again: %s",
+		 err->text);
+	mrmr_pool_look(p->pool);
+	if (mrmr_engine_look(p->engine, &look_err) == -1) {
+		*err = look_err;
+		return -1;
+	}
+	err->code = 0;
+	return 0;
 }
 
 /* --- transactions ------------------------------------------------------------ */
@@ -246,7 +280,8 @@ static bool wait_for_work(struct protector *p, int64_t until_ns)
 	const struct timespec pause = {.tv_nsec = WAIT_NS};
 
 	do {
-		if (!mrmr_queue_is_empty(p->engine->queue)) {
+		if (!mrmr_queue_is_empty(p->engine->queue) ||
+		    trash_is_wished(p)) {
 			return true;
 		}
 		nanosleep(&pause, NULL);
@@ -264,7 +299,7 @@ static bool is_over(struct protector *p)
 	if (atomic_exchange(&shared->protector, 0) == 0) {
 		return true;
 	}
-	if (mrmr_queue_is_empty(p->engine->queue)) {
+	if (mrmr_queue_is_empty(p->engine->queue) && !trash_is_wished(p)) {
 		return true;
 	}
 	atomic_store(&shared->protector, 1);
@@ -274,11 +309,24 @@ static bool is_over(struct protector *p)
 /* One turn. *any tells if it has changed anything. */
 static int turn(struct protector *p, bool *any, struct mrmr_error *err)
 {
-	if (mrmr_engine_look(p->engine, err) == -1 ||
-	    events_take(p, any, err) == -1 || scan_run(p, any, err) == -1) {
+	if (mrmr_engine_look(p->engine, err) == -1) {
 		return -1;
 	}
-	if (batches_run(p, any, err) == -1) {
+	if (mend_run(p, any, err) == -1) {
+		*any = true;
+		return protector_try_again(p, err);
+	}
+	if (events_take(p, any, err) == -1 || scan_run(p, any, err) == -1 ||
+	    batches_run(p, any, err) == -1) {
+		return -1;
+	}
+	if ((!*any && !p->trash_is_seen) || trash_is_wished(p)) {
+		if (trash_run(p, err) == -1) {
+			*any = true;
+			return protector_try_again(p, err);
+		}
+	}
+	if (!*any && mend_seek_bare(p, any, err) == -1) {
 		return -1;
 	}
 	tell_usage(p);
@@ -381,7 +429,8 @@ int mrmr_protect(struct mrmr_engine *engine,
 	}
 	if (p->large != NULL && p->pending != NULL && scan_load(p) == 0) {
 		tidy_begin(p);
-		ret = run(p, err);
+		ret = room_begin(p) == 0 ? run(p, err)
+					 : protector_fail_catalog(p, err);
 		count_left(p);
 		tidy_end(p, ret == 0);
 	} else if (err->code == 0) {

@@ -24,7 +24,6 @@
 #define BATCH_BYTES (UINT64_C(256) << 20)
 #define BATCH_FILES 4096
 #define TRIES_MAX 3
-#define FAILURES_MAX 5
 #define RETRY_NS INT64_C(1000000000)
 
 struct batch {
@@ -62,7 +61,7 @@ struct mrmr_live_member *batch_member(struct batch *batch, uint16_t number)
 	return batch->members[index];
 }
 
-static struct batch *batch_new(struct protector *p)
+struct batch *batch_new(struct protector *p)
 {
 	struct batch *batch = talloc_zero(p, struct batch);
 
@@ -170,12 +169,6 @@ static uint64_t quota_of(struct protector *p, struct due *lists)
 	return BATCH_BYTES / (num > 0 ? num : 1);
 }
 
-static bool is_fatal(int error)
-{
-	return error == ENOMEM || error == EMFILE || error == ENFILE ||
-	       error == EILSEQ || error == EBUSY || error == EOVERFLOW;
-}
-
 /* It could not be read, declared or looked at. */
 static void failed(struct protector *p, uint32_t index, int error)
 {
@@ -205,7 +198,7 @@ static int choose_one(struct batch *batch, struct due *due, uint64_t quota)
 
 	if (target_prepare(p, batch, index, quota - due->taken_bytes, target,
 			   &readiness) == -1) {
-		if (is_fatal(errno)) {
+		if (protector_is_fatal(errno)) {
 			return -1;
 		}
 		due->next++;
@@ -259,7 +252,8 @@ static int put_nodes(struct batch *batch, bool first)
 	for (i = 0; i < batch->num; i++) {
 		struct target *target = &batch->targets[i];
 
-		if (target->is_gone || target->is_put_first != first) {
+		if (target->is_gone || target->is_cut ||
+		    target->is_put_first != first) {
 			continue;
 		}
 		if (mrmr_catalog_put(batch->p->catalog, &target->node, NULL) ==
@@ -313,7 +307,7 @@ static struct outcome sum_up(const struct target *target)
 	for (i = 0; i < target->num_changes; i++) {
 		const struct mrmr_change *change = &target->changes[i];
 
-		if (change->error == ENOSPC) {
+		if (change->error == ENOSPC && change->len_bytes > 0) {
 			outcome.no_room_bytes += change->len_bytes;
 		} else if (change->error != 0) {
 			outcome.error = change->error;
@@ -322,28 +316,6 @@ static struct outcome sum_up(const struct target *target)
 		}
 	}
 	return outcome;
-}
-
-/* All of its names are such of the trash that nothing has on disk. */
-static int remove_gone(struct protector *p, const struct target *target)
-{
-	struct mrmr_link *links = NULL;
-	size_t num = 0;
-	size_t i;
-	int ret;
-
-	if (mrmr_catalog_links(p->catalog, p, target->node.id, &links, &num) ==
-		    -1 ||
-	    mrmr_catalog_cut_extents(p->catalog, target->node.id, 0) == -1) {
-		return -1;
-	}
-	ret = protector_loosen(p, target->old->member, target->old->inode);
-	for (i = 0; i < num && ret == 0; i++) {
-		ret = mrmr_catalog_remove(p->catalog, links[i].dir_id,
-					  links[i].name);
-	}
-	talloc_free(links);
-	return ret;
 }
 
 static void note_large(struct protector *p, const struct target *target)
@@ -373,8 +345,11 @@ static int conclude(struct batch *batch, struct target *target)
 	int ret = 0;
 
 	if (target->is_gone && outcome.error == 0) {
-		ret = remove_gone(p, target);
-	} else if (!target->is_gone) {
+		ret = target_remove_gone(p, target);
+	} else if (target->is_cut && outcome.error == 0) {
+		ret = mrmr_catalog_cut_extents(p->catalog, target->node.id,
+					       target->num_extents);
+	} else if (!target->is_gone && !target->is_cut) {
 		if (target->old->num_extents > target->num_extents) {
 			ret = mrmr_catalog_cut_extents(p->catalog,
 						       target->node.id,
@@ -400,9 +375,18 @@ static int conclude(struct batch *batch, struct target *target)
 		return 0;
 	}
 	if (outcome.no_room_bytes > 0) {
+		if (room_note(p) == -1) {
+			return -1;
+		}
 		pending_set_flags(p->pending, target->entry,
 				  entry->flags | PENDING_NO_ROOM);
 		entry->is_skipped = target->is_complete;
+		return 0;
+	}
+	if (target->is_cut) {
+		p->has_changed = true;
+		pending_set_flags(p->pending, target->entry,
+				  entry->flags & (uint8_t)~PENDING_LOST);
 		return 0;
 	}
 	if (!target->is_complete) {
@@ -494,27 +478,6 @@ static int carry_out(struct batch *batch, struct mrmr_error *err)
 	return 0;
 }
 
-/* A member may have gone in the middle of it. */
-static int try_again(struct protector *p, struct mrmr_error *err)
-{
-	struct mrmr_error look_err = {0};
-	int error = err->code;
-
-	if (++p->failures >= FAILURES_MAX || is_fatal(error) ||
-	    protector_should_stop(p)) {
-		return protector_should_stop(p) ? 0 : -1;
-	}
-	mrmr_log(MRMR_LOG_WARNING,
-		 "files could not be protected, and are tried again: %s",
-		 err->text);
-	mrmr_pool_look(p->pool);
-	if (mrmr_engine_look(p->engine, &look_err) == -1) {
-		*err = look_err;
-		return -1;
-	}
-	return 0;
-}
-
 static int run_batch(struct protector *p, struct due *lists, bool *any,
 		     bool *again, struct mrmr_error *err)
 {
@@ -550,7 +513,7 @@ static int run_batch(struct protector *p, struct due *lists, bool *any,
 		return 0;
 	}
 	*again = true;
-	return try_again(p, err);
+	return protector_try_again(p, err);
 }
 
 int batches_run(struct protector *p, bool *any, struct mrmr_error *err)

@@ -270,6 +270,7 @@ static int trashed(struct protector *p, const struct event *e)
 	char *name = NULL;
 	size_t num = 0;
 
+	p->trash_is_seen = false;
 	if (find_path(p, e, e->of->path, &node) == -1) {
 		return -1;
 	}

@@ -45,7 +45,11 @@ struct protector {
 	struct mrmr_protect_progress progress;
 	unsigned int failures; /* of batches, one after another */
 	bool in_transaction;
-	bool has_changed; /* something, so that another pass is worth it */
+	bool trash_is_seen;   /* since something came into it */
+	bool has_sought_bare; /* files that lost their parity */
+	bool has_noted_room;  /* for those that found none */
+	bool has_mended;      /* this process has begun to */
+	bool has_changed;     /* something, so that another pass is worth it */
 };
 
 int64_t protector_now_ns(void); /* CLOCK_REALTIME, as times of files */
@@ -64,6 +68,10 @@ _Atomic uint32_t *protector_settled(struct mrmr_pool *pool,
 /* --- batches (protector.c) --------------------------------------------------- */
 
 int protector_begin(struct protector *p, struct mrmr_error *err);
+/* After a failure that may have come from a member that went: looks at the pool
+   again. -1: it is no use to go on. */
+bool protector_is_fatal(int error);
+int protector_try_again(struct protector *p, struct mrmr_error *err);
 /* Also keeps what is pending. Cancels if it fails. */
 int protector_commit(struct protector *p, struct mrmr_error *err);
 void protector_cancel(struct protector *p);
@@ -216,6 +224,7 @@ struct target {
 	bool is_complete;  /* with these changes, it is protected in whole */
 	bool has_moved;    /* its inode is another one now */
 	bool is_gone;      /* it is to leave its stripes, and the catalogue */
+	bool is_cut;       /* extents of it leave, and nothing else changes */
 };
 
 enum readiness {
@@ -236,7 +245,32 @@ int target_prepare(struct protector *p, struct batch *batch, uint32_t entry,
 /* What belongs to a batch (protector_batch.c). */
 struct mrmr_live_member *batch_member(struct batch *batch, uint16_t number);
 
+struct batch *batch_new(struct protector *p);
+/* The changes by which a file leaves its stripes; then, after they were applied,
+   have it, with all names, leave the catalogue. -1: errno. */
+int target_prepare_gone(struct protector *p, struct batch *batch,
+			struct target *target);
+int target_remove_gone(struct protector *p, const struct target *target);
+
 /* One pass over what is pending and due. *any tells if anything was done. */
 int batches_run(struct protector *p, bool *any, struct mrmr_error *err);
+
+/* --- the trash (protector_trash.c), mending (protector_mend.c) ------------------ */
+
+/* Remove what is over its time, and make the room that is asked for. */
+int trash_run(struct protector *p, struct mrmr_error *err);
+/* Does anybody wait for room? */
+bool trash_is_wished(struct protector *p);
+
+/* Some of the stripes that are not as they should be. *any: if there may be
+   more. */
+int mend_run(struct protector *p, bool *any, struct mrmr_error *err);
+/* Files of which something is in no stripe, and that are not pending: their
+   stripes could not be kept. Once a run, if the sums tell that there are any. */
+int mend_seek_bare(struct protector *p, bool *any, struct mrmr_error *err);
+/* Those that found no room are tried again once there is more than there was
+   when they did (protector_room.c). */
+int room_note(struct protector *p);
+int room_begin(struct protector *p);
 
 #endif

@@ -388,6 +388,107 @@ static int fill_node(struct finding *f, struct batch *batch,
 	return 0;
 }
 
+/* A file that has gone, or is to go, of which something is in stripes. */
+int target_prepare_gone(struct protector *p, struct batch *batch,
+			struct target *target)
+{
+	struct mrmr_live_member *member =
+		batch_member(batch, target->old->member);
+
+	target->node = *target->old;
+	if (member != NULL &&
+	    mrmr_live_open_on(batch, p->engine, member, target->old, true,
+			      &target->was) == -1) {
+		target->was = NULL;
+	}
+	target->num_extents = 0;
+	return find_changes(p, batch, target, false, UINT64_MAX);
+}
+
+/* All of its names are in the trash, by now or for good. */
+int target_remove_gone(struct protector *p, const struct target *target)
+{
+	struct mrmr_link *links = NULL;
+	uint32_t entry;
+	size_t num = 0;
+	size_t i;
+	int ret;
+
+	if (mrmr_catalog_links(p->catalog, p, target->node.id, &links, &num) ==
+		    -1 ||
+	    mrmr_catalog_cut_extents(p->catalog, target->node.id, 0) == -1) {
+		return -1;
+	}
+	entry = pending_find(p->pending, target->node.id);
+	if (entry != PENDING_NONE) {
+		pending_remove(p->pending, entry);
+	}
+	ret = protector_loosen(p, target->old->member, target->old->inode);
+	for (i = 0; i < num && ret == 0; i++) {
+		ret = mrmr_catalog_remove(p->catalog, links[i].dir_id,
+					  links[i].name);
+	}
+	talloc_free(links);
+	return ret;
+}
+
+/* The old bytes of an extent are there, or nobody needs them. */
+static bool can_be_read(struct target *target, const struct mrmr_extent *extent,
+			uint32_t index, uint8_t *buf)
+{
+	return extent->state != MRMR_EXTENT_IN_STRIPE ||
+	       (target->was != NULL &&
+		mrmr_live_read(target->was, buf, extent->len_bytes,
+			       (uint64_t)index * target->node.grid_bytes) == 0);
+}
+
+/*
+ * Protected bytes were given up, by a cut, and the file is still open: the
+ * version that is protected cannot be had any more, and a new one not yet. What
+ * is lost leaves its stripes, so that the rest of them are whole again. It is
+ * the end of the file, from some extent on.
+ */
+static int prepare_lost(struct finding *f, struct batch *batch,
+			struct target *target)
+{
+	struct protector *p = f->p;
+	struct mrmr_live_member *member = batch_member(batch, f->node->member);
+	struct mrmr_extent *extents = NULL;
+	uint8_t *buf = NULL;
+	uint32_t first = 0;
+	uint32_t i;
+
+	target->node = *f->node;
+	target->is_cut = true;
+	if (member == NULL || load_extents(p, batch, f->node, &extents) == -1) {
+		return -1;
+	}
+	if (mrmr_live_open_on(batch, p->engine, member, f->node, false,
+			      &target->was) == -1) {
+		target->was = NULL;
+	}
+	buf = talloc_array(batch, uint8_t, f->node->grid_bytes + 1);
+	target->changes = talloc_array(batch, struct mrmr_change,
+				       f->node->num_extents + 1);
+	if (buf == NULL || target->changes == NULL) {
+		errno = ENOMEM;
+		return -1;
+	}
+	while (first < f->node->num_extents &&
+	       can_be_read(target, &extents[first], first, buf)) {
+		first++;
+	}
+	for (i = first; i < f->node->num_extents; i++) {
+		if (extents[i].state == MRMR_EXTENT_IN_STRIPE) {
+			add_change(target, i, 0, &extents[i]);
+		}
+	}
+	target->num_extents = first;
+	target->is_complete = true;
+	talloc_free(buf);
+	return 0;
+}
+
 static int prepare(struct finding *f, struct batch *batch, uint64_t max_bytes,
 		   struct target *target, enum readiness *readiness)
 {
@@ -427,6 +528,10 @@ static int prepare(struct finding *f, struct batch *batch, uint64_t max_bytes,
 		f->entry->is_open = true;
 		f->entry->retry_ns = protector_now_ns() + RETRY_NS;
 		*readiness = TARGET_LATER;
+		if ((f->entry->flags & PENDING_LOST) != 0) {
+			*readiness = TARGET_READY;
+			return prepare_lost(f, batch, target);
+		}
 		return 0;
 	}
 	if (ret == -1 || fill_node(f, batch, target, generation) == -1 ||
@@ -437,23 +542,6 @@ static int prepare(struct finding *f, struct batch *batch, uint64_t max_bytes,
 	target->has_moved = f->node->inode != target->node.inode;
 	*readiness = TARGET_READY;
 	return find_changes(p, batch, target, unchanged, max_bytes);
-}
-
-/* A file that has gone, of which something is in stripes. */
-static int prepare_gone(struct protector *p, struct batch *batch,
-			struct target *target)
-{
-	struct mrmr_live_member *member =
-		batch_member(batch, target->old->member);
-
-	target->node = *target->old;
-	if (member != NULL &&
-	    mrmr_live_open_on(batch, p->engine, member, target->old, true,
-			      &target->was) == -1) {
-		target->was = NULL;
-	}
-	target->num_extents = 0;
-	return find_changes(p, batch, target, false, UINT64_MAX);
 }
 
 static int find(struct finding *f, struct batch *batch, uint64_t max_bytes,
@@ -474,7 +562,7 @@ static int find(struct finding *f, struct batch *batch, uint64_t max_bytes,
 		}
 		*readiness = TARGET_READY;
 		target->is_gone = true;
-		return prepare_gone(p, batch, target);
+		return target_prepare_gone(p, batch, target);
 	}
 	if (f->node->kind != MRMR_NODE_FILE) {
 		return settle_other(f, path, readiness);
