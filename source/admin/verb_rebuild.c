@@ -480,9 +480,10 @@ static int rebuild(struct admin *admin, const char *word, const char *onto)
 		return status;
 	}
 	/* Nothing is changed before it is clear that it is lost. */
-	work.engine = admin_engine_open(
-		admin, admin->dry_run ? MRMR_ENGINE_READ : MRMR_ENGINE_WRITE,
-		&status);
+	work.engine = admin_engine_open(admin,
+					admin->dry_run ? MRMR_ENGINE_READ
+						       : MRMR_ENGINE_WRITE,
+					&status);
 	if (work.engine == NULL) {
 		return status;
 	}
