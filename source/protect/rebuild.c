@@ -33,6 +33,7 @@
 
 #include <mrmr/fault.h>
 #include <mrmr/log.h>
+#include <mrmr/recover.h>
 
 #include "rebuild_private.h"
 
@@ -709,4 +710,40 @@ int mrmr_rebuild_forget(struct mrmr_engine *engine, size_t lost,
 				      strerror(error));
 	}
 	return mrmr_catalog_commit(engine->catalog, err);
+}
+
+/* --- the spine (mrmr/recover.h) ------------------------------------------------------ */
+
+int mrmr_recover_spine(struct mrmr_engine *engine, struct mrmr_error *err)
+{
+	const struct mrmr_rebuild_options options =
+		{.lost = SIZE_MAX, .onto = MRMR_REBUILD_SPREAD};
+	struct mrmr_rebuild_result result = {0};
+	struct rebuild *r = talloc_zero(engine, struct rebuild);
+	struct mrmr_node *node = NULL;
+	uint64_t id = 0;
+
+	if (r == NULL) {
+		return mrmr_error_set(err, ENOMEM, "not enough memory");
+	}
+	r->engine = engine;
+	r->pool = engine->pool;
+	r->options = &options;
+	r->result = &result;
+	r->number = MRMR_MEMBER_NONE;
+	while (mrmr_catalog_next(engine->catalog, r, id, &node) == 0) {
+		id = node->id;
+		if (node->kind == MRMR_NODE_DIRECTORY) {
+			rebuild_directory(r, node);
+		}
+		TALLOC_FREE(node);
+	}
+	if (errno != ENOENT) {
+		mrmr_error_set(err, errno, "the catalogue cannot be read: %s",
+			       strerror(errno));
+		talloc_free(r);
+		return -1;
+	}
+	talloc_free(r);
+	return 0;
 }
