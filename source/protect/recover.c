@@ -37,7 +37,6 @@
 
 #include "recover_private.h"
 
-#define WORK_FOLDER "recovering" /* in the state directory */
 #define PER_TRANSACTION 2000
 
 int recover_fail(struct recover *rc)
@@ -248,23 +247,15 @@ static int put_in_place(struct recover *rc, int work_fd)
 		}
 		return -1;
 	}
+	/* the new one's folder, too, has another place now */
 	mrmr_file_sync_directory(state_fd);
 	return 0;
 }
 
-static int make_in_folder(struct recover *rc)
+static int make_in(struct recover *rc, int work_fd)
 {
-	int work_fd;
 	int ret = -1;
 
-	if (mrmr_remove_tree(rc->pool->state_fd, WORK_FOLDER) == -1 &&
-	    errno != ENOENT) {
-		return recover_fail(rc);
-	}
-	work_fd = mrmr_folder_open(rc->pool->state_fd, WORK_FOLDER);
-	if (work_fd == -1) {
-		return recover_fail(rc);
-	}
 	rc->catalog = mrmr_catalog_open(rc, work_fd, &rc->pool->config->pool_id,
 					MRMR_CATALOG_WRITE, rc->err);
 	if (rc->catalog != NULL) {
@@ -277,11 +268,31 @@ static int make_in_folder(struct recover *rc)
 		ret = recover_guard(rc);
 	}
 	TALLOC_FREE(rc->catalog);
-	if (ret == 0) {
-		ret = put_in_place(rc, work_fd);
+	return ret == 0 ? put_in_place(rc, work_fd) : -1;
+}
+
+/* In the folder for what is being made, which is swept after a crash. */
+static int make_in_folder(struct recover *rc)
+{
+	int staging_fd = mrmr_folder_open(rc->pool->state_fd, MRMR_STAGING);
+	int work_fd = -1;
+	char name[96];
+	int ret = -1;
+
+	mrmr_staging_name(name, sizeof(name));
+	if (staging_fd != -1) {
+		work_fd = mrmr_folder_open(staging_fd, name);
 	}
-	close(work_fd);
-	mrmr_remove_tree(rc->pool->state_fd, WORK_FOLDER);
+	if (work_fd != -1) {
+		ret = make_in(rc, work_fd);
+		close(work_fd);
+		mrmr_remove_tree(staging_fd, name);
+	} else {
+		recover_fail(rc);
+	}
+	if (staging_fd != -1) {
+		close(staging_fd);
+	}
 	return ret;
 }
 

@@ -89,6 +89,20 @@ static bool is_right(struct verifying *v, const struct mrmr_node *node,
 	return false;
 }
 
+/* With no hash that anything could have. */
+static struct mrmr_extent bare_extent(const struct mrmr_node *node,
+				      uint32_t index)
+{
+	uint64_t begin = (uint64_t)index * node->grid_bytes;
+	uint64_t left = node->size_bytes > begin ? node->size_bytes - begin : 0;
+
+	return (struct mrmr_extent){
+		.len_bytes = left < node->grid_bytes ? (uint32_t)left
+						     : node->grid_bytes,
+		.state = MRMR_EXTENT_BARE,
+	};
+}
+
 static int verify_extents(struct verifying *v, const struct mrmr_node *node)
 {
 	struct mrmr_catalog *catalog = v->rc->catalog;
@@ -106,11 +120,7 @@ static int verify_extents(struct verifying *v, const struct mrmr_node *node)
 		}
 		for (i = 0; i < got; i++) {
 			if (!is_right(v, node, first + i, &extents[i])) {
-				uint32_t len = extents[i].len_bytes;
-
-				extents[i] = (struct mrmr_extent){
-					.len_bytes = len,
-					.state = MRMR_EXTENT_BARE};
+				extents[i] = bare_extent(node, first + i);
 				v->rc->result->bare_extents++;
 				is_changed = true;
 			}
