@@ -39,7 +39,12 @@ struct mrmr_protect_options {
 	bool background; /* idle I/O priority while clients are busy; goes on
 			    until nothing is left to wait for */
 	bool everything; /* do not wait for the settle time */
-	bool scan;       /* go through all names first */
+	bool scan;       /* go through all names first; if that is doubtful
+			    (mrmr/scan.h), ECANCELED */
+	bool names_only; /* what is to be protected stays pending */
+	const bool *accept_loss; /* of pool->members[i]: what is gone from it
+				    was deleted, however much that is; NULL:
+				    of none */
 	void (*progress)(const struct mrmr_protect_progress *progress,
 			 void *private_data); /* may be NULL */
 	bool (*should_stop)(void *private_data);
@@ -54,6 +59,7 @@ struct mrmr_protect_result {
 	uint64_t unreadable_files;
 	uint64_t open_files; /* left for later */
 	uint64_t mended_stripes;
+	bool is_scan_refused; /* it was asked for by the queue, and doubtful */
 };
 
 /* Do all there is to do now. 0 also if files are left (see *result); -1 with

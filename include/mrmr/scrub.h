@@ -113,7 +113,7 @@ struct mrmr_scrub_state {
 	uint32_t ever_wrong_blocks;
 	uint32_t ever_repaired_blocks;
 };
-int mrmr_scrub_state(struct mrmr_engine *engine,
+int mrmr_scrub_state(struct mrmr_catalog *catalog,
 		     struct mrmr_scrub_state *state);
 
 struct mrmr_scrub_ages {
@@ -123,6 +123,6 @@ struct mrmr_scrub_ages {
 	uint64_t num_recent;    /* within 30 days */
 	unsigned int oldest_days;
 };
-int mrmr_scrub_ages(struct mrmr_engine *engine, struct mrmr_scrub_ages *ages);
+int mrmr_scrub_ages(struct mrmr_catalog *catalog, struct mrmr_scrub_ages *ages);
 
 #endif

@@ -61,6 +61,8 @@ extern const struct admin_verb admin_verb_attach;
 extern const struct admin_verb admin_verb_check;
 extern const struct admin_verb admin_verb_what_if;
 extern const struct admin_verb admin_verb_scrub;
+extern const struct admin_verb admin_verb_scan;
+extern const struct admin_verb admin_verb_rebuild;
 extern const struct admin_verb admin_verb_config;
 
 /* --- options.c ------------------------------------------------------------ */
@@ -160,6 +162,10 @@ int admin_check_config(struct admin *admin, const struct mrmr_config *config,
 /* The member that a word means, or -1 after the failure was said. */
 int admin_config_member(struct admin *admin, const struct mrmr_config *config,
 			const char *word);
+
+/* Take a member out of a config. In rules, another one takes its place, or
+   (SIZE_MAX) none. */
+void admin_config_remove(struct mrmr_config *config, size_t index, size_t heir);
 
 /* A member's name and the beginning of its id. A talloc child of mem_ctx. */
 char *admin_member_label(void *mem_ctx,

@@ -20,6 +20,7 @@
 #include "admin.h"
 #include "members.h"
 #include "overlap.h"
+#include "scrub_status.h"
 
 #define WALK_SECONDS_DEFAULT 10
 #define OVERLAPS_SHOWN 20
@@ -261,7 +262,6 @@ static void report_pool(struct status *status)
 	admin_say(admin, "Space      %s free of %s",
 		  mrmr_size_format(free, free_text),
 		  mrmr_size_format(total, total_text));
-	admin_say(admin, "%s", "");
 }
 
 static int name_width(const struct mrmr_pool *pool)
@@ -480,6 +480,10 @@ static int run(struct admin *admin, const struct admin_verb *verb, int argc,
 	}
 	status.pool = admin_members_look(admin, config);
 	report_pool(&status);
+	if (admin_scrub_status(admin, config)) {
+		status.has_work = true;
+	}
+	admin_say(admin, "%s", "");
 	report_members(&status);
 	report_overlaps(&status, quick != 0, full ? 0 : WALK_SECONDS_DEFAULT);
 	talloc_free(status.catalog);
@@ -500,12 +504,14 @@ const struct admin_verb admin_verb_status = {
 		"the member that\n"
 		"comes first in the config is in the share, and the others "
 		"wait to be looked at.\n"
-		"Exit status 1: a member is not online or is read-only, there "
-		"are such files, or\n"
-		"something is still to be protected, or less protected than it "
-		"should be. Exit\n"
-		"status 2: there are files that cannot be computed without a "
-		"member that is away.\n",
+		"Says when what is protected was scrubbed. Exit status 1: a "
+		"member is not online or\n"
+		"is read-only, there are such files, something is still to be "
+		"protected, or less\n"
+		"protected than it should be, or the last scrub left something "
+		"bad. Exit status 2:\n"
+		"there are files that cannot be computed without a member that "
+		"is away.\n",
 	.needs_root = true,
 	.run = run,
 };

@@ -119,7 +119,8 @@ static int protect(struct admin *admin, struct mrmr_pool *pool,
 		talloc_free(turn);
 		return admin_fail(admin, ADMIN_FAILED, "%s", err.text);
 	}
-	progress = admin_progress_begin(admin, "sync", ADMIN_PROGRESS_BYTES);
+	progress =
+		admin_progress_begin(admin, "Protecting", ADMIN_PROGRESS_BYTES);
 	options->progress = show;
 	options->private_data = progress;
 	ret = mrmr_protect(engine, options, &result, &err);

@@ -226,7 +226,8 @@ static int is_extent_wanted(struct mirroring *m, const struct entry *entry,
 {
 	struct mrmr_stripe *stripe = NULL;
 
-	*wanted = entry->member == m->member;
+	*wanted =
+		entry->member == m->member || extent->state == MRMR_EXTENT_ZERO;
 	if (*wanted || extent->state != MRMR_EXTENT_IN_STRIPE) {
 		return 0;
 	}

@@ -314,6 +314,12 @@ static int turn(struct protector *p, bool *any, struct mrmr_error *err)
 	if (mrmr_engine_look(p->engine, err) == -1) {
 		return -1;
 	}
+	if (p->options->names_only) {
+		return events_take(p, any, err) == -1 ||
+				       scan_run(p, any, err) == -1
+			       ? -1
+			       : 0;
+	}
 	if (mend_run(p, any, err) == -1) {
 		*any = true;
 		return protector_try_again(p, err);

@@ -42,6 +42,7 @@ struct protector {
 	size_t num_loose;
 	struct large_file *large; /* of pool->members[] */
 	char *scan_path;          /* to be scanned; NULL: nothing. Durable */
+	bool is_doubtful;         /* so it waits for a person */
 	struct mrmr_protect_progress progress;
 	struct mrmr_protect_result before; /* the transaction */
 	unsigned int failures;             /* of batches, one after another */

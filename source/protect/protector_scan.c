@@ -24,6 +24,7 @@
 #include <mrmr/listing.h>
 #include <mrmr/log.h>
 #include <mrmr/names.h>
+#include <mrmr/scan.h>
 #include <mrmr/staging.h>
 
 #include "protector_private.h"
@@ -455,14 +456,98 @@ int scan_load(struct protector *p)
 	return 0;
 }
 
+/* --- is it to be believed? --------------------------------------------------------- */
+
+static bool is_pending(uint64_t id, void *private_data)
+{
+	const struct protector *p = private_data;
+
+	return pending_find(p->pending, id) != PENDING_NONE;
+}
+
+static bool is_stopped(void *private_data)
+{
+	return protector_should_stop(private_data);
+}
+
+static void describe_doubt(const struct protector *p, size_t index,
+			   const struct mrmr_scan_member *counts,
+			   struct mrmr_error *err)
+{
+	const char *name = mrmr_member_name(&p->pool->members[index]);
+
+	mrmr_error_set(err, ECANCELED,
+		       "member %s: of %llu files that are known, %llu are gone "
+		       "and %llu have changed, and nobody has told of it; if "
+		       "the drive is not what it should be (made anew, "
+		       "encrypted), parity is what brings them back; if it is "
+		       "right so: mrmr-admin scan --accept-loss %s",
+		       name, (unsigned long long)counts->num_files,
+		       (unsigned long long)(counts->num_gone -
+					    counts->num_moved),
+		       (unsigned long long)counts->num_changed, name);
+}
+
+/* 1: it is not, *err says why. */
+static int doubt(struct protector *p, struct mrmr_error *err)
+{
+	const struct mrmr_scan_options options = {
+		.is_expected = is_pending,
+		.should_stop = is_stopped,
+		.private_data = p,
+	};
+	const bool *accept = p->options->accept_loss;
+	struct mrmr_scan_member *members =
+		talloc_zero_array(p, struct mrmr_scan_member,
+				  p->pool->num_members);
+	size_t i;
+	int ret = 0;
+
+	if (members == NULL) {
+		return protector_no_memory(err);
+	}
+	ret = mrmr_scan_look(p->engine, &options, members, err);
+	for (i = 0; ret == 0 && i < p->pool->num_members; i++) {
+		if (mrmr_scan_is_doubtful(&members[i]) &&
+		    (accept == NULL || !accept[i])) {
+			describe_doubt(p, i, &members[i], err);
+			ret = 1;
+		}
+	}
+	talloc_free(members);
+	return ret;
+}
+
+/* What was asked for stays, in the catalogue, until a person has answered. */
+static int refuse(struct protector *p, struct mrmr_error *err)
+{
+	p->is_doubtful = true;
+	p->result->is_scan_refused = true;
+	if (p->options->scan) {
+		errno = ECANCELED;
+		return -1;
+	}
+	mrmr_log(MRMR_LOG_ERROR, "%s", err->text);
+	err->code = 0;
+	return 0;
+}
+
 int scan_run(struct protector *p, bool *any, struct mrmr_error *err)
 {
 	struct scan scan = {.p = p, .err = err};
 	char *path = NULL;
 	int ret;
 
-	if (p->scan_path == NULL) {
+	if (p->scan_path == NULL || p->is_doubtful) {
 		return 0;
+	}
+	if (p->scan_path[0] == '\0') {
+		ret = doubt(p, err);
+		if (ret != 0) {
+			return ret == 1                   ? refuse(p, err)
+			       : protector_should_stop(p) ? 0
+							  : -1;
+		}
 	}
 	path = talloc_move(p, &p->scan_path);
 	if (protector_begin(p, err) == -1) {

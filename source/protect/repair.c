@@ -12,12 +12,12 @@
  *	                       -> an entry of the table too many
  *	note   a note in the catalogue: this file, old inode, new inode
  *	                       -> the next writer sees that nothing happened
- *	link   the bad file gets a name in the trash
- *	                       -> a further name of it there
- *	rename the copy takes the name; synced
+ *	rename copy and bad file change names; synced
  *	                       -> the next writer finds the new inode there, and
  *	                          does what is left: pre-images that clients
- *	                          made of it meanwhile are found by it then
+ *	                          made of it meanwhile are found by it then.
+ *	                          (The bad file is swept.)
+ *	trash  the bad file goes there
  *	commit the catalogue has the new inode, and the note goes
  *	                       -> the old inode stays in the table
  *	forget the old inode
@@ -82,6 +82,7 @@ struct repair {
 	int new_fd; /* -1: there is no copy */
 	uint64_t new_inode;
 	uint32_t generation;
+	bool is_exchanged; /* the copy has the name, the bad file has `staged` */
 	char trash_path[MRMR_TRASH_PATH_MAX];
 	struct mrmr_error *err;
 };
@@ -412,67 +413,32 @@ static const char *pool_path(const struct repair *r)
 	return path;
 }
 
-/* Without hard links, the two change names first; if that cannot be kept, they
-   change back. */
+/* Copy and bad file change names: the name is never without a whole file. Once,
+   and once more to take it back. */
 static int exchange(struct repair *r, const struct spot *spot)
 {
-	int saved_errno;
-
 	if (renameat2(r->rebuild_fd, r->staged, spot->fd, spot->name,
 		      RENAME_EXCHANGE) == -1) {
 		return -1;
 	}
-	if (mrmr_trash_move(r->engine->pool, r->index, r->rebuild_fd, r->staged,
-			    pool_path(r), r->trash_path) == 0) {
-		return 0;
-	}
-	saved_errno = errno;
-	if (renameat2(r->rebuild_fd, r->staged, spot->fd, spot->name,
-		      RENAME_EXCHANGE) == 0) {
-		errno = saved_errno;
-		return -1;
-	}
-	mrmr_log(MRMR_LOG_ERROR,
-		 "member %s: %s was repaired, but its bad copy could not be "
-		 "kept: %s",
-		 mrmr_member_name(r->member), r->path, strerror(errno));
-	return 0;
+	r->is_exchanged = !r->is_exchanged;
+	return mrmr_sync(spot->fd);
 }
 
-static int swap_names(struct repair *r, const struct spot *spot)
+/* The bad file gets its name back. */
+static int exchange_back(struct repair *r)
 {
-	int saved_errno;
-
-	if (mrmr_trash_link(r->engine->pool, r->index, spot->fd, spot->name,
-			    pool_path(r), r->trash_path) == -1) {
-		return mrmr_trash_cannot_link(errno) ? exchange(r, spot) : -1;
-	}
-	if (mrmr_fault("repair-rename") == 0 &&
-	    renameat(r->rebuild_fd, r->staged, spot->fd, spot->name) == 0) {
-		return 0;
-	}
-	saved_errno = errno;
-	mrmr_trash_unlink(r->engine->pool, r->index, r->trash_path);
-	errno = saved_errno;
-	return -1;
-}
-
-/* The bad file gets its name back, and the copy goes. */
-static int swap_back(struct repair *r)
-{
-	char path[MRMR_TRASH_PATH_MAX + sizeof(MRMR_TRASH)];
+	int saved_errno = errno;
 	struct spot spot;
 	int ret = -1;
 
-	snprintf(path, sizeof(path), MRMR_TRASH "/%s", r->trash_path);
-	if (open_spot(r, &spot) == -1) {
-		return -1;
+	if (open_spot(r, &spot) == 0) {
+		if (has_inode(&spot, r->new_inode)) {
+			ret = exchange(r, &spot);
+		}
+		close_spot(&spot);
 	}
-	if (has_inode(&spot, r->new_inode) &&
-	    renameat(r->member->private_fd, path, spot.fd, spot.name) == 0) {
-		ret = mrmr_sync(spot.fd);
-	}
-	close_spot(&spot);
+	errno = saved_errno;
 	return ret;
 }
 
@@ -486,7 +452,6 @@ enum taking {
 static enum taking take_name(struct repair *r)
 {
 	struct spot spot;
-	int saved_errno;
 	int ret;
 
 	if (open_spot(r, &spot) == -1) {
@@ -496,20 +461,16 @@ static enum taking take_name(struct repair *r)
 		close_spot(&spot);
 		return NAME_IS_GONE;
 	}
-	ret = swap_names(r, &spot);
-	if (ret == 0 && mrmr_sync(spot.fd) == 0) {
-		close_spot(&spot);
+	ret = mrmr_fault("repair-rename") == 0 ? exchange(r, &spot) : -1;
+	close_spot(&spot);
+	if (ret == 0) {
 		return TAKEN;
 	}
-	close_spot(&spot);
-	if (ret == -1) {
+	if (!r->is_exchanged) {
 		return NOT_TAKEN;
 	}
 	/* on the disk it may be one or the other */
-	saved_errno = errno;
-	ret = swap_back(r);
-	errno = saved_errno;
-	return ret == 0 ? NOT_TAKEN : UNCLEAR;
+	return exchange_back(r) == 0 ? NOT_TAKEN : UNCLEAR;
 }
 
 /* Does somebody want to write to the bad file? */
@@ -628,7 +589,12 @@ static int swap(struct repair *r)
 	nanosleep(&settle, NULL);
 	if (is_wanted(r) || mrmr_fault("repair-renamed") != 0) {
 		fail(r, EBUSY, in_use);
-		return swap_back(r) == 0 ? take_back(r) : -1;
+		return exchange_back(r) == 0 ? take_back(r) : -1;
+	}
+	if (mrmr_trash_move(r->engine->pool, r->index, r->rebuild_fd, r->staged,
+			    pool_path(r), r->trash_path) == -1) {
+		fail_errno(r, "its bad copy cannot be kept in the trash");
+		return exchange_back(r) == 0 ? take_back(r) : -1;
 	}
 	/* If this fails, the note stays for the next writer. */
 	return commit_inode(r);
@@ -665,12 +631,16 @@ static int replace(struct repair *r)
 	return 0;
 }
 
-/* Leaves nothing open, and no copy without a name. */
+/* Leaves nothing open, and no copy without a name. What was exchanged and could
+   not be taken back has to be looked at by a person: it stays until the next
+   sweep. */
 static int close_repair(struct repair *r)
 {
 	if (r->new_fd != -1) {
 		close(r->new_fd);
-		unlinkat(r->rebuild_fd, r->staged, 0);
+		if (!r->is_exchanged) {
+			unlinkat(r->rebuild_fd, r->staged, 0);
+		}
 	}
 	if (r->rebuild_fd != -1) {
 		close(r->rebuild_fd);

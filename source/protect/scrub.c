@@ -202,7 +202,8 @@ static int make_list(struct scrub *s)
 	size_t num = 0;
 	size_t i;
 
-	if (mrmr_scrub_state(s->engine, &s->state) == -1 && errno != ENOENT) {
+	if (mrmr_scrub_state(s->engine->catalog, &s->state) == -1 &&
+	    errno != ENOENT) {
 		return fail_catalog(s);
 	}
 	if (list_stripes(s, &s->chosen, &num, &all_bytes) == -1) {

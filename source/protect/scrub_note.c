@@ -67,11 +67,11 @@ int scrub_note_put(struct mrmr_catalog *catalog,
 	return mrmr_catalog_put_note(catalog, NOTE_NAME, value, NOTE_LEN);
 }
 
-int mrmr_scrub_state(struct mrmr_engine *engine, struct mrmr_scrub_state *state)
+int mrmr_scrub_state(struct mrmr_catalog *catalog,
+		     struct mrmr_scrub_state *state)
 {
 	size_t len = 0;
-	uint8_t *value =
-		mrmr_catalog_get_note(engine->catalog, NULL, NOTE_NAME, &len);
+	uint8_t *value = mrmr_catalog_get_note(catalog, NULL, NOTE_NAME, &len);
 	const uint8_t *from = value;
 	uint64_t flags;
 
@@ -100,13 +100,12 @@ int mrmr_scrub_state(struct mrmr_engine *engine, struct mrmr_scrub_state *state)
 /* --- ages ---------------------------------------------------------------------------- */
 
 /* The id of the next stripe; 0 at the end. */
-static int next_id(struct mrmr_engine *engine, uint64_t after, uint64_t *id)
+static int next_id(struct mrmr_catalog *catalog, uint64_t after, uint64_t *id)
 {
 	struct mrmr_stripe *stripe = NULL;
 
 	*id = 0;
-	if (mrmr_catalog_next_stripe(engine->catalog, NULL, after, &stripe) ==
-	    -1) {
+	if (mrmr_catalog_next_stripe(catalog, NULL, after, &stripe) == -1) {
 		return errno == ENOENT ? 0 : -1;
 	}
 	*id = stripe->id;
@@ -115,26 +114,26 @@ static int next_id(struct mrmr_engine *engine, uint64_t after, uint64_t *id)
 }
 
 /* A bound of the highest id. */
-static int highest_id(struct mrmr_engine *engine, uint64_t *bound)
+static int highest_id(struct mrmr_catalog *catalog, uint64_t *bound)
 {
 	uint64_t id = 1;
 
 	*bound = 1;
 	while (id != 0) {
 		*bound *= 2;
-		if (next_id(engine, *bound - 1, &id) == -1) {
+		if (next_id(catalog, *bound - 1, &id) == -1) {
 			return -1;
 		}
 	}
 	return 0;
 }
 
-static int look_at(struct mrmr_engine *engine, uint64_t id, unsigned int today,
-		   struct mrmr_scrub_ages *ages)
+static int look_at(struct mrmr_catalog *catalog, uint64_t id,
+		   unsigned int today, struct mrmr_scrub_ages *ages)
 {
 	uint16_t day = 0;
 
-	if (mrmr_catalog_scrubbed(engine->catalog, id, &day) == -1) {
+	if (mrmr_catalog_scrubbed(catalog, id, &day) == -1) {
 		return errno == ENOENT ? 0 : -1;
 	}
 	ages->num_looked_at++;
@@ -149,7 +148,7 @@ static int look_at(struct mrmr_engine *engine, uint64_t id, unsigned int today,
 	return 0;
 }
 
-int mrmr_scrub_ages(struct mrmr_engine *engine, struct mrmr_scrub_ages *ages)
+int mrmr_scrub_ages(struct mrmr_catalog *catalog, struct mrmr_scrub_ages *ages)
 {
 	unsigned int today = (unsigned int)(time(NULL) / DAY_SECONDS);
 	struct mrmr_catalog_sums sums = {0};
@@ -158,21 +157,21 @@ int mrmr_scrub_ages(struct mrmr_engine *engine, struct mrmr_scrub_ages *ages)
 	uint64_t id = 0;
 
 	*ages = (struct mrmr_scrub_ages){0};
-	if (mrmr_catalog_sums(engine->catalog, MRMR_MEMBER_NONE, &sums) == -1) {
+	if (mrmr_catalog_sums(catalog, MRMR_MEMBER_NONE, &sums) == -1) {
 		return -1;
 	}
 	ages->num_stripes = sums.num_stripes;
 	if (sums.num_stripes > LOOK_AT_ALL) {
-		if (highest_id(engine, &step) == -1) {
+		if (highest_id(catalog, &step) == -1) {
 			return -1;
 		}
 		step = step / SAMPLES + 1;
 	}
-	while (next_id(engine, at, &id) == 0) {
+	while (next_id(catalog, at, &id) == 0) {
 		if (id == 0) {
 			return 0;
 		}
-		if (look_at(engine, id, today, ages) == -1) {
+		if (look_at(catalog, id, today, ages) == -1) {
 			return -1;
 		}
 		at = id + step - 1;
