@@ -306,13 +306,15 @@ void mrmr_dir_mirror(struct mrmr_dir *dir, const char *name)
 		int fd = mrmr_dir_on_member(dir, i);
 		int ret;
 
-		if (fd == -1 &&
-		    (errno == ENOENT || errno == ENOTDIR ||
-		     pool->members[i].state == MRMR_MEMBER_UNSUPPORTED)) {
+		if (pool->members[i].state == MRMR_MEMBER_UNSUPPORTED ||
+		    (fd == -1 && (errno == ENOENT || errno == ENOTDIR) &&
+		     pool->members[i].state == MRMR_MEMBER_ONLINE)) {
 			continue;
 		}
-		if (fd == -1) {
+		if (fd == -1 || pool->members[i].state != MRMR_MEMBER_ONLINE) {
 			mrmr_missed_note(dir, i);
+		}
+		if (fd == -1) {
 			continue;
 		}
 		ret = mrmr_fault("mirror") != 0 ? -1

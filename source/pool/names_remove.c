@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <mrmr/absent.h>
 #include <mrmr/fault.h>
 #include <mrmr/listing.h>
 #include <mrmr/log.h>
@@ -143,6 +144,10 @@ int mrmr_name_unlink(struct mrmr_dir *dir, const char *name)
 	if (member == MRMR_IN_SPINE) {
 		/* EISDIR, or a file that somebody has put there. */
 		ret = unlinkat(dir->spine_fd, name, 0);
+		goto out;
+	}
+	if (mrmr_is_absent(dir->pool, member)) {
+		errno = EROFS;
 		goto out;
 	}
 	fd = mrmr_dir_on_member(dir, member);

@@ -17,10 +17,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <mrmr/absent.h>
 #include <mrmr/dirattr.h>
 #include <mrmr/fault.h>
 #include <mrmr/intent.h>
-#include <mrmr/local.h>
 #include <mrmr/log.h>
 #include <mrmr/names.h>
 #include <mrmr/protection.h>
@@ -416,6 +416,11 @@ static int rename_file(struct renaming *r, size_t keep)
 		return -1;
 	}
 
+	if (mrmr_is_absent(r->pool, keep) ||
+	    (shown != SIZE_MAX && mrmr_is_absent(r->pool, shown))) {
+		errno = EROFS;
+		return -1;
+	}
 	for (i = 0; i < r->pool->num_members; i++) {
 		int from = (i != keep) ? has_file(r->from_dir, r->from, i) : 0;
 		int to = (i != keep) ? has_file(r->to_dir, r->to, i) : 0;
@@ -529,23 +534,6 @@ static int check_target_free(struct renaming *r)
 	return errno == ENOENT ? 0 : -1;
 }
 
-/* Others may use it already, while we have not looked for a second: what they
-   see must not keep the old name. */
-static bool has_returned(struct mrmr_pool *pool,
-			 const struct mrmr_member *member)
-{
-	bool seen;
-
-	if (member->state != MRMR_MEMBER_AWAY ||
-	    mrmr_now_ns() < member->held_off_until_ns) {
-		return false;
-	}
-	pool->identity.become_root();
-	seen = mrmr_local_marker_seen(member);
-	pool->identity.unbecome_root();
-	return seen;
-}
-
 /* Those that have the directory, then those that are away and may have it. */
 static int gather_members(struct renaming *r, size_t *num_online)
 {
@@ -571,7 +559,9 @@ static int gather_members(struct renaming *r, size_t *num_online)
 		if (member->state == MRMR_MEMBER_ONLINE) {
 			continue;
 		}
-		if (!r->has_looked && has_returned(pool, member)) {
+		/* Others may use it already: what they see must not keep the
+		   old name. */
+		if (!r->has_looked && mrmr_member_has_returned(pool, member)) {
 			errno = EAGAIN;
 			return -1;
 		}

@@ -15,6 +15,7 @@
 
 #include <talloc.h>
 
+#include <mrmr/absent.h>
 #include <mrmr/dir.h>
 #include <mrmr/intent.h>
 #include <mrmr/local.h>
@@ -242,8 +243,12 @@ void mrmr_pool_look(struct mrmr_pool *pool)
 		catch_up(pool);
 	}
 	for (i = 0; i < pool->num_members; i++) {
-		all_online = all_online &&
-			     pool->members[i].state == MRMR_MEMBER_ONLINE;
+		bool is_online = pool->members[i].state == MRMR_MEMBER_ONLINE;
+
+		all_online = all_online && is_online;
+		if (came_online && is_online) {
+			mrmr_absent_drop(pool, i);
+		}
 	}
 	pool->identity.unbecome_root();
 	mrmr_pool_plan(pool);
