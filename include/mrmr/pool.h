@@ -228,6 +228,11 @@ void mrmr_pool_space(struct mrmr_pool *pool, uint64_t *total_bytes,
  */
 uint64_t mrmr_pool_device_id(const struct mrmr_pool *pool, dev_t dev);
 
+/* A device number of which that is said of a member that is away as it was when
+   it was there: the one that it had, or else one that no device has. */
+dev_t mrmr_pool_device_of(const struct mrmr_pool *pool,
+			  const struct mrmr_uuid *id);
+
 int64_t mrmr_now_ns(void); /* CLOCK_MONOTONIC_COARSE */
 
 #endif

@@ -3,7 +3,7 @@
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
-#include "vfs_mrmr.h"
+#include "ghosts.h"
 
 /* The flags that vfs_default would come to. */
 static int open_flags(const struct files_struct *fsp,
@@ -73,6 +73,12 @@ static int open_listed(struct mrmr_share *share,
 	return openat(fd, listed.name, open_flags(fsp, how));
 }
 
+static bool is_for_writing(int flags)
+{
+	return (flags & O_PATH) == 0 &&
+	       ((flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0);
+}
+
 int mrmr_openat(struct vfs_handle_struct *handle,
 		const struct files_struct *dirfsp,
 		const struct smb_filename *smb_fname, struct files_struct *fsp,
@@ -85,6 +91,10 @@ int mrmr_openat(struct vfs_handle_struct *handle,
 	int fd;
 
 	if (pool == NULL || mrmr_name_is_sambas(smb_fname)) {
+		if (pool != NULL && is_for_writing(how->flags) &&
+		    mrmr_ghost_may_write(pool, smb_fname->base_name) == -1) {
+			return -1;
+		}
 		return SMB_VFS_NEXT_OPENAT(handle, dirfsp, smb_fname, fsp, how);
 	}
 	if (mrmr_share_of(handle)->listed.dirfsp != NULL) {
@@ -113,6 +123,9 @@ int mrmr_openat(struct vfs_handle_struct *handle,
 	}
 
 	flags = open_flags(fsp, how);
+	if (is_for_writing(flags) && mrmr_ghost_may_write_at(&place) == -1) {
+		return -1;
+	}
 	if ((flags & O_CREAT) != 0) {
 		fd = open_or_create(&place, flags, how->mode,
 				    mrmr_share_of(handle)->announced_bytes);
