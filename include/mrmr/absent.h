@@ -60,6 +60,10 @@ bool mrmr_any_is_absent(const struct mrmr_pool *pool);
  */
 int mrmr_absent_open(struct mrmr_dir *dir, size_t member, bool make);
 
+/* The same if it is there already, whatever state the member is in: to be closed
+   by the caller, who is root. */
+int mrmr_absent_peek(struct mrmr_dir *dir, size_t member);
+
 /* The member is back: its ghosts go. Needs root. */
 void mrmr_absent_drop(struct mrmr_pool *pool, size_t member);
 

@@ -251,6 +251,14 @@ int mrmr_absent_open(struct mrmr_dir *dir, size_t member, bool make)
 	return fd;
 }
 
+int mrmr_absent_peek(struct mrmr_dir *dir, size_t member)
+{
+	char path[128];
+
+	folder_path(dir, member, path);
+	return openat(dir->pool->state_fd, path, FOLDER_FLAGS);
+}
+
 void mrmr_absent_drop(struct mrmr_pool *pool, size_t member)
 {
 	char staged[128];

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -372,6 +373,287 @@ static void test_making_fails(void **state)
 	finish(p);
 }
 
+/* --- changing names ----------------------------------------------------------- */
+
+/* With the member back: in the same process, or in another one. */
+static void come_back(struct protected *p, bool again)
+{
+	if (again) {
+		mrmr_serve_stop(p->w->pool);
+		TALLOC_FREE(p->engine);
+		world_close(p->w);
+		world_plug(p->w, 0);
+		world_open(p->w);
+		protected_reopen(p);
+		assert_int_equal(mrmr_serve_start(p->w->pool, p->engine), 0);
+	} else {
+		protected_unplug(p, 0);
+	}
+	assert_int_equal(p->w->pool->members[0].state, MRMR_MEMBER_ONLINE);
+	assert_false(has_ghosts(p, 0));
+}
+
+static void test_remove(void **state)
+{
+	unsigned int again;
+
+	for (again = 0; again < 2; again++) {
+		struct protected *p = pool_of(3);
+		struct world *w = p->w;
+
+		protected_file(p, 0, "d/f", 1, 3000, GRID);
+		protected_file(p, 0, "d/g", 2, 3000, GRID);
+		protected_file(p, 0, "d/h", 3, 3000, GRID);
+		assert_string_equal(do_list(w, "d"), "f g h");
+		protected_unplug(p, 1);
+		assert_int_equal(do_unlink(w, "d/f"), 0);
+		assert_int_equal(do_unlink(w, "d/f"), ENOENT);
+		assert_string_equal(do_list(w, "d"), "g h");
+		reopen(p);
+		assert_string_equal(do_list(w, "d"), "g h");
+		/* the name is free, and what has it now stays */
+		assert_int_equal(do_unlink(w, "d/g"), 0);
+		assert_int_equal(do_create(w, "d/g", "new"), 0);
+
+		come_back(p, again == 1);
+		assert_string_equal(do_list(w, "d"), "g h");
+		assert_string_equal(do_read(w, "d/g"), "new");
+		assert_int_equal(world_trashed(w, 0, "f"), 1);
+		assert_int_equal(world_trashed(w, 0, "g"), 1);
+		assert_string_equal(world_where(w, "d/f"), "");
+		finish(p);
+	}
+}
+
+static void test_rename(void **state)
+{
+	unsigned int again;
+
+	for (again = 0; again < 2; again++) {
+		struct protected *p = pool_of(3);
+		struct world *w = p->w;
+		struct stat before;
+		struct stat st;
+		size_t member;
+
+		protected_file(p, 0, "a/one", 1, 1000, GRID);
+		protected_file(p, 0, "a/two", 2, 2000, GRID);
+		protected_file(p, 0, "b/three", 3, 3000, GRID);
+		protected_file(p, 0, "b/four", 4, 4000, GRID);
+		protected_file(p, 1, "b/here", 5, 5000, GRID);
+		assert_string_equal(do_list(w, "a"), "one two");
+		assert_string_equal(do_list(w, "b"), "four here three");
+		assert_int_equal(stat(world_drive(w, 0, "a/one"), &before), 0);
+		protected_unplug(p, 1);
+
+		assert_int_equal(do_mkdir(w, "new", 0755), 0);
+		assert_int_equal(do_rename(w, "a/one", "new/uno"), 0);
+		assert_int_equal(do_rename(w, "new/uno", "new/uno2"), 0);
+		/* over another one of the same member, and of one that is here */
+		assert_int_equal(do_rename(w, "a/two", "b/three"), 0);
+		assert_int_equal(do_rename(w, "b/four", "b/here"), 0);
+		assert_int_equal(do_rename(w, "b", "c"), 0);
+		assert_string_equal(do_list(w, "a"), "");
+		assert_string_equal(do_list(w, "c"), "here three");
+		assert_string_equal(do_list(w, "new"), "uno2");
+		assert_int_equal(do_stat(w, "c/three", &member, &st), 0);
+		assert_int_equal(st.st_size, 2000);
+		assert_int_equal(do_stat(w, "c/here", &member, &st), 0);
+		assert_int_equal(st.st_size, 4000);
+		assert_int_equal(member, 0);
+		assert_int_equal(world_trashed(w, 1, "here"), 1);
+
+		come_back(p, again == 1);
+		assert_string_equal(do_list(w, "a"), "");
+		assert_string_equal(do_list(w, "c"), "here three");
+		assert_string_equal(do_list(w, "new"), "uno2");
+		assert_int_equal(do_stat(w, "new/uno2", &member, &st), 0);
+		assert_int_equal(st.st_ino, before.st_ino);
+		assert_int_equal(do_stat(w, "c/three", &member, &st), 0);
+		assert_int_equal(st.st_size, 2000);
+		assert_int_equal(do_stat(w, "c/here", &member, &st), 0);
+		assert_int_equal(st.st_size, 4000);
+		assert_int_equal(world_trashed(w, 0, "three"), 1);
+		finish(p);
+	}
+}
+
+/* A file that is here takes the name of one that is away. */
+static void test_replace(void **state)
+{
+	unsigned int again;
+
+	for (again = 0; again < 2; again++) {
+		struct protected *p = pool_of(3);
+		struct world *w = p->w;
+
+		protected_file(p, 0, "f", 1, 1000, GRID);
+		protected_unplug(p, 1);
+		assert_int_equal(do_create(w, "new", "new"), 0);
+		assert_int_equal(do_rename(w, "new", "f"), 0);
+		assert_string_equal(do_list(w, ""), "f");
+		assert_string_equal(do_read(w, "f"), "new");
+		come_back(p, again == 1);
+		assert_string_equal(do_list(w, ""), "f");
+		assert_string_equal(do_read(w, "f"), "new");
+		assert_int_equal(world_trashed(w, 0, "f"), 1);
+		assert_int_equal(strlen(world_where(w, "f")), 1);
+		/* and when that one goes, no older one comes to light */
+		assert_int_equal(do_unlink(w, "f"), 0);
+		assert_string_equal(do_list(w, ""), "");
+		finish(p);
+	}
+}
+
+/* Two members are away, with one name: neither may show what is gone. */
+static void test_losers_that_are_away(void **state)
+{
+	struct protected *p = pool_of(4);
+	struct world *w = p->w;
+
+	protected_file(p, 0, "f", 1, 1000, GRID);
+	protected_unplug(p, 1);
+	assert_int_equal(do_create(w, "x", "x"), 0);
+	world_write(world_drive(w, 2, "f"), "behind our back");
+	assert_int_equal(do_unlink(w, "f"), 0);
+	assert_string_equal(do_list(w, ""), "x");
+	come_back(p, false);
+	assert_string_equal(do_list(w, ""), "x");
+	assert_int_equal(world_trashed(w, 0, "f"), 1);
+	finish(p);
+}
+
+static void test_rights_to_change(void **state)
+{
+	struct protected *p = pool_of(3);
+	struct world *w = p->w;
+
+	protected_file(p, 0, "d/f", 1, 1000, GRID);
+	assert_string_equal(do_list(w, "d"), "f");
+	protected_unplug(p, 1);
+	world_user(1000);
+	assert_int_equal(do_unlink(w, "d/f"), EACCES);
+	assert_int_equal(do_rename(w, "d/f", "d/g"), EACCES);
+	world_user(0);
+	assert_string_equal(do_list(w, "d"), "f");
+	come_back(p, false);
+	assert_string_equal(do_list(w, "d"), "f");
+	assert_int_equal(world_trashed(w, 0, "f"), 0);
+	finish(p);
+}
+
+/* The member is back, and we have not noticed: it must not be left behind. */
+static void test_back_unnoticed(void **state)
+{
+	struct protected *p = pool_of(3);
+	struct world *w = p->w;
+
+	protected_file(p, 0, "f", 1, 1000, GRID);
+	protected_file(p, 0, "g", 1, 1000, GRID);
+	protected_unplug(p, 1);
+	assert_string_equal(do_list(w, ""), "f g");
+	world_plug(w, 0);
+	assert_int_equal(do_unlink(w, "f"), 0);
+	assert_int_equal(w->pool->members[0].state, MRMR_MEMBER_ONLINE);
+	assert_string_equal(world_where(w, "f"), "");
+	assert_string_equal(do_list(w, ""), "g");
+	protected_unplug(p, 1);
+	assert_string_equal(do_list(w, ""), "g");
+	world_plug(w, 0);
+	assert_int_equal(do_rename(w, "g", "h"), 0);
+	assert_string_equal(world_where(w, "h"), "0");
+	finish(p);
+}
+
+static void die_at(struct protected *p, const char *point,
+		   int (*change)(struct world *w))
+{
+	pid_t pid = fork();
+	int status;
+
+	assert_int_not_equal(pid, -1);
+	if (pid == 0) {
+		char fault[64];
+
+		snprintf(fault, sizeof(fault), "%s=kill", point);
+		setenv("MRMR_FAULT", fault, 1);
+		change(p->w);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status));
+}
+
+static int change_remove(struct world *w)
+{
+	return do_unlink(w, "f");
+}
+
+static int change_rename(struct world *w)
+{
+	return do_rename(w, "f", "g");
+}
+
+/* Killed in the middle: it has happened, or it has not, and the member does the
+   same when it is back. */
+static void test_killed(void **state)
+{
+	static const struct {
+		const char *point;
+		int (*change)(struct world *w);
+		const char *here;  /* is there a file of the target's name? */
+		const char *after; /* what is listed */
+	} cases[] = {
+		{"absent-remove", change_remove, NULL, "f"},
+		{"absent-removed", change_remove, NULL, ""},
+		{"intent-keep", change_remove, NULL, ""},
+		{"absent-rename", change_rename, NULL, "f"},
+		{"absent-renamed", change_rename, NULL, "g"},
+		{"absent-rename", change_rename, "g", "f g"},
+		{"absent-replace", change_rename, "g", "g"},
+		{"absent-renamed", change_rename, "g", "g"},
+	};
+	size_t i;
+
+#ifndef MRMR_WITH_FAULTS
+	print_message("[  SKIPPED ] test_killed: no faults built\n");
+	return;
+#endif
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct protected *p = pool_of(3);
+		struct world *w = p->w;
+		struct stat st;
+		size_t member;
+
+		protected_file(p, 0, "f", 1, 1000, GRID);
+		if (cases[i].here != NULL) {
+			protected_file(p, 1, cases[i].here, 2, 2000, GRID);
+		}
+		protected_unplug(p, 1);
+		do_list(w, "");
+		die_at(p, cases[i].point, cases[i].change);
+		assert_string_equal(do_list(w, ""), cases[i].after);
+		if (strcmp(cases[i].after, "g") == 0) {
+			assert_int_equal(do_stat(w, "g", &member, &st), 0);
+			assert_int_equal(st.st_size, 1000);
+		}
+		come_back(p, i % 2 == 1);
+		assert_string_equal(do_list(w, ""), cases[i].after);
+		if (strcmp(cases[i].after, "g") == 0) {
+			assert_int_equal(do_stat(w, "g", &member, &st), 0);
+			assert_int_equal(st.st_size, 1000);
+			assert_string_equal(world_where(w, "g"), "0");
+		}
+		if (cases[i].here != NULL &&
+		    strcmp(cases[i].after, "f g") != 0) {
+			assert_int_equal(world_trashed(w, 1, "g"), 1);
+		}
+		assert_int_equal(world_trashed(w, 0, "f"),
+				 cases[i].after[0] == '\0');
+		finish(p);
+	}
+}
+
 /* --- bytes ------------------------------------------------------------------- */
 
 static void protect(struct protected *p, struct pfile *a, struct pfile *b,
@@ -501,6 +783,13 @@ int main(void)
 		cmocka_unit_test(test_directory_renamed_meanwhile),
 		cmocka_unit_test(test_rights_follow),
 		cmocka_unit_test(test_making_fails),
+		cmocka_unit_test(test_remove),
+		cmocka_unit_test(test_rename),
+		cmocka_unit_test(test_replace),
+		cmocka_unit_test(test_losers_that_are_away),
+		cmocka_unit_test(test_rights_to_change),
+		cmocka_unit_test(test_back_unnoticed),
+		cmocka_unit_test(test_killed),
 		cmocka_unit_test(test_bytes),
 		cmocka_unit_test(test_bytes_of_file),
 	};
