@@ -73,6 +73,8 @@ bool mrmr_member_has_returned(struct mrmr_pool *pool,
 
 /* --- ghosts ---------------------------------------------------------------- */
 
+#define MRMR_GHOST_TAG "trusted.mrmr.ghost"
+
 struct mrmr_ghost {
 	struct mrmr_uuid member;
 	uint64_t node;  /* in the catalogue */

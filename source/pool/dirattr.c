@@ -12,6 +12,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <mrmr/absent.h>
 #include <mrmr/dirattr.h>
 #include <mrmr/fault.h>
 #include <mrmr/log.h>
@@ -20,10 +21,12 @@
 
 #define XATTR_MAX 65536 /* the kernel's own limit, for a list and a value */
 
-/* Labels that security modules give are theirs, not the directory's. */
+/* Labels that security modules give are theirs, not the directory's, and what
+   makes a ghost is its own. */
 static bool is_copied(const char *name)
 {
-	return strcmp(name, "security.selinux") != 0 &&
+	return strcmp(name, MRMR_GHOST_TAG) != 0 &&
+	       strcmp(name, "security.selinux") != 0 &&
 	       strcmp(name, "security.ima") != 0 &&
 	       strcmp(name, "security.evm") != 0 &&
 	       strcmp(name, "security.apparmor") != 0;

@@ -18,8 +18,6 @@
 #include <mrmr/thread_root.h>
 #include <mrmr/xattrs.h>
 
-#define TAG "trusted.mrmr.ghost"
-
 /* On disk, on the machine that wrote it. */
 struct tag {
 	uint8_t member[16];
@@ -35,7 +33,7 @@ static int set_tag(int fd, const struct mrmr_node *node,
 	struct tag tag = {.node = node->id, .inode = node->inode};
 
 	memcpy(tag.member, member->byte, sizeof(tag.member));
-	return fsetxattr(fd, TAG, &tag, sizeof(tag), 0);
+	return fsetxattr(fd, MRMR_GHOST_TAG, &tag, sizeof(tag), 0);
 }
 
 static void set_times(int folder_fd, const char *name, int64_t mtime_ns)
@@ -137,7 +135,7 @@ int mrmr_ghost_read(int fd, struct mrmr_ghost *ghost)
 	if (mrmr_thread_root_enter(&root) == -1) {
 		return -1;
 	}
-	len = getxattr(path, TAG, &tag, sizeof(tag));
+	len = getxattr(path, MRMR_GHOST_TAG, &tag, sizeof(tag));
 	mrmr_thread_root_leave(&root);
 	if (len == -1) {
 		return -1;

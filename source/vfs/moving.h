@@ -21,6 +21,15 @@ int mrmr_move_now(struct vfs_handle_struct *handle, struct files_struct *fsp,
 		  uint64_t size_bytes);
 
 /*
+ * fsp is a ghost, opened as a path only, and dir and name are where it is: have
+ * the file rebuilt on a member that is there, so that it can be changed, and all
+ * handles of this process continue on that. Takes as long as computing and
+ * writing all of it. 0, or -1 with errno: then it is as it was.
+ */
+int mrmr_rebuild_now(struct vfs_handle_struct *handle, struct files_struct *fsp,
+		     struct mrmr_dir *dir, const char *name);
+
+/*
  * The same with the copying in a thread. Whoever changes the file meanwhile
  * sets *spoiled: that is EBUSY then, and the file is where it was.
  */

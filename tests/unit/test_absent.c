@@ -23,6 +23,7 @@
 
 #include <mrmr/absent.h>
 #include <mrmr/fault.h>
+#include <mrmr/move.h>
 #include <mrmr/protection.h>
 #include <mrmr/serve.h>
 #include <mrmr/shared.h>
@@ -654,6 +655,176 @@ static void test_killed(void **state)
 	}
 }
 
+/* --- rebuilding a file that is to be changed ------------------------------------ */
+
+static ssize_t read_pfile(void *buf, size_t len, uint64_t offset,
+			  void *private_data)
+{
+	const struct pfile *file = private_data;
+
+	if (len > file->len - offset) {
+		len = file->len - offset;
+	}
+	memcpy(buf, file->bytes + offset, len);
+	return (ssize_t)len;
+}
+
+static struct pfile *rebuilt; /* whose bytes those are */
+
+static int change_rebuild(struct world *w)
+{
+	const struct mrmr_move_source source = {read_pfile, rebuilt};
+	struct mrmr_move *move = NULL;
+	size_t member = SIZE_MAX;
+	int new_fd = -1;
+	int ret = 0;
+	int fd = do_open(w, "d/f", O_RDONLY);
+
+	assert_int_not_equal(fd, -1);
+	move = mrmr_move_begin_ghost(NULL, do_dir(w, "d"), "f", fd, &source);
+	if (move == NULL || mrmr_move_copy(move) == -1 ||
+	    mrmr_move_finish(move, &new_fd, &member) == -1) {
+		ret = errno;
+	}
+	talloc_free(move);
+	close(fd);
+	if (new_fd != -1) {
+		close(new_fd);
+	}
+	return ret;
+}
+
+static bool has_bytes(struct world *w, const char *path,
+		      const struct pfile *file)
+{
+	uint8_t *buf = malloc(file->len + 1);
+	int fd = do_open(w, path, O_RDONLY);
+	bool same;
+
+	same = fd != -1 && read(fd, buf, file->len + 1) == (ssize_t)file->len &&
+	       memcmp(buf, file->bytes, file->len) == 0;
+	close(fd);
+	free(buf);
+	return same;
+}
+
+static void test_rebuild(void **state)
+{
+	unsigned int again;
+
+	for (again = 0; again < 2; again++) {
+		struct protected *p = pool_of(3);
+		struct world *w = p->w;
+		struct mrmr_ghost ghost;
+		struct stat before;
+		struct stat st;
+		size_t member;
+		int fd;
+
+		rebuilt = protected_file(p, 0, "d/f", 1, 3000000, GRID);
+		assert_string_equal(do_list(w, "d"), "f");
+		assert_int_equal(stat(world_drive(w, 0, "d/f"), &before), 0);
+		protected_unplug(p, 1);
+		assert_int_equal(change_rebuild(w), 0);
+		assert_int_equal(do_stat(w, "d/f", &member, &st), 0);
+		assert_int_not_equal(member, 0);
+		assert_int_equal(st.st_mode, before.st_mode);
+		assert_int_equal(st.st_mtim.tv_nsec, before.st_mtim.tv_nsec);
+		assert_true(has_bytes(w, "d/f", rebuilt));
+		fd = do_open(w, "d/f", O_RDONLY);
+		assert_int_equal(mrmr_ghost_read(fd, &ghost), -1);
+		close(fd);
+		assert_string_equal(do_list(w, "d"), "f");
+		if (again == 1) {
+			/* what became of it does not matter */
+			assert_int_equal(do_unlink(w, "d/f"), 0);
+		}
+		come_back(p, again == 0);
+		assert_string_equal(do_list(w, "d"), again == 1 ? "" : "f");
+		if (again == 0) {
+			assert_true(has_bytes(w, "d/f", rebuilt));
+			assert_int_not_equal(do_where(w, "d/f"), 0);
+		}
+		assert_int_equal(world_trashed(w, 0, "f"), 1);
+		finish(p);
+	}
+}
+
+static void test_rebuild_without_room(void **state)
+{
+	struct protected *p = protected_new(&(struct world_shape){
+		.num_members = 3,
+		.parity = "2",
+		.sizes = {"32m", "2m", "2m"},
+	});
+	struct world *w = p->w;
+
+	assert_int_equal(mrmr_serve_start(w->pool, p->engine), 0);
+	rebuilt = protected_file(p, 0, "d/f", 1, 3000000, GRID);
+	assert_string_equal(do_list(w, "d"), "f");
+	protected_unplug(p, 1);
+	assert_int_equal(change_rebuild(w), ENOSPC);
+	assert_int_equal(do_where(w, "d/f"), 0);
+	come_back(p, false);
+	assert_true(has_bytes(w, "d/f", rebuilt));
+	assert_int_equal(world_trashed(w, 0, "f"), 0);
+	finish(p);
+}
+
+/* Killed, or failing, anywhere: there is one file of that name, with its bytes,
+   and so it is when the member is back. */
+static void test_rebuild_interrupted(void **state)
+{
+	static const char *const points[] = {
+		"move-copy",     "intent-write",   "move-rename", "move-unlink",
+		"absent-remove", "absent-removed", "intent-keep", "intent-end",
+	};
+	size_t i;
+	int kill;
+
+#ifndef MRMR_WITH_FAULTS
+	print_message("[  SKIPPED ] test_rebuild_interrupted: no faults "
+		      "built\n");
+	return;
+#endif
+	for (i = 0; i < 2 * sizeof(points) / sizeof(points[0]); i++) {
+		struct protected *p = pool_of(3);
+		struct world *w = p->w;
+		struct stat st;
+		size_t member;
+
+		kill = i % 2;
+		rebuilt = protected_file(p, 0, "d/f", 1, 3000000, GRID);
+		assert_string_equal(do_list(w, "d"), "f");
+		protected_unplug(p, 1);
+		do_list(w, "d");
+		if (kill) {
+			die_at(p, points[i / 2], change_rebuild);
+		} else {
+			char fault[64];
+
+			snprintf(fault, sizeof(fault), "%s#1=EIO",
+				 points[i / 2]);
+			setenv("MRMR_FAULT", fault, 1);
+			change_rebuild(w);
+			unsetenv("MRMR_FAULT");
+		}
+		assert_string_equal(do_list(w, "d"), "f");
+		assert_int_equal(do_stat(w, "d/f", &member, &st), 0);
+		assert_int_equal(st.st_size, 3000000);
+		if (member != 0) {
+			assert_true(has_bytes(w, "d/f", rebuilt));
+		}
+		come_back(p, i / 2 % 2 == 1);
+		assert_string_equal(do_list(w, "d"), "f");
+		assert_true(has_bytes(w, "d/f", rebuilt));
+		assert_int_equal(strlen(world_where(w, "d/f")), 1);
+		assert_int_equal(do_where(w, "d/f") != 0,
+				 world_trashed(w, 0, "f"));
+		finish(p);
+	}
+}
+
 /* --- bytes ------------------------------------------------------------------- */
 
 static void protect(struct protected *p, struct pfile *a, struct pfile *b,
@@ -790,6 +961,9 @@ int main(void)
 		cmocka_unit_test(test_rights_to_change),
 		cmocka_unit_test(test_back_unnoticed),
 		cmocka_unit_test(test_killed),
+		cmocka_unit_test(test_rebuild),
+		cmocka_unit_test(test_rebuild_without_room),
+		cmocka_unit_test(test_rebuild_interrupted),
 		cmocka_unit_test(test_bytes),
 		cmocka_unit_test(test_bytes_of_file),
 	};
