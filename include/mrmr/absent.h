@@ -64,7 +64,8 @@ int mrmr_absent_open(struct mrmr_dir *dir, size_t member, bool make);
    by the caller, who is root. */
 int mrmr_absent_peek(struct mrmr_dir *dir, size_t member);
 
-/* The member is back: its ghosts go. Needs root. */
+/* The member is back: its files get the attributes that their ghosts were given
+   meanwhile, and its ghosts go. Needs root. */
 void mrmr_absent_drop(struct mrmr_pool *pool, size_t member);
 
 /* Is its marker there again, which we have not looked at for a second? */
@@ -73,6 +74,7 @@ bool mrmr_member_has_returned(struct mrmr_pool *pool,
 
 /* --- ghosts ---------------------------------------------------------------- */
 
+#define MRMR_GHOST_TAGS "trusted.mrmr."
 #define MRMR_GHOST_TAG "trusted.mrmr.ghost"
 
 struct mrmr_ghost {
@@ -91,5 +93,13 @@ int mrmr_ghost_make(int folder_fd, const char *name,
  * Becomes root itself; for any thread.
  */
 int mrmr_ghost_read(int fd, struct mrmr_ghost *ghost);
+
+/*
+ * To be called before attributes of a ghost are changed, so that its file gets
+ * them when its member is back. fd may be O_PATH. -1 with errno: then they must
+ * not be changed; EROFS if the member is there again. Becomes root itself.
+ */
+int mrmr_ghost_mark_changed(const struct mrmr_pool *pool,
+			    const struct mrmr_ghost *ghost, int fd);
 
 #endif

@@ -25,6 +25,8 @@
 #include <mrmr/log.h>
 #include <mrmr/staging.h>
 
+#include "absent_private.h"
+
 #define FOLDER_FLAGS (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 
 bool mrmr_is_absent(const struct mrmr_pool *pool, size_t member)
@@ -56,7 +58,7 @@ bool mrmr_member_has_returned(struct mrmr_pool *pool,
 
 /* --- folders; as root ------------------------------------------------------- */
 
-static void member_path(const struct mrmr_member *member, char path[96])
+void absent_member_path(const struct mrmr_member *member, char path[96])
 {
 	char id[MRMR_UUID_LEN + 1];
 
@@ -69,7 +71,7 @@ static void folder_path(const struct mrmr_dir *dir, size_t member,
 {
 	char above[96];
 
-	member_path(&dir->pool->members[member], above);
+	absent_member_path(&dir->pool->members[member], above);
 	snprintf(path, 128, "%s/%" PRIu64, above, (uint64_t)dir->ino);
 }
 
@@ -173,7 +175,7 @@ static int make_locked(struct mrmr_dir *dir, size_t member, const char *path,
 		errno = ENODEV;
 		return -1;
 	}
-	member_path(&pool->members[member], above);
+	absent_member_path(&pool->members[member], above);
 	fd = mrmr_folder_open(pool->state_fd, above);
 	if (fd == -1) {
 		return -1;
@@ -268,7 +270,7 @@ void mrmr_absent_drop(struct mrmr_pool *pool, size_t member)
 	int staging_fd;
 	int ret;
 
-	member_path(&pool->members[member], path);
+	absent_member_path(&pool->members[member], path);
 	if (fstatat(pool->state_fd, path, &st, AT_SYMLINK_NOFOLLOW) == -1) {
 		return;
 	}
@@ -277,6 +279,7 @@ void mrmr_absent_drop(struct mrmr_pool *pool, size_t member)
 		lock_fd = lock_ghosts(pool);
 	}
 	if (lock_fd != -1) {
+		absent_return_attributes(pool, member);
 		mrmr_staging_name(staged, sizeof(staged));
 		ret = renameat(pool->state_fd, path, staging_fd, staged);
 		if (ret == -1 && errno != ENOENT) {

@@ -25,7 +25,7 @@
    makes a ghost is its own. */
 static bool is_copied(const char *name)
 {
-	return strcmp(name, MRMR_GHOST_TAG) != 0 &&
+	return strncmp(name, MRMR_GHOST_TAGS, strlen(MRMR_GHOST_TAGS)) != 0 &&
 	       strcmp(name, "security.selinux") != 0 &&
 	       strcmp(name, "security.ima") != 0 &&
 	       strcmp(name, "security.evm") != 0 &&

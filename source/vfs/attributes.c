@@ -2,7 +2,8 @@
  * MRMR: the Samba module: attributes of directories, and of names.
  *
  * Files have their attributes on the member, through their own descriptor:
- * nothing to do. A directory's are changed on the spine, whose rights decide,
+ * nothing to do, unless it is a ghost's: it is marked, so that the file gets them
+ * when its member is back. A directory's are changed on the spine, whose rights decide,
  * and mirrored onto the members under the directory's lock, so that nobody
  * takes the state in between for somebody's change.
  *
@@ -56,7 +57,7 @@ int mrmr_fchmod(struct vfs_handle_struct *handle, struct files_struct *fsp,
 {
 	struct mrmr_dir *dir = NULL;
 
-	if (mrmr_ghost_refuses(handle, fsp)) {
+	if (mrmr_ghost_note_change(handle, fsp) == -1) {
 		return -1;
 	}
 	dir = begin(handle, fsp);
@@ -68,7 +69,7 @@ int mrmr_fchown(struct vfs_handle_struct *handle, struct files_struct *fsp,
 {
 	struct mrmr_dir *dir = NULL;
 
-	if (mrmr_ghost_refuses(handle, fsp)) {
+	if (mrmr_ghost_note_change(handle, fsp) == -1) {
 		return -1;
 	}
 	dir = begin(handle, fsp);
@@ -81,7 +82,7 @@ int mrmr_sys_acl_set_fd(struct vfs_handle_struct *handle,
 {
 	struct mrmr_dir *dir = NULL;
 
-	if (mrmr_ghost_refuses(handle, fsp)) {
+	if (mrmr_ghost_note_change(handle, fsp) == -1) {
 		return -1;
 	}
 	dir = begin(handle, fsp);
@@ -94,7 +95,7 @@ int mrmr_sys_acl_delete_def_fd(struct vfs_handle_struct *handle,
 {
 	struct mrmr_dir *dir = NULL;
 
-	if (mrmr_ghost_refuses(handle, fsp)) {
+	if (mrmr_ghost_note_change(handle, fsp) == -1) {
 		return -1;
 	}
 	dir = begin(handle, fsp);
@@ -107,7 +108,7 @@ int mrmr_fsetxattr(struct vfs_handle_struct *handle, struct files_struct *fsp,
 	struct mrmr_dir *dir = NULL;
 	int ret;
 
-	if (mrmr_ghost_refuses(handle, fsp)) {
+	if (mrmr_ghost_note_change(handle, fsp) == -1) {
 		return -1;
 	}
 	dir = begin(handle, fsp);
@@ -125,7 +126,7 @@ int mrmr_fremovexattr(struct vfs_handle_struct *handle,
 {
 	struct mrmr_dir *dir = NULL;
 
-	if (mrmr_ghost_refuses(handle, fsp)) {
+	if (mrmr_ghost_note_change(handle, fsp) == -1) {
 		return -1;
 	}
 	dir = begin(handle, fsp);
@@ -139,7 +140,7 @@ int mrmr_fntimes(struct vfs_handle_struct *handle, struct files_struct *fsp,
 	int saved_errno;
 	int ret;
 
-	if (mrmr_ghost_refuses(handle, fsp)) {
+	if (mrmr_ghost_note_change(handle, fsp) == -1) {
 		return -1;
 	}
 	dir = begin(handle, fsp);

@@ -110,16 +110,16 @@ int mrmr_ghost_may_write(const struct mrmr_pool *pool, const char *proc_path)
 	return 0;
 }
 
-bool mrmr_ghost_refuses(struct vfs_handle_struct *handle,
-			const struct files_struct *fsp)
+int mrmr_ghost_note_change(struct vfs_handle_struct *handle,
+			   const struct files_struct *fsp)
 {
 	struct mrmr_ghost ghost;
 
 	if (!mrmr_fsp_is_ghost(handle, fsp, &ghost)) {
-		return false;
+		return 0;
 	}
-	errno = EROFS;
-	return true;
+	return mrmr_ghost_mark_changed(mrmr_share_of(handle)->pool, &ghost,
+				       fsp_get_pathref_fd(fsp));
 }
 
 /* A ghost is one hole, and the file is taken to have none. */

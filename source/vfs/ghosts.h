@@ -38,9 +38,10 @@ void mrmr_ghost_stat_at(const struct mrmr_pool *pool, int dir_fd,
 int mrmr_ghost_may_write_at(struct mrmr_place *place);
 int mrmr_ghost_may_write(const struct mrmr_pool *pool, const char *proc_path);
 
-/* Is it a ghost, whose attributes cannot be changed? Then errno is set. */
-bool mrmr_ghost_refuses(struct vfs_handle_struct *handle,
-			const struct files_struct *fsp);
+/* The attributes of a file are about to be changed: if it is a ghost, that is
+   noted. -1 with errno: they must not be. */
+int mrmr_ghost_note_change(struct vfs_handle_struct *handle,
+			   const struct files_struct *fsp);
 
 off_t mrmr_lseek(struct vfs_handle_struct *handle, struct files_struct *fsp,
 		 off_t offset, int whence);

@@ -142,6 +142,9 @@ int mrmr_openat(struct vfs_handle_struct *handle,
 /* Does a client ask for more than a ghost can give? */
 static bool asks_to_write(uint32_t access_mask, uint32_t disposition)
 {
+	if (disposition == FILE_CREATE) {
+		return false; /* there is one: it will fail */
+	}
 	return (access_mask & (SEC_FILE_WRITE_DATA | SEC_FILE_APPEND_DATA |
 			       SEC_GENERIC_WRITE | SEC_GENERIC_ALL |
 			       SEC_FLAG_MAXIMUM_ALLOWED)) != 0 ||

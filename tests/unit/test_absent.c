@@ -655,6 +655,61 @@ static void test_killed(void **state)
 	}
 }
 
+static void test_attributes_change(void **state)
+{
+	unsigned int again;
+
+	for (again = 0; again < 2; again++) {
+		struct protected *p = pool_of(3);
+		struct world *w = p->w;
+		struct timespec times[2] = {{.tv_sec = 1000},
+					    {.tv_sec = 2000, .tv_nsec = 7}};
+		struct mrmr_ghost ghost;
+		struct stat st;
+		size_t member;
+		char tag[64];
+		int fd;
+
+		protected_file(p, 0, "a/b/f", 1, 1000, GRID);
+		protected_file(p, 0, "a/b/g", 1, 1000, GRID);
+		assert_string_equal(do_list(w, "a/b"), "f g");
+		protected_unplug(p, 1);
+		fd = do_open(w, "a/b/f", O_RDONLY);
+		assert_int_equal(mrmr_ghost_read(fd, &ghost), 0);
+		assert_int_equal(mrmr_ghost_mark_changed(w->pool, &ghost, fd),
+				 0);
+		assert_int_equal(fchmod(fd, 0604), 0);
+		assert_int_equal(fchown(fd, 77, 88), 0);
+		assert_int_equal(fsetxattr(fd, "trusted.own", "x", 1, 0), 0);
+		assert_int_equal(futimens(fd, times), 0);
+		/* renamed after that, and the directory too */
+		assert_int_equal(do_rename(w, "a/b/f", "a/f2"), 0);
+		assert_int_equal(do_rename(w, "a", "z"), 0);
+		come_back(p, again == 1);
+		assert_int_equal(do_stat(w, "z/f2", &member, &st), 0);
+		assert_int_equal(member, 0);
+		assert_int_equal(st.st_mode & 07777, 0604);
+		assert_int_equal(st.st_uid, 77);
+		assert_int_equal(st.st_gid, 88);
+		assert_int_equal(st.st_mtim.tv_sec, 2000);
+		assert_int_equal(st.st_mtim.tv_nsec, 7);
+		assert_int_equal(getxattr(world_drive(w, 0, "z/f2"),
+					  "trusted.own", tag, sizeof(tag)),
+				 1);
+		assert_int_equal(getxattr(world_drive(w, 0, "z/f2"),
+					  MRMR_GHOST_TAG, tag, sizeof(tag)),
+				 -1);
+		assert_int_equal(do_stat(w, "z/b/g", &member, &st), 0);
+		assert_int_equal(st.st_uid, 0);
+		/* a handle from before must not change what is not its own */
+		assert_int_equal(mrmr_ghost_mark_changed(w->pool, &ghost, fd),
+				 -1);
+		assert_int_equal(errno, EROFS);
+		close(fd);
+		finish(p);
+	}
+}
+
 /* --- rebuilding a file that is to be changed ------------------------------------ */
 
 static ssize_t read_pfile(void *buf, size_t len, uint64_t offset,
@@ -961,6 +1016,7 @@ int main(void)
 		cmocka_unit_test(test_rights_to_change),
 		cmocka_unit_test(test_back_unnoticed),
 		cmocka_unit_test(test_killed),
+		cmocka_unit_test(test_attributes_change),
 		cmocka_unit_test(test_rebuild),
 		cmocka_unit_test(test_rebuild_without_room),
 		cmocka_unit_test(test_rebuild_interrupted),
