@@ -12,7 +12,7 @@
  */
 #include "ghosts.h"
 
-#include <mrmr/log.h>
+#include <mrmr/fault.h>
 #include <mrmr/serve.h>
 
 #include "lib/pthreadpool/pthreadpool_tevent.h"
@@ -156,6 +156,9 @@ ssize_t mrmr_pread(struct vfs_handle_struct *handle, struct files_struct *fsp,
 		return compute_now(fsp, &c);
 	}
 	ret = SMB_VFS_NEXT_PREAD(handle, fsp, data, n, offset);
+	if (mrmr_fault("vfs-read") != 0) {
+		ret = -1;
+	}
 	if (ret != -1 || !is_trouble(errno) || mrmr_share_of(handle) == NULL) {
 		return ret;
 	}
@@ -245,6 +248,10 @@ static void read_done(struct tevent_req *subreq)
 
 	state->ret = SMB_VFS_PREAD_RECV(subreq, &state->aio_state);
 	TALLOC_FREE(subreq);
+	if (mrmr_fault("vfs-read") != 0) {
+		state->ret = -1;
+		state->aio_state.error = errno;
+	}
 	if (state->ret != -1) {
 		tevent_req_done(req);
 		return;
