@@ -46,6 +46,14 @@ struct mrmr_served *mrmr_served_get_file(struct mrmr_pool *pool, int fd,
 void mrmr_served_put(struct mrmr_served *served);
 
 /*
+ * The member of a ghost is back: open its file, with flags as for open (no
+ * O_CREAT, O_NOFOLLOW is added). -1 with errno: ENODEV the member is not there,
+ * ENOENT nor is the file. Becomes root itself.
+ */
+int mrmr_serve_open_returned(struct mrmr_pool *pool,
+			     const struct mrmr_ghost *ghost, int flags);
+
+/*
  * As mrmr_reader_prepare() and mrmr_reader_read() (mrmr/decode.h), which say
  * when to call which. prepare becomes root itself.
  */

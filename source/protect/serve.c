@@ -11,6 +11,7 @@
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -115,6 +116,15 @@ static int make_ghost(struct filling *f, const struct mrmr_node *node,
 	if (mrmr_ghost_make(f->fd, name, node, &f->member->config->id) == 0 ||
 	    errno == EEXIST) {
 		return 0;
+	}
+	if (errno == ENOTSUP) {
+		mrmr_log(MRMR_LOG_ERROR,
+			 "member %s is away, and its files are not shown: the "
+			 "file system of %s has no extended attributes",
+			 mrmr_member_name(f->member),
+			 f->engine->pool->config->state_dir);
+		f->error = ENODEV;
+		return -1;
 	}
 	if (errno == EFBIG || errno == EINVAL || errno == ENAMETOOLONG ||
 	    errno == EPERM) {
@@ -494,6 +504,87 @@ struct mrmr_served *mrmr_served_get_file(struct mrmr_pool *pool, int fd,
 		errno = EIO;
 	}
 	return served;
+}
+
+static size_t find_member(const struct mrmr_pool *pool,
+			  const struct mrmr_uuid *id)
+{
+	size_t i;
+
+	for (i = 0; i < pool->num_members; i++) {
+		if (mrmr_uuid_equal(&pool->members[i].config->id, id)) {
+			return i;
+		}
+	}
+	return SIZE_MAX;
+}
+
+/* Where the file is now, by what the catalogue and the log say. */
+static char *path_of(struct mrmr_engine *engine, void *mem_ctx,
+		     const struct mrmr_ghost *ghost)
+{
+	bool in_trash = false;
+	char *then = mrmr_catalog_path(engine->catalog, mem_ctx, ghost->node,
+				       &in_trash);
+
+	if (then == NULL || in_trash) {
+		errno = ENOENT;
+		return NULL;
+	}
+	return mrmr_queue_resolve_file(engine->queue, mem_ctx, &ghost->member,
+				       ghost->inode, then);
+}
+
+static int open_returned(struct serving *s, const struct mrmr_ghost *ghost,
+			 size_t member, int flags)
+{
+	struct mrmr_pool *pool = s->pool;
+	struct mrmr_error err = {0};
+	struct mrmr_engine *engine = engine_of(s, &err);
+	void *mem_ctx = talloc_new(NULL);
+	struct mrmr_place place;
+	const char *path = NULL;
+	struct stat st;
+	int dir_fd = -1;
+	int fd = -1;
+
+	if (engine != NULL) {
+		path = path_of(engine, mem_ctx, ghost);
+	}
+	if (path != NULL &&
+	    mrmr_place_find(pool, pool->spine_fd, path, &place) == 0) {
+		dir_fd = mrmr_dir_on_member(place.dir, member);
+	}
+	if (dir_fd != -1) {
+		fd = openat(dir_fd, place.name, flags | O_NOFOLLOW | O_CLOEXEC);
+	}
+	talloc_free(mem_ctx);
+	if (fd != -1 && (fstat(fd, &st) == -1 || st.st_ino != ghost->inode)) {
+		close(fd);
+		errno = ENOENT; /* another one has its name */
+		return -1;
+	}
+	return fd;
+}
+
+int mrmr_serve_open_returned(struct mrmr_pool *pool,
+			     const struct mrmr_ghost *ghost, int flags)
+{
+	size_t member = find_member(pool, &ghost->member);
+	int saved_errno;
+	int fd;
+
+	if (pool->absent_data == NULL || member == SIZE_MAX ||
+	    pool->members[member].state != MRMR_MEMBER_ONLINE) {
+		errno = ENODEV;
+		return -1;
+	}
+	pool->identity.become_root();
+	fd = open_returned(pool->absent_data, ghost, member, flags);
+	saved_errno = errno;
+	pool->identity.unbecome_root();
+	errno = saved_errno;
+	return fd;
 }
 
 void mrmr_served_put(struct mrmr_served *served)

@@ -553,6 +553,29 @@ int mrmr_rebuild_now(struct vfs_handle_struct *handle, struct files_struct *fsp,
 	return ret;
 }
 
+int mrmr_ghost_follow(struct vfs_handle_struct *handle,
+		      struct files_struct *fsp, const struct mrmr_ghost *ghost)
+{
+	struct mrmr_pool *pool = mrmr_pool_of(handle);
+	struct replacements r = {.failed = false};
+	bool moved = false;
+
+	/* Handles that may write keep theirs: there are none of a ghost. */
+	r.new_fd = mrmr_serve_open_returned(pool, ghost, O_RDONLY);
+	if (r.new_fd == -1) {
+		return -1;
+	}
+	become_root();
+	if (fstat(fsp_get_pathref_fd(fsp), &r.old) == 0) {
+		files_forall(fsp->conn->sconn, prepare_one, &r);
+		moved = !r.failed;
+	}
+	put_in_place(&r, moved);
+	unbecome_root();
+	close(r.new_fd);
+	return moved ? 0 : -1;
+}
+
 /* --- in a thread ----------------------------------------------------------------- */
 
 struct move_state {

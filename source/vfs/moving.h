@@ -8,6 +8,8 @@
 
 #include "vfs_mrmr.h"
 
+#include <mrmr/absent.h>
+
 /*
  * Move the file behind fsp to a member with room for size_bytes, and have all
  * handles of this process continue on it: descriptors change what they refer
@@ -28,6 +30,13 @@ int mrmr_move_now(struct vfs_handle_struct *handle, struct files_struct *fsp,
  */
 int mrmr_rebuild_now(struct vfs_handle_struct *handle, struct files_struct *fsp,
 		     struct mrmr_dir *dir, const char *name);
+
+/*
+ * fsp is a ghost. If its member is back, all handles that this process has of it
+ * continue on the file itself. 0 if they do.
+ */
+int mrmr_ghost_follow(struct vfs_handle_struct *handle,
+		      struct files_struct *fsp, const struct mrmr_ghost *ghost);
 
 /*
  * The same with the copying in a thread. Whoever changes the file meanwhile

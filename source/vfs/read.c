@@ -11,6 +11,7 @@
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 #include "ghosts.h"
+#include "moving.h"
 
 #include <mrmr/fault.h>
 #include <mrmr/serve.h>
@@ -31,6 +32,14 @@ static bool is_trouble(int error)
 static void say(struct files_struct *fsp, const struct mrmr_error *err)
 {
 	DBG_ERR("%s cannot be read: %s\n", fsp_str_dbg(fsp), err->text);
+}
+
+/* Are its bytes to be computed? Not if its member is back. */
+static bool is_to_compute(struct vfs_handle_struct *handle,
+			  struct files_struct *fsp, struct mrmr_ghost *ghost)
+{
+	return mrmr_fsp_is_ghost(handle, fsp, ghost) &&
+	       mrmr_ghost_follow(handle, fsp, ghost) == -1;
 }
 
 static struct mrmr_served *served_of(struct vfs_handle_struct *handle,
@@ -147,7 +156,7 @@ ssize_t mrmr_pread(struct vfs_handle_struct *handle, struct files_struct *fsp,
 	struct mrmr_ghost ghost;
 	ssize_t ret;
 
-	if (mrmr_fsp_is_ghost(handle, fsp, &ghost)) {
+	if (is_to_compute(handle, fsp, &ghost)) {
 		c.served = served_of(handle, fsp, &ghost);
 		if (c.served == NULL) {
 			errno = EIO;
@@ -224,7 +233,7 @@ struct tevent_req *mrmr_pread_send(struct vfs_handle_struct *handle,
 		.fsp = fsp,
 		.c = {.data = data, .n = n, .offset = offset},
 	};
-	if (mrmr_fsp_is_ghost(handle, fsp, &ghost)) {
+	if (is_to_compute(handle, fsp, &ghost)) {
 		start_computing(req, state, served_of(handle, fsp, &ghost));
 		if (!tevent_req_is_in_progress(req)) {
 			return tevent_req_post(req, ev);
