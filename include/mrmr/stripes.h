@@ -29,6 +29,13 @@
 #include <mrmr/live.h>
 
 /* An extent of a file gets other bytes, its first ones, or goes. */
+/*
+ * As long as mrmr_stripes_apply() has not returned, the node of a file that has
+ * extents in stripes must be in the catalogue as it was when these were
+ * protected (generation, inode, size, mtime): by that their old bytes are found.
+ * What is new is put after it, within the same transaction. All changes of a
+ * file belong in one call.
+ */
 struct mrmr_change {
 	uint64_t file; /* id of the node, which is in the catalogue */
 	uint16_t member;
@@ -46,7 +53,8 @@ struct mrmr_change {
 	struct mrmr_live *was;
 
 	/* Filled in: what it is now. MRMR_EXTENT_BARE and an error if it could
-	   not be protected (ENOSPC: no room for parity; EIO: unreadable). */
+	   not be protected (ENOSPC: no room for parity; EIO: unreadable). Of an
+	   extent that goes: all zero; the caller cuts it off. */
 	struct mrmr_extent extent;
 	int error;
 };

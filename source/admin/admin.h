@@ -54,6 +54,7 @@ struct admin_verb {
 extern const struct admin_verb admin_verb_init;
 extern const struct admin_verb admin_verb_add;
 extern const struct admin_verb admin_verb_status;
+extern const struct admin_verb admin_verb_sync;
 extern const struct admin_verb admin_verb_where;
 extern const struct admin_verb admin_verb_eject;
 extern const struct admin_verb admin_verb_attach;

@@ -1,0 +1,415 @@
+/*
+ * MRMR: stripes being made and changed: bytes, and whether they are right.
+ *
+ * Parity is never computed from bytes that do not match their recorded hash:
+ * each old piece and each parity block is read as a whole and compared before
+ * it is used. What does not match is computed from the rest of its stripe
+ * (mrmr/decode.h), as the catalogue has it from before this change, or it is
+ * not used at all.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <talloc.h>
+
+#include <mrmr/blob.h>
+#include <mrmr/fault.h>
+
+#include "stripes_private.h"
+
+/* --- buffers ------------------------------------------------------------------- */
+
+int buffer_need(struct buffer *buffer, size_t len)
+{
+	if (len <= buffer->size && buffer->data != NULL) {
+		return 0;
+	}
+	free(buffer->data);
+	buffer->size = (len + 4095) / 4096 * 4096 + 4096;
+	buffer->data = aligned_alloc(4096, buffer->size);
+	if (buffer->data == NULL) {
+		buffer->size = 0;
+		errno = ENOMEM;
+		return -1;
+	}
+	return 0;
+}
+
+void buffer_free(struct buffer *buffer)
+{
+	free(buffer->data);
+	*buffer = (struct buffer){0};
+}
+
+bool is_all_zero(const uint8_t *data, size_t len)
+{
+	return len == 0 ||
+	       (data[0] == 0 && memcmp(data, data + 1, len - 1) == 0);
+}
+
+/* --- changes of this call --------------------------------------------------------- */
+
+struct mrmr_change *stripes_find_change(struct mrmr_stripes *work,
+					uint64_t file, uint32_t index)
+{
+	size_t low = 0;
+	size_t high = work->num_changes;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		struct mrmr_change *change = work->by_place[middle];
+
+		if (change->file == file && change->index == index) {
+			return change;
+		}
+		if (change->file < file ||
+		    (change->file == file && change->index < index)) {
+			low = middle + 1;
+		} else {
+			high = middle;
+		}
+	}
+	return NULL;
+}
+
+/* --- data -------------------------------------------------------------------------- */
+
+int read_right(struct mrmr_live *live, uint8_t *data, uint32_t len_bytes,
+	       uint64_t offset, const uint8_t sha256[32])
+{
+	uint8_t got[MRMR_SHA256_LEN];
+
+	if (mrmr_live_read(live, data, len_bytes, offset) == -1) {
+		return -1;
+	}
+	mrmr_sha256(data, len_bytes, got);
+	if (memcmp(got, sha256, sizeof(got)) != 0) {
+		errno = EILSEQ;
+		return -1;
+	}
+	return 0;
+}
+
+int read_new(struct mrmr_stripes *work, struct item *item, uint8_t *data)
+{
+	const struct mrmr_change *change = item->change;
+	struct stripes_member *member = stripes_member(work, change->member);
+
+	if (member != NULL) {
+		member->is_used = true;
+	}
+	if (mrmr_fault("stripes-read") != 0 ||
+	    mrmr_live_read(change->now, data, change->len_bytes,
+			   change->offset) == -1) {
+		return -1;
+	}
+	mrmr_sha256(data, change->len_bytes, item->sha256);
+	item->checksum = mrmr_checksum(data, change->len_bytes);
+	return 0;
+}
+
+/* By the catalogue, as it is before this call: computed, and right, or -1. */
+static int compute_extent(struct mrmr_stripes *work, uint64_t file,
+			  uint32_t index, uint32_t len_bytes, uint8_t *data)
+{
+	struct mrmr_engine *engine = work->engine;
+	struct mrmr_node *node = NULL;
+	struct mrmr_decode *decode = NULL;
+	int ret = -1;
+
+	if (mrmr_catalog_get(engine->catalog, work, file, &node) == -1) {
+		return -1;
+	}
+	decode = mrmr_decode_extent(node, engine, node, index, NULL);
+	if (decode != NULL && mrmr_decode_len(decode) == len_bytes) {
+		ret = mrmr_decode_run(decode, data);
+		mrmr_decode_report(decode, engine);
+	}
+	talloc_free(node);
+	return ret;
+}
+
+int read_old(struct mrmr_stripes *work, const struct mrmr_change *change,
+	     bool may_compute, uint8_t *data)
+{
+	const struct mrmr_extent *old = &change->old;
+
+	if (mrmr_fault("stripes-old") == 0 && change->was != NULL &&
+	    read_right(change->was, data, old->len_bytes, change->offset,
+		       old->sha256) == 0) {
+		return 0;
+	}
+	if (!may_compute) {
+		errno = EIO;
+		return -1;
+	}
+	return compute_extent(work, change->file, change->index, old->len_bytes,
+			      data);
+}
+
+/* --- pieces that stay ----------------------------------------------------------------- */
+
+/* The extent that a piece is, if both agree. */
+static bool find_extent(struct mrmr_stripes *work,
+			const struct mrmr_stripe *stripe,
+			const struct layout_slot *slot,
+			const struct layout_piece *piece, uint32_t offset,
+			struct mrmr_extent *extent)
+{
+	uint32_t got = 0;
+
+	return mrmr_catalog_get_extents(work->engine->catalog, piece->file,
+					piece->index, extent, 1, &got) == 0 &&
+	       got == 1 && extent->state == MRMR_EXTENT_IN_STRIPE &&
+	       extent->stripe == stripe->id && extent->slot == slot->slot &&
+	       extent->slot_offset == offset &&
+	       extent->len_bytes == piece->len_bytes;
+}
+
+/* The new bytes of an extent that stays as it was: known to be the same. */
+static const struct mrmr_change *unchanged(struct mrmr_stripes *work,
+					   const struct layout_piece *piece)
+{
+	const struct mrmr_change *change =
+		stripes_find_change(work, piece->file, piece->index);
+
+	return change != NULL && change->now != NULL &&
+			       change->extent.state == MRMR_EXTENT_IN_STRIPE
+		       ? change
+		       : NULL;
+}
+
+/* -1 with errno if its file cannot be opened. */
+static int open_source(struct mrmr_stripes *work,
+		       const struct layout_slot *slot,
+		       const struct layout_piece *piece,
+		       const struct mrmr_extent *extent, void *mem_ctx,
+		       bool is_closed, struct source *source)
+{
+	struct mrmr_engine *engine = work->engine;
+	struct stripes_member *member = stripes_member(work, slot->member);
+	struct mrmr_node *node = NULL;
+	int ret;
+
+	if (member == NULL || !member->is_online) {
+		errno = ENODEV;
+		return -1;
+	}
+	if (member->live == NULL) {
+		member->live =
+			mrmr_live_member_open(work, engine, slot->member);
+		if (member->live == NULL) {
+			return -1;
+		}
+	}
+	if (mrmr_catalog_get(engine->catalog, work, piece->file, &node) == -1) {
+		return -1;
+	}
+	ret = mrmr_live_open_on(mem_ctx, engine, member->live, node, is_closed,
+				&source->live);
+	source->offset = (uint64_t)piece->index * node->grid_bytes;
+	memcpy(source->sha256, extent->sha256, sizeof(source->sha256));
+	member->is_used = true;
+	talloc_free(node);
+	return ret;
+}
+
+enum found read_source(struct mrmr_stripes *work,
+		       const struct layout_slot *slot,
+		       const struct layout_piece *piece, uint8_t *data)
+{
+	const struct mrmr_change *change = unchanged(work, piece);
+	const struct source *source = piece->source;
+	int ret = -1;
+
+	if (change != NULL) {
+		ret = read_right(change->now, data, piece->len_bytes,
+				 change->offset, change->old.sha256);
+	} else if (source != NULL) {
+		ret = read_right(source->live, data, piece->len_bytes,
+				 source->offset, source->sha256);
+	}
+	return ret == 0 ? FOUND_LIVE : FOUND_NOWHERE;
+}
+
+/* Files of a job that are kept open, at most. */
+#define OPEN_FILES_MAX 32
+
+static int find_source(struct mrmr_stripes *work, struct job *job,
+		       struct layout_slot *slot, struct layout_piece *piece,
+		       uint32_t offset, size_t *num)
+{
+	struct mrmr_extent extent;
+	struct source *source = NULL;
+
+	if (piece->file == MRMR_ID_NONE || piece->item != NULL ||
+	    !find_extent(work, job->old, slot, piece, offset, &extent)) {
+		return 0;
+	}
+	source = talloc_zero(job, struct source);
+	if (source == NULL) {
+		errno = ENOMEM;
+		return -1;
+	}
+	if (open_source(work, slot, piece, &extent, source,
+			(*num)++ >= OPEN_FILES_MAX, source) == 0) {
+		piece->source = source;
+	} else {
+		talloc_free(source);
+	}
+	return 0;
+}
+
+int find_sources(struct mrmr_stripes *work, struct job *job)
+{
+	size_t num = 0;
+	uint32_t i;
+	uint32_t j;
+
+	for (i = 0; i < job->layout.num_slots; i++) {
+		struct layout_slot *slot = &job->layout.slots[i];
+		uint32_t offset = 0;
+
+		for (j = 0; j < slot->num_pieces; j++) {
+			if (find_source(work, job, slot, &slot->pieces[j],
+					offset, &num) == -1) {
+				return -1;
+			}
+			offset += slot->pieces[j].len_bytes;
+		}
+	}
+	return 0;
+}
+
+static int read_staying(struct mrmr_stripes *work,
+			const struct layout_slot *slot,
+			const struct layout_piece *piece,
+			const struct mrmr_extent *extent, uint8_t *data)
+{
+	const struct mrmr_change *change = unchanged(work, piece);
+	struct source source = {0};
+	void *frame = NULL;
+	int ret;
+
+	if (change != NULL) {
+		return read_right(change->now, data, piece->len_bytes,
+				  change->offset, extent->sha256);
+	}
+	frame = talloc_new(work);
+	ret = open_source(work, slot, piece, extent, frame, false, &source);
+	if (ret == 0) {
+		ret = read_right(source.live, data, piece->len_bytes,
+				 source.offset, source.sha256);
+	}
+	talloc_free(frame);
+	return ret;
+}
+
+enum found read_piece(struct mrmr_stripes *work,
+		      const struct mrmr_stripe *stripe,
+		      const struct layout_slot *slot,
+		      const struct layout_piece *piece, uint32_t offset,
+		      bool may_compute, uint8_t *data)
+{
+	const struct stripes_member *member =
+		stripes_member(work, slot->member);
+	struct mrmr_extent extent;
+
+	if (!find_extent(work, stripe, slot, piece, offset, &extent)) {
+		return FOUND_NOWHERE;
+	}
+	if (read_staying(work, slot, piece, &extent, data) == 0) {
+		return FOUND_LIVE;
+	}
+	if (may_compute && compute_extent(work, piece->file, piece->index,
+					  piece->len_bytes, data) == 0) {
+		return FOUND_COMPUTED;
+	}
+	return member != NULL && !member->is_online ? FOUND_AWAY
+						    : FOUND_NOWHERE;
+}
+
+/* --- parity ------------------------------------------------------------------------------ */
+
+static int read_all(int fd, uint8_t *data, size_t len)
+{
+	size_t at = 0;
+
+	while (at < len) {
+		ssize_t got = pread(fd, data + at, len - at, (off_t)at);
+
+		if (got == -1 && errno == EINTR) {
+			continue;
+		}
+		if (got == 0) {
+			errno = EIO;
+		}
+		if (got <= 0) {
+			return -1;
+		}
+		at += (size_t)got;
+	}
+	return 0;
+}
+
+int read_row(struct mrmr_stripes *work, const struct mrmr_row *row,
+	     uint8_t *data)
+{
+	const struct stripes_member *member = stripes_member(work, row->member);
+	uint8_t sha256[MRMR_SHA256_LEN];
+	struct stat st = {0};
+	int saved_errno;
+	int ret;
+	int fd;
+
+	if (member == NULL || !member->is_online) {
+		errno = ENODEV;
+		return -1;
+	}
+	fd = mrmr_blob_open(member->private_fd, row->sha256);
+	if (fd == -1) {
+		return -1;
+	}
+	ret = fstat(fd, &st);
+	if (ret == 0 &&
+	    (!S_ISREG(st.st_mode) || (uint64_t)st.st_size != row->len_bytes)) {
+		errno = EILSEQ;
+		ret = -1;
+	}
+	if (ret == 0) {
+		ret = read_all(fd, data, row->len_bytes);
+	}
+	saved_errno = errno;
+	close(fd);
+	errno = saved_errno;
+	if (ret == -1) {
+		return -1;
+	}
+	mrmr_sha256(data, row->len_bytes, sha256);
+	if (memcmp(sha256, row->sha256, sizeof(sha256)) != 0) {
+		errno = EILSEQ;
+		return -1;
+	}
+	return 0;
+}
+
+int decode_row(struct mrmr_stripes *work, const struct mrmr_stripe *stripe,
+	       const struct mrmr_row *row, uint8_t *data)
+{
+	struct mrmr_decode *decode =
+		mrmr_decode_row(work, work->engine, stripe, row->row, NULL);
+	int ret;
+
+	if (decode == NULL) {
+		return -1;
+	}
+	ret = mrmr_decode_run(decode, data);
+	mrmr_decode_report(decode, work->engine);
+	talloc_free(decode);
+	return ret;
+}

@@ -1,0 +1,530 @@
+/*
+ * MRMR: stripes being made and changed: writing parity blocks, and the records.
+ *
+ * A row stays on its member if that can be; else it goes to the unit with most
+ * room outside of the stripe. A member that takes no more (ENOSPC), or fails, is
+ * not asked again by this work. What is recorded is what was written: a stripe
+ * never claims a row that it has not.
+ *
+ * Changing a block in place of an old one may take from the room that a member
+ * is to keep free (min_free): the old one goes after the commit.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#include <errno.h>
+#include <string.h>
+
+#include <talloc.h>
+
+#include <mrmr/blob.h>
+#include <mrmr/fault.h>
+#include <mrmr/log.h>
+
+#include "stripes_private.h"
+
+/* A row on its way to a member. */
+struct place {
+	struct mrmr_row row;
+	const uint8_t *data;
+	const struct mrmr_row *old; /* of the same number, or NULL */
+	size_t member;              /* index in work->members; SIZE_MAX: none */
+	bool stays; /* the old block is this one, and is there */
+};
+
+struct placing {
+	struct run *run;
+	struct mrmr_stripes *work;
+	struct unit_set taken; /* by slots, and by rows that have a place */
+	struct place places[MRMR_PARITY_ROWS];
+	uint32_t num;
+};
+
+/* --- where ------------------------------------------------------------------------ */
+
+static const struct mrmr_row *old_row(const struct job *job, uint8_t row)
+{
+	uint32_t i;
+
+	for (i = 0; job->old != NULL && i < job->old->num_rows; i++) {
+		if (job->old->rows[i].row == row) {
+			return &job->old->rows[i];
+		}
+	}
+	return NULL;
+}
+
+static bool is_same_block(const struct mrmr_row *a, const struct mrmr_row *b)
+{
+	return a->len_bytes == b->len_bytes &&
+	       memcmp(a->sha256, b->sha256, sizeof(a->sha256)) == 0;
+}
+
+/* Is the block that is to be written there already, and right? */
+static bool is_there(struct placing *p, const struct place *place)
+{
+	struct run *run = p->run;
+
+	if (!is_same_block(place->old, &place->row)) {
+		return false;
+	}
+	if (run->is_mend) {
+		return run->is_good[place->row.row];
+	}
+	return buffer_need(&run->piece, place->row.len_bytes) == 0 &&
+	       read_row(run->work, place->old, run->piece.data) == 0;
+}
+
+/* Let a row stay where it is, if it may. With the lock. */
+static void keep_place(struct placing *p, struct place *place)
+{
+	struct stripes_member *member = NULL;
+
+	if (place->old == NULL) {
+		return;
+	}
+	member = stripes_member(p->work, place->old->member);
+	if (member == NULL || !member->is_online ||
+	    unit_has(&p->taken, member->unit) ||
+	    (!place->stays && !member->may_have_parity)) {
+		place->stays = false;
+		return;
+	}
+	place->member = (size_t)(member - p->work->members);
+	unit_add(&p->taken, member->unit);
+}
+
+static void take_room(struct stripes_member *member, uint32_t len_bytes)
+{
+	member->room_bytes -=
+		member->room_bytes < len_bytes ? member->room_bytes : len_bytes;
+	member->parity_room_bytes -= member->parity_room_bytes < len_bytes
+					     ? member->parity_room_bytes
+					     : len_bytes;
+}
+
+static int write_block(struct placing *p, const struct place *place)
+{
+	struct stripes_member *member = &p->work->members[place->member];
+	const struct mrmr_row *row = &place->row;
+	bool is_bad = place->old != NULL && is_same_block(place->old, row) &&
+		      stripes_member(p->work, place->old->member) == member;
+
+	if (mrmr_fault("stripes-write") != 0) {
+		return -1;
+	}
+	member->is_used = true;
+	/* what has the name and the length is taken for it, except where it is
+	   known to have other bytes */
+	return is_bad ? mrmr_blob_replace(member->private_fd, row->sha256,
+					  place->data, row->len_bytes)
+		      : mrmr_blob_write(member->private_fd, row->sha256,
+					place->data, row->len_bytes);
+}
+
+/* With the lock. */
+static void give_member_up(struct mrmr_stripes *work, size_t index, int error)
+{
+	struct stripes_member *member = &work->members[index];
+
+	if (error != ENOSPC && error != EDQUOT && member->may_have_parity) {
+		mrmr_log(MRMR_LOG_WARNING,
+			 "member %s: a parity block cannot be written: %s",
+			 mrmr_member_name(&work->engine->pool->members[index]),
+			 strerror(error));
+	}
+	member->room_bytes = 0;
+	member->parity_room_bytes = 0;
+	member->may_have_parity = false;
+}
+
+/* 1: there is a member to ask; 0: no further one; -1: ENOMEM. With the lock. */
+static int choose_place(struct placing *p, struct place *place)
+{
+	struct mrmr_stripes *work = p->work;
+
+	if (place->member == SIZE_MAX) {
+		place->member = stripes_best_taker(work, &p->taken,
+						   place->row.len_bytes);
+	}
+	if (place->member == SIZE_MAX) {
+		return 0;
+	}
+	unit_add(&p->taken, work->members[place->member].unit);
+	take_room(&work->members[place->member], place->row.len_bytes);
+	place->row.member = work->engine->number[place->member];
+	/* noted first: what a failure leaves is removed as well */
+	return stripes_note(&work->written, place->row.member,
+			    place->row.sha256) == -1
+		       ? -1
+		       : 1;
+}
+
+/* 1: it is written; 0: nobody takes it. */
+static int write_row(struct placing *p, struct place *place)
+{
+	while (!place->stays) {
+		int error = 0;
+		int ret;
+
+		pthread_mutex_lock(&p->work->lock);
+		ret = choose_place(p, place);
+		pthread_mutex_unlock(&p->work->lock);
+		if (ret != 1) {
+			return ret;
+		}
+		if (write_block(p, place) == 0) {
+			p->run->has_written = true;
+			return 1;
+		}
+		error = errno;
+		pthread_mutex_lock(&p->work->lock);
+		give_member_up(p->work, place->member, error);
+		pthread_mutex_unlock(&p->work->lock);
+		place->member = SIZE_MAX;
+	}
+	return 1;
+}
+
+static void describe(struct placing *p, uint32_t i, uint32_t len_bytes)
+{
+	struct run *run = p->run;
+	struct place *place = &p->places[p->num++];
+
+	*place = (struct place){
+		.row = {.row = run->row[i], .len_bytes = len_bytes},
+		.data = run->parity.data + i * run->stride,
+		.old = old_row(run->job, run->row[i]),
+		.member = SIZE_MAX,
+	};
+	mrmr_sha256(place->data, len_bytes, place->row.sha256);
+	place->row.checksum = mrmr_checksum(place->data, len_bytes);
+	if (place->old != NULL) {
+		place->row.member = place->old->member;
+	}
+}
+
+/* A row that could not be written, but is right where it is: away. */
+static bool is_right_but_away(struct placing *p, const struct place *place)
+{
+	const struct stripes_member *member = NULL;
+
+	if (!p->run->is_mend || place->old == NULL ||
+	    !is_same_block(place->old, &place->row)) {
+		return false;
+	}
+	member = stripes_member(p->work, place->old->member);
+	return member != NULL && !member->is_online &&
+	       !unit_has(&p->taken, member->unit);
+}
+
+static void choose_places(struct placing *p)
+{
+	const struct layout *layout = &p->run->job->layout;
+	uint32_t i;
+
+	for (i = 0; i < layout->num_slots; i++) {
+		stripes_add_unit(p->work, layout->slots[i].member, &p->taken);
+	}
+	for (i = 0; i < p->num; i++) {
+		struct place *place = &p->places[i];
+
+		place->stays = place->old != NULL && is_there(p, place);
+	}
+	pthread_mutex_lock(&p->work->lock);
+	for (i = 0; i < p->num; i++) {
+		keep_place(p, &p->places[i]);
+	}
+	pthread_mutex_unlock(&p->work->lock);
+}
+
+int run_write(struct run *run)
+{
+	struct placing p = {.run = run, .work = run->work};
+	const struct mrmr_row *by_row[MRMR_PARITY_ROWS] = {NULL};
+	uint32_t len = layout_len(&run->job->layout);
+	uint32_t i;
+
+	run->num_written = 0;
+	if (len == 0) {
+		return 0;
+	}
+	for (i = 0; i < run->num_rows; i++) {
+		describe(&p, i, len);
+	}
+	choose_places(&p);
+	for (i = 0; i < p.num; i++) {
+		struct place *place = &p.places[i];
+		int ret = write_row(&p, place);
+
+		if (ret == -1) {
+			return -1;
+		}
+		if (ret == 0 && is_right_but_away(&p, place)) {
+			place->row.member = place->old->member;
+			ret = 1;
+		}
+		if (ret == 1) {
+			by_row[place->row.row] = &place->row;
+		}
+	}
+	for (i = 0; i < MRMR_PARITY_ROWS; i++) {
+		if (by_row[i] == NULL && run->is_kept[i]) {
+			by_row[i] = old_row(run->job, (uint8_t)i);
+		}
+		if (by_row[i] != NULL) {
+			run->rows[run->num_written++] = *by_row[i];
+		}
+	}
+	return 0;
+}
+
+/* --- records ------------------------------------------------------------------------ */
+
+int bare_piece(struct mrmr_stripes *work, const struct mrmr_stripe *stripe,
+	       const struct layout_slot *slot, const struct layout_piece *piece,
+	       uint32_t offset, struct mrmr_error *err)
+{
+	struct mrmr_catalog *catalog = work->engine->catalog;
+	struct mrmr_change *change =
+		stripes_find_change(work, piece->file, piece->index);
+	struct mrmr_extent extent;
+	uint32_t got = 0;
+
+	if (change != NULL) {
+		/* it was found to be the same as before */
+		change->extent.state = MRMR_EXTENT_BARE;
+		change->extent.stripe = 0;
+		change->extent.slot = 0;
+		change->extent.slot_offset = 0;
+		change->error = ENOSPC;
+		return 0;
+	}
+	if (mrmr_catalog_get_extents(catalog, piece->file, piece->index,
+				     &extent, 1, &got) == -1) {
+		return errno == ENOENT ? 0 : stripes_fail_catalog(err);
+	}
+	if (got == 0 || extent.state != MRMR_EXTENT_IN_STRIPE ||
+	    extent.stripe != stripe->id || extent.slot != slot->slot ||
+	    extent.slot_offset != offset) {
+		return 0;
+	}
+	extent.state = MRMR_EXTENT_BARE;
+	extent.stripe = 0;
+	extent.slot = 0;
+	extent.slot_offset = 0;
+	if (mrmr_catalog_put_extents(catalog, piece->file, piece->index,
+				     &extent, 1) == -1) {
+		return stripes_fail_catalog(err);
+	}
+	return 0;
+}
+
+/* All that stays is in no stripe from now on. */
+static int bare_all(struct run *run, struct mrmr_error *err)
+{
+	const struct layout *layout = &run->job->layout;
+	uint32_t i;
+	uint32_t j;
+
+	for (i = 0; i < layout->num_slots; i++) {
+		const struct layout_slot *slot = &layout->slots[i];
+		uint32_t offset = 0;
+
+		for (j = 0; j < slot->num_pieces; j++) {
+			const struct layout_piece *piece = &slot->pieces[j];
+
+			if (piece->file != MRMR_ID_NONE &&
+			    piece->item == NULL &&
+			    bare_piece(run->work, run->job->old, slot, piece,
+				       offset, err) == -1) {
+				return -1;
+			}
+			offset += piece->len_bytes;
+		}
+	}
+	return 0;
+}
+
+static void tell_item(struct item *item, uint64_t stripe)
+{
+	struct mrmr_change *change = item->change;
+	struct mrmr_extent *extent = &change->extent;
+
+	if (item->kind == ITEM_LEAVES || item->outcome == OUTCOME_GIVEN_UP) {
+		return;
+	}
+	*extent = (struct mrmr_extent){.len_bytes = change->len_bytes};
+	if (item->outcome == OUTCOME_UNREADABLE) {
+		change->error = item->error;
+		return;
+	}
+	memcpy(extent->sha256, item->sha256, sizeof(extent->sha256));
+	extent->checksum = item->checksum;
+	if (item->outcome == OUTCOME_ZERO) {
+		extent->state = MRMR_EXTENT_ZERO;
+	} else if (stripe == 0) {
+		change->error = ENOSPC;
+	} else {
+		extent->state = MRMR_EXTENT_IN_STRIPE;
+		extent->stripe = stripe;
+		extent->slot = item->slot;
+		extent->slot_offset = item->offset;
+	}
+}
+
+static void tell_items(struct job *job, uint64_t stripe)
+{
+	size_t i;
+
+	for (i = 0; i < job->num_items; i++) {
+		tell_item(job->items[i], stripe);
+	}
+}
+
+static bool has_row(const struct mrmr_row *rows, uint32_t num,
+		    const struct mrmr_row *row)
+{
+	uint32_t i;
+
+	for (i = 0; i < num; i++) {
+		if (rows[i].member == row->member &&
+		    is_same_block(&rows[i], row)) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Blocks that the stripe named and names no more. */
+static int note_left(struct run *run, const struct mrmr_row *rows, uint32_t num,
+		     struct mrmr_error *err)
+{
+	const struct mrmr_stripe *old = run->job->old;
+	uint32_t i;
+
+	for (i = 0; old != NULL && i < old->num_rows; i++) {
+		if (!has_row(rows, num, &old->rows[i]) &&
+		    stripes_note(&run->work->left, old->rows[i].member,
+				 old->rows[i].sha256) == -1) {
+			return stripes_no_memory(err);
+		}
+	}
+	return 0;
+}
+
+static int put_record(struct run *run, struct mrmr_row *rows, uint32_t num,
+		      uint64_t *id, struct mrmr_error *err)
+{
+	struct mrmr_catalog *catalog = run->work->engine->catalog;
+	struct job *job = run->job;
+	struct mrmr_stripe stripe = {
+		.id = job->old != NULL ? job->old->id : 0,
+		.num_slots = job->layout.num_slots,
+		.num_rows = num,
+		.rows = rows,
+	};
+
+	*id = 0;
+	if (note_left(run, rows, num, err) == -1) {
+		return -1;
+	}
+	if (num > 0 && stripe.num_slots > 0) {
+		if (layout_record(job, &job->layout, &stripe.slots) == -1) {
+			return stripes_no_memory(err);
+		}
+		if (mrmr_catalog_put_stripe(catalog, &stripe, id) == -1) {
+			return stripes_fail_catalog(err);
+		}
+		talloc_free(stripe.slots);
+		return open_slots_note(run->work, &job->layout, *id) == -1
+			       ? stripes_fail_catalog(err)
+			       : 0;
+	}
+	if (job->old != NULL &&
+	    mrmr_catalog_remove_stripe(catalog, job->old->id) == -1) {
+		return stripes_fail_catalog(err);
+	}
+	return 0;
+}
+
+static bool is_another(const struct run *run, const struct mrmr_row *rows,
+		       uint32_t num)
+{
+	const struct mrmr_stripe *old = run->job->old;
+	uint32_t i;
+
+	if (num != old->num_rows || run->job->is_needed || run->has_written) {
+		return true;
+	}
+	for (i = 0; i < num; i++) {
+		if (!has_row(rows, num, &old->rows[i])) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static void report_loss(struct run *run, uint32_t num)
+{
+	const struct mrmr_stripe *old = run->job->old;
+
+	if (old == NULL || num >= old->num_rows || run->is_mend ||
+	    run->job->layout.num_slots == 0 || num >= run->work->rows) {
+		return;
+	}
+	mrmr_log(MRMR_LOG_ERROR,
+		 "stripe %llu has %u parity blocks instead of %u: no other "
+		 "member has room for them",
+		 (unsigned long long)old->id, num, old->num_rows);
+}
+
+/* With fewer, what is in the stripe already would lose by the change. */
+static uint32_t count_needed_rows(const struct run *run)
+{
+	const struct mrmr_stripe *old = run->job->old;
+	uint32_t num = 0;
+	uint32_t i;
+
+	for (i = 0; old != NULL && i < old->num_rows; i++) {
+		const struct mrmr_row *row = &old->rows[i];
+		const struct stripes_member *member =
+			stripes_member(run->work, row->member);
+
+		/* of a mend it is known what is there, or may be again */
+		num += !run->is_mend || run->is_good[row->row] ||
+		       (member != NULL && !member->is_online);
+	}
+	return num < run->work->rows ? num : run->work->rows;
+}
+
+int run_record(struct run *run, bool *changed, struct mrmr_error *err)
+{
+	struct job *job = run->job;
+	uint32_t len = layout_len(&job->layout);
+	uint32_t num = run->num_written;
+	uint64_t id = 0;
+
+	if (changed != NULL) {
+		*changed = false;
+	}
+	if (!job->is_needed && len > 0 && num < count_needed_rows(run)) {
+		/* others would lose by it */
+		tell_items(job, 0);
+		return 0;
+	}
+	if (changed != NULL && !is_another(run, run->rows, num)) {
+		return 0;
+	}
+	report_loss(run, num);
+	if (num == 0 && len > 0 && bare_all(run, err) == -1) {
+		return -1;
+	}
+	if (put_record(run, run->rows, num, &id, err) == -1) {
+		return -1;
+	}
+	tell_items(job, id);
+	if (changed != NULL) {
+		*changed = true;
+	}
+	return 0;
+}
