@@ -3,7 +3,9 @@
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
+#include "ghosts.h"
 #include "guarding.h"
+#include "moving.h"
 #include "room.h"
 #include "telling.h"
 #include "vfs_mrmr.h"
@@ -80,6 +82,12 @@ static int open_listed(struct mrmr_share *share,
 	return openat(fd, listed.name, open_flags(fsp, how));
 }
 
+static bool is_for_writing(int flags)
+{
+	return (flags & O_PATH) == 0 &&
+	       ((flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0);
+}
+
 static int find_and_open(struct vfs_handle_struct *handle,
 			 const struct files_struct *dirfsp,
 			 const struct smb_filename *smb_fname,
@@ -93,6 +101,10 @@ static int find_and_open(struct vfs_handle_struct *handle,
 	int fd;
 
 	if (pool == NULL || mrmr_name_is_sambas(smb_fname)) {
+		if (pool != NULL && is_for_writing(how->flags) &&
+		    mrmr_ghost_may_write(pool, smb_fname->base_name) == -1) {
+			return -1;
+		}
 		return SMB_VFS_NEXT_OPENAT(handle, dirfsp, smb_fname, fsp, how);
 	}
 	if (mrmr_share_of(handle)->listed.dirfsp != NULL) {
@@ -121,6 +133,9 @@ static int find_and_open(struct vfs_handle_struct *handle,
 	}
 
 	flags = open_flags(fsp, how);
+	if (is_for_writing(flags) && mrmr_ghost_may_write_at(&place) == -1) {
+		return -1;
+	}
 	if ((flags & O_CREAT) != 0) {
 		uint64_t need = mrmr_share_of(handle)->announced_bytes;
 		unsigned int tries = 0;
@@ -230,6 +245,52 @@ int mrmr_openat(struct vfs_handle_struct *handle,
 	return fd;
 }
 
+/* Does a client ask for more than a ghost can give? */
+static bool asks_to_write(uint32_t access_mask, uint32_t disposition)
+{
+	if (disposition == FILE_CREATE) {
+		return false; /* there is one: it will fail */
+	}
+	return (access_mask & (SEC_FILE_WRITE_DATA | SEC_FILE_APPEND_DATA |
+			       SEC_GENERIC_WRITE | SEC_GENERIC_ALL |
+			       SEC_FLAG_MAXIMUM_ALLOWED)) != 0 ||
+	       disposition == FILE_SUPERSEDE || disposition == FILE_OVERWRITE ||
+	       disposition == FILE_OVERWRITE_IF;
+}
+
+/*
+ * A file of a member that is away is rebuilt before it is opened for writing: it
+ * is an ordinary one then. If that cannot be, opening it says so. smbd has looked
+ * at the ghost already, by its path: it has to see the file in its place.
+ */
+static void make_changeable(struct vfs_handle_struct *handle,
+			    struct smb_filename *smb_fname,
+			    uint32_t access_mask, uint32_t disposition)
+{
+	struct mrmr_pool *pool = NULL;
+	struct mrmr_place place;
+	struct mrmr_ghost ghost;
+	char proc_path[64];
+
+	if (smb_fname->fsp == NULL || is_named_stream(smb_fname) ||
+	    !asks_to_write(access_mask, disposition) ||
+	    !mrmr_fsp_is_ghost(handle, smb_fname->fsp, &ghost)) {
+		return;
+	}
+	snprintf(proc_path, sizeof(proc_path), "/proc/self/fd/%d",
+		 fsp_get_pathref_fd(smb_fname->fsp));
+	pool = mrmr_pool_of(handle);
+	if (faccessat(AT_FDCWD, proc_path, W_OK, AT_EACCESS) == -1 ||
+	    mrmr_place_at(pool, NULL, smb_fname, &place) == -1 ||
+	    mrmr_rebuild_now(handle, smb_fname->fsp, place.dir, place.name) ==
+		    -1) {
+		return;
+	}
+	if (SMB_VFS_FSTAT(smb_fname->fsp, &smb_fname->st) == 0) {
+		smb_fname->fsp->fsp_name->st = smb_fname->st;
+	}
+}
+
 /* A client may say how large a new file will be: placement should know. */
 NTSTATUS mrmr_create_file(struct vfs_handle_struct *handle,
 			  struct smb_request *req, struct files_struct *dirfsp,
@@ -250,6 +311,8 @@ NTSTATUS mrmr_create_file(struct vfs_handle_struct *handle,
 
 	if (share != NULL) {
 		share->announced_bytes = allocation_size;
+		make_changeable(handle, smb_fname, access_mask,
+				create_disposition);
 	}
 	status = SMB_VFS_NEXT_CREATE_FILE(handle, req, dirfsp, smb_fname,
 					  access_mask, share_access,
