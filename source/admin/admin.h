@@ -60,6 +60,7 @@ extern const struct admin_verb admin_verb_attach;
 extern const struct admin_verb admin_verb_check;
 extern const struct admin_verb admin_verb_what_if;
 extern const struct admin_verb admin_verb_scrub;
+extern const struct admin_verb admin_verb_trash;
 extern const struct admin_verb admin_verb_config;
 
 /* --- options.c ------------------------------------------------------------ */

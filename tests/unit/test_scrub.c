@@ -58,6 +58,10 @@ static void make_pool(struct pool *k)
 	f[3] = protected_file(k->p, 0, "a/one", 4, 1000, GRID);
 	f[4] = protected_file(k->p, 0, "a/two", 5, 17, GRID);
 	f[5] = protected_file(k->p, 1, "b/three", 6, 3000, GRID);
+	/* the pool is closed in some tests */
+	for (i = 0; i < NUM_FILES; i++) {
+		talloc_steal(NULL, f[i]);
+	}
 	for (i = 0; i < 3; i++) {
 		k->stripes[i] =
 			protected_stripe(k->p,
@@ -79,8 +83,13 @@ static void make_pool(struct pool *k)
 
 static void free_pool(struct pool *k)
 {
+	size_t i;
+
 	unsetenv("MRMR_FAULT");
 	protected_free(k->p);
+	for (i = 0; i < NUM_FILES; i++) {
+		talloc_free(k->files[i]);
+	}
 }
 
 /* --- scrubbing ------------------------------------------------------------------ */
