@@ -52,6 +52,9 @@ static int free_work(struct mrmr_stripes *work)
 			close(work->members[i].private_fd);
 		}
 	}
+	free(work->written.list);
+	free(work->left.list);
+	pthread_mutex_destroy(&work->lock);
 	return 0;
 }
 
@@ -109,6 +112,7 @@ struct mrmr_stripes *mrmr_stripes_new(
 	for (i = 0; i < work->num_members; i++) {
 		look_at_member(work, i);
 	}
+	pthread_mutex_init(&work->lock, NULL);
 	talloc_set_destructor(work, free_work);
 	return work;
 }
@@ -194,15 +198,16 @@ size_t stripes_best_taker(struct mrmr_stripes *work,
 
 /* --- parity blocks ------------------------------------------------------------------ */
 
-int stripes_note(struct stripes_blobs *blobs, void *mem_ctx, uint16_t member,
+int stripes_note(struct stripes_blobs *blobs, uint16_t member,
 		 const uint8_t sha256[32])
 {
 	struct stripes_blob *list = blobs->list;
 
-	if (blobs->num == talloc_array_length(list)) {
-		list = talloc_realloc(mem_ctx, list, struct stripes_blob,
-				      2 * blobs->num + 16);
+	if (blobs->num == blobs->size) {
+		blobs->size = 2 * blobs->size + 16;
+		list = realloc(list, blobs->size * sizeof(*list));
 		if (list == NULL) {
+			blobs->size = blobs->num;
 			errno = ENOMEM;
 			return -1;
 		}

@@ -15,8 +15,6 @@
 
 #include <talloc.h>
 
-#include <mrmr/fault.h>
-
 #include "stripes_private.h"
 
 struct apply {
@@ -235,51 +233,6 @@ static int plan_places(struct apply *a, bool may_join)
 	return ret;
 }
 
-/* --- doing it ---------------------------------------------------------------------------- */
-
-/* Those whose stripe could not take them look again. */
-static int collect_given_up(struct apply *a, const struct job *job)
-{
-	size_t i;
-
-	for (i = 0; i < job->num_items; i++) {
-		struct item *item = job->items[i];
-
-		if (item->outcome == OUTCOME_GIVEN_UP) {
-			item->outcome = OUTCOME_NONE;
-			if (add_to_go(a, item) == -1) {
-				return -1;
-			}
-		}
-	}
-	return 0;
-}
-
-static int run_jobs(struct apply *a, struct mrmr_error *err)
-{
-	const struct mrmr_stripes_options *options = &a->work->options;
-
-	for (; a->num_done < a->jobs.num; a->num_done++) {
-		struct job *job = a->jobs.list[a->num_done];
-
-		if (options->should_stop != NULL &&
-		    options->should_stop(options->private_data)) {
-			return mrmr_error_set(err, ECANCELED, "interrupted");
-		}
-		if (mrmr_fault("stripes-job") != 0) {
-			return mrmr_error_set(err, errno,
-					      "a stripe cannot be changed");
-		}
-		if (job_run(a->work, job, err) == -1) {
-			return -1;
-		}
-		if (collect_given_up(a, job) == -1) {
-			return stripes_no_memory(err);
-		}
-	}
-	return 0;
-}
-
 /* --- extents ----------------------------------------------------------------------------- */
 
 static int compare_places(const void *a_void, const void *b_void)
@@ -417,9 +370,16 @@ static int apply(struct apply *a, struct mrmr_change *changes, size_t num,
 		if (plan_places(a, may_join) == -1) {
 			return stripes_fail_catalog(err);
 		}
-		if (run_jobs(a, err) == -1) {
+		if (run_jobs(a->work, &a->jobs, &a->num_done, err) == -1) {
 			return -1;
 		}
+		/* those whose stripe could not take them look again */
+		for (i = 0; i < a->jobs.num_given_up; i++) {
+			if (add_to_go(a, a->jobs.given_up[i]) == -1) {
+				return stripes_no_memory(err);
+			}
+		}
+		a->jobs.num_given_up = 0;
 		may_join = false;
 	} while (a->num_to_go > 0);
 	if (put_extents(a, err) == -1) {

@@ -14,6 +14,7 @@
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,24 +23,6 @@
 #include <mrmr/log.h>
 
 #include "stripes_private.h"
-
-int job_add_item(struct job *job, struct item *item)
-{
-	struct item **items = job->items;
-
-	if (job->num_items == talloc_array_length(items)) {
-		items = talloc_realloc(job, items, struct item *,
-				       2 * job->num_items + 4);
-		if (items == NULL) {
-			errno = ENOMEM;
-			return -1;
-		}
-		job->items = items;
-	}
-	items[job->num_items++] = item;
-	job->is_needed = job->is_needed || item->kind != ITEM_COMES;
-	return 0;
-}
 
 /* --- swaps ------------------------------------------------------------------------ */
 
@@ -103,6 +86,9 @@ static int look_at_swaps(struct mrmr_stripes *work, struct job *job,
 	size_t to = 0;
 	size_t i;
 
+	if (job->swaps_are_known) {
+		return 0;
+	}
 	for (i = 0; i < job->num_items; i++) {
 		struct item *item = job->items[i];
 		int ret = 0;
@@ -118,6 +104,7 @@ static int look_at_swaps(struct mrmr_stripes *work, struct job *job,
 		}
 	}
 	job->num_items = to;
+	job->swaps_are_known = true;
 	return 0;
 }
 
@@ -187,7 +174,7 @@ static bool encodes_first(struct mrmr_stripes *work, const struct job *job)
 /* 0: it can't be computed, and need not be. */
 static int compute(struct run *run, struct mrmr_error *err)
 {
-	bool encode = encodes_first(run->work, run->job);
+	bool encode = run->job->encodes;
 	enum effort effort;
 
 	for (effort = EFFORT_READ; effort <= EFFORT_LOSE; effort++) {
@@ -225,24 +212,96 @@ static void give_up(struct job *job)
 	}
 }
 
-int job_run(struct mrmr_stripes *work, struct job *job, struct mrmr_error *err)
+/* The kernel reads them meanwhile, on all members at a time. */
+static void read_ahead(const struct job *job)
 {
-	struct run run = {.work = work, .job = job};
 	size_t i;
-	int ret = look_at_swaps(work, job, err);
 
-	if (ret == 0 && job->num_items > 0) {
-		ret = compute(&run, err);
-		if (ret == 1) {
-			ret = run_write(&run, NULL, err);
-		} else if (ret == 0) {
-			give_up(job);
+	for (i = 0; i < job->num_items; i++) {
+		const struct mrmr_change *change = job->items[i]->change;
+		int fd = -1;
+
+		if (job->items[i]->kind != ITEM_LEAVES) {
+			fd = mrmr_live_fd(change->now);
+		}
+		if (fd != -1) {
+			posix_fadvise(fd, (off_t)change->offset,
+				      (off_t)change->len_bytes,
+				      POSIX_FADV_WILLNEED);
 		}
 	}
-	run_free(&run);
+}
+
+int job_prepare(struct mrmr_stripes *work, struct job *job)
+{
+	job->encodes = encodes_first(work, job);
+	read_ahead(job);
+	return job->old != NULL && job->encodes ? find_sources(work, job) : 0;
+}
+
+enum job_state job_work(struct run *run, struct mrmr_error *err)
+{
+	struct job *job = run->job;
+	int ret;
+
+	run->is_in_thread = true;
+	if (look_at_swaps(run->work, job, err) == -1) {
+		return JOB_FAILED;
+	}
+	if (job->num_items == 0) {
+		return JOB_UNCHANGED;
+	}
+	ret = job->encodes ? run_encode(run, EFFORT_READ, err)
+			   : run_update(run, EFFORT_READ, err);
+	if (ret == 1 && run_write(run) == -1) {
+		stripes_no_memory(err);
+		ret = -1;
+	}
+	if (ret == -1) {
+		return JOB_FAILED;
+	}
+	return ret == 1 ? JOB_WRITTEN : JOB_SLOW;
+}
+
+int job_finish(struct run *run, enum job_state state, struct mrmr_error *err)
+{
+	int ret;
+
+	run->is_in_thread = false;
+	switch (state) {
+	case JOB_WRITTEN:
+		return run_record(run, NULL, err);
+	case JOB_UNCHANGED:
+		return 0;
+	case JOB_FAILED:
+		return -1;
+	case JOB_SLOW:
+		break;
+	}
+	ret = compute(run, err);
+	if (ret == 0) {
+		give_up(run->job);
+	}
+	if (ret != 1) {
+		return ret;
+	}
+	if (run_write(run) == -1) {
+		return stripes_no_memory(err);
+	}
+	return run_record(run, NULL, err);
+}
+
+void job_end(struct job *job)
+{
+	size_t i;
+
 	for (i = 0; i < job->num_items; i++) {
 		free(job->items[i]->bytes);
 		job->items[i]->bytes = NULL;
 	}
-	return ret;
+	talloc_free_children(job);
+	job->old = NULL;
+	job->layout = (struct layout){0};
+	job->items = NULL;
+	job->num_items = 0;
 }

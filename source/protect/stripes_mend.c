@@ -245,7 +245,7 @@ static int drop_rows(struct mend *m)
 	uint32_t i;
 
 	for (i = m->work->rows; i < stripe.num_rows; i++) {
-		if (stripes_note(&m->work->left, m->work, stripe.rows[i].member,
+		if (stripes_note(&m->work->left, stripe.rows[i].member,
 				 stripe.rows[i].sha256) == -1) {
 			return stripes_no_memory(m->err);
 		}
@@ -270,10 +270,13 @@ static int mend_stripe(struct mend *m, bool *changed)
 		return -1;
 	}
 	ret = mend(m);
-	if (ret == 1) {
-		ret = run_write(&m->run, changed, m->err);
+	if (ret != 1) {
+		return ret;
 	}
-	return ret;
+	if (run_write(&m->run) == -1) {
+		return stripes_no_memory(m->err);
+	}
+	return run_record(&m->run, changed, m->err);
 }
 
 int mrmr_stripes_mend(struct mrmr_stripes *work, uint64_t stripe, bool *changed,

@@ -6,10 +6,17 @@
  * (stripes_apply.c, stripes_plan.c), then each is carried out once
  * (stripes_run.c), so that no parity block is written twice for one call.
  *
+ * Jobs are carried out by threads (stripes_pipeline.c). What asks the catalogue,
+ * or allocates with talloc, is done by the caller's thread alone: before a job
+ * goes to a thread (job_prepare), and after it has come back (run_record).
+ *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 #ifndef STRIPES_PRIVATE_H
 #define STRIPES_PRIVATE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
 
 #include <mrmr/decode.h>
 #include <mrmr/digest.h>
@@ -23,12 +30,14 @@
 /* --- layouts (stripes_layout.c): what lies where in a stripe ---------------- */
 
 struct item;
+struct source;
 
 struct layout_piece {
 	uint64_t file; /* MRMR_ID_NONE: a gap */
 	uint32_t index;
 	uint32_t len_bytes;
 	struct item *item; /* that brings its bytes; NULL: they are there */
+	const struct source *source; /* where, if that was looked up before */
 };
 
 struct layout_slot {
@@ -106,7 +115,7 @@ struct stripes_member {
 	bool is_online;
 	bool may_have_parity; /* role; can be written to */
 	bool prefers_parity;
-	bool is_used;        /* read from or written to: wants a syncfs */
+	atomic_bool is_used; /* read from or written to: wants a syncfs */
 	uint64_t room_bytes; /* left, as far as is known */
 	uint64_t parity_room_bytes;    /* of it, by the plan of the pool */
 	uint64_t planned_bytes;        /* that jobs to come will take */
@@ -128,8 +137,9 @@ struct stripes_blob {
 };
 
 struct stripes_blobs {
-	struct stripes_blob *list; /* talloc */
+	struct stripes_blob *list; /* malloc */
 	size_t num;
+	size_t size;
 };
 
 struct mrmr_stripes {
@@ -140,6 +150,9 @@ struct mrmr_stripes {
 	struct stripes_member *members; /* of pool->members[] */
 	size_t num_members;
 	size_t num_units;
+
+	/* For what threads change: rooms, who may have parity, written. */
+	pthread_mutex_t lock;
 	struct stripes_blobs written;
 	struct stripes_blobs left;
 
@@ -161,7 +174,7 @@ unsigned int stripes_count_takers(struct mrmr_stripes *work,
 /* The best of them; SIZE_MAX if there is none. */
 size_t stripes_best_taker(struct mrmr_stripes *work,
 			  const struct unit_set *except, uint32_t len_bytes);
-int stripes_note(struct stripes_blobs *blobs, void *mem_ctx, uint16_t member,
+int stripes_note(struct stripes_blobs *blobs, uint16_t member,
 		 const uint8_t sha256[32]);
 int stripes_no_memory(struct mrmr_error *err);
 int stripes_fail_catalog(struct mrmr_error *err);
@@ -198,12 +211,15 @@ struct item {
 };
 
 struct job {
+	uint64_t stripe;         /* 0: new */
 	struct mrmr_stripe *old; /* as the catalogue has it; NULL: new */
 	struct layout layout;    /* as it is to be */
 	struct item **items;     /* talloc */
 	size_t num_items;
 	bool is_needed; /* something leaves, or is swapped: it cannot be left
 			   undone */
+	bool encodes;   /* anew from all slots, as that reads less */
+	bool swaps_are_known;
 	struct unit_set slot_units;
 	struct unit_set row_units; /* of the rows that there are */
 };
@@ -227,6 +243,16 @@ bool is_all_zero(const uint8_t *data, size_t len);
    EILSEQ if they are others. */
 int read_right(struct mrmr_live *live, uint8_t *data, uint32_t len_bytes,
 	       uint64_t offset, const uint8_t sha256[32]);
+/* A piece that stays, found before its bytes are needed. */
+struct source {
+	struct mrmr_live *live;
+	uint64_t offset;
+	uint8_t sha256[32];
+};
+
+/* Look up all of a job. What is not to be had has no source. */
+int find_sources(struct mrmr_stripes *work, struct job *job);
+
 /* The same of a row. */
 int read_row(struct mrmr_stripes *work, const struct mrmr_row *row,
 	     uint8_t *data);
@@ -246,6 +272,10 @@ enum found read_piece(struct mrmr_stripes *work,
 		      const struct layout_slot *slot,
 		      const struct layout_piece *piece, uint32_t offset,
 		      bool may_compute, uint8_t *data);
+/* The same, of what is found already; for any thread. */
+enum found read_source(struct mrmr_stripes *work,
+		       const struct layout_slot *slot,
+		       const struct layout_piece *piece, uint8_t *data);
 /* The old bytes of a change. */
 int read_old(struct mrmr_stripes *work, const struct mrmr_change *change,
 	     bool may_compute, uint8_t *data);
@@ -273,6 +303,11 @@ struct run {
 	bool is_good[MRMR_PARITY_ROWS]; /* by row */
 	bool is_kept[MRMR_PARITY_ROWS];
 	bool has_written;
+	bool is_in_thread; /* the catalogue cannot be asked */
+
+	/* What was written: the rows of the new record. */
+	struct mrmr_row rows[MRMR_PARITY_ROWS];
+	uint32_t num_written;
 };
 
 /* How far an attempt may go. */
@@ -295,22 +330,45 @@ int bare_piece(struct mrmr_stripes *work, const struct mrmr_stripe *stripe,
 	       const struct layout_slot *slot, const struct layout_piece *piece,
 	       uint32_t offset, struct mrmr_error *err);
 
-/* --- carrying out (stripes_job.c, stripes_write.c) --------------------------- */
+/*
+ * Write what was computed: run->rows. For any thread. -1: ENOMEM.
+ */
+int run_write(struct run *run);
 
 /*
- * Compute and write the parity of a job, put its stripe into the catalogue, and
- * tell the changes of its items how it went.
+ * Put the stripe into the catalogue, and fill in the extents of the items.
+ * Without any place for parity the stripe is no more: all that was in it is bare.
+ * A job that is not needed is given up instead, if it would leave the stripe
+ * with fewer rows. *changed (may be NULL) tells whether the stripe is another
+ * one now.
  */
-int job_run(struct mrmr_stripes *work, struct job *job, struct mrmr_error *err);
+int run_record(struct run *run, bool *changed, struct mrmr_error *err);
 
-/*
- * Write what was computed, put the stripe into the catalogue, and fill in the
- * extents of the items. Without any place for parity the stripe is no more: all
- * that was in it is bare. A job that is not needed is given up instead, if it
- * would leave the stripe with fewer rows. *changed (may be NULL) tells whether
- * the stripe is another one now.
- */
-int run_write(struct run *run, bool *changed, struct mrmr_error *err);
+/* --- carrying out (stripes_job.c) ---------------------------------------------- */
+
+enum job_state {
+	JOB_WRITTEN,   /* is to be recorded */
+	JOB_UNCHANGED, /* nothing is left of it */
+	JOB_SLOW,      /* takes more than reading: for the caller's thread */
+	JOB_FAILED,
+};
+
+/* Before a thread has it. */
+int job_prepare(struct mrmr_stripes *work, struct job *job);
+/* In any thread, if all that is needed can be read. */
+enum job_state job_work(struct run *run, struct mrmr_error *err);
+/* After that. */
+int job_finish(struct run *run, enum job_state state, struct mrmr_error *err);
+/* Free all but what is needed to find it. */
+void job_end(struct job *job);
+
+/* --- by threads (stripes_pipeline.c) -------------------------------------------- */
+
+struct jobs;
+
+/* Carry out the jobs from *done on, which counts up. */
+int run_jobs(struct mrmr_stripes *work, struct jobs *jobs, size_t *done,
+	     struct mrmr_error *err);
 
 /* --- planning (stripes_plan.c) ------------------------------------------------ */
 
@@ -328,10 +386,16 @@ struct jobs {
 	size_t num;
 	struct job **by_stripe; /* open hashing; talloc */
 	size_t size;
+	struct item **given_up; /* talloc: by their stripes */
+	size_t num_given_up;
 };
 
 struct job *jobs_find(const struct jobs *jobs, uint64_t stripe);
 int jobs_add(struct jobs *jobs, struct job *job);
+/* Take note of items that the stripe of a job could not take. */
+int jobs_give_up(struct jobs *jobs, const struct job *job);
+/* Fill in its units. */
+void job_find_units(struct mrmr_stripes *work, struct job *job);
 /* Can its parity be changed: are its rows on members that are there? */
 bool job_can_take(struct mrmr_stripes *work, const struct job *job);
 /* Give a block a slot of it. */

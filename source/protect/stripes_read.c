@@ -171,24 +171,31 @@ static bool find_extent(struct mrmr_stripes *work,
 	       extent->len_bytes == piece->len_bytes;
 }
 
-static int read_staying(struct mrmr_stripes *work,
-			const struct layout_slot *slot,
-			const struct layout_piece *piece,
-			const struct mrmr_extent *extent, uint8_t *data)
+/* The new bytes of an extent that stays as it was: known to be the same. */
+static const struct mrmr_change *unchanged(struct mrmr_stripes *work,
+					   const struct layout_piece *piece)
+{
+	const struct mrmr_change *change =
+		stripes_find_change(work, piece->file, piece->index);
+
+	return change != NULL && change->now != NULL &&
+			       change->extent.state == MRMR_EXTENT_IN_STRIPE
+		       ? change
+		       : NULL;
+}
+
+/* -1 with errno if its file cannot be opened. */
+static int open_source(struct mrmr_stripes *work,
+		       const struct layout_slot *slot,
+		       const struct layout_piece *piece,
+		       const struct mrmr_extent *extent, void *mem_ctx,
+		       bool is_closed, struct source *source)
 {
 	struct mrmr_engine *engine = work->engine;
 	struct stripes_member *member = stripes_member(work, slot->member);
-	const struct mrmr_change *change =
-		stripes_find_change(work, piece->file, piece->index);
-	struct mrmr_live *live = NULL;
 	struct mrmr_node *node = NULL;
-	int ret = -1;
+	int ret;
 
-	if (change != NULL && change->now != NULL) {
-		/* it was found to be the same as before */
-		return read_right(change->now, data, piece->len_bytes,
-				  change->offset, extent->sha256);
-	}
 	if (member == NULL || !member->is_online) {
 		errno = ENODEV;
 		return -1;
@@ -203,14 +210,103 @@ static int read_staying(struct mrmr_stripes *work,
 	if (mrmr_catalog_get(engine->catalog, work, piece->file, &node) == -1) {
 		return -1;
 	}
-	if (mrmr_live_open_on(node, engine, member->live, node, false, &live) ==
-	    0) {
-		ret = read_right(live, data, piece->len_bytes,
-				 (uint64_t)piece->index * node->grid_bytes,
-				 extent->sha256);
-		member->is_used = true;
-	}
+	ret = mrmr_live_open_on(mem_ctx, engine, member->live, node, is_closed,
+				&source->live);
+	source->offset = (uint64_t)piece->index * node->grid_bytes;
+	memcpy(source->sha256, extent->sha256, sizeof(source->sha256));
+	member->is_used = true;
 	talloc_free(node);
+	return ret;
+}
+
+enum found read_source(struct mrmr_stripes *work,
+		       const struct layout_slot *slot,
+		       const struct layout_piece *piece, uint8_t *data)
+{
+	const struct mrmr_change *change = unchanged(work, piece);
+	const struct source *source = piece->source;
+	int ret = -1;
+
+	if (change != NULL) {
+		ret = read_right(change->now, data, piece->len_bytes,
+				 change->offset, change->old.sha256);
+	} else if (source != NULL) {
+		ret = read_right(source->live, data, piece->len_bytes,
+				 source->offset, source->sha256);
+	}
+	return ret == 0 ? FOUND_LIVE : FOUND_NOWHERE;
+}
+
+/* Files of a job that are kept open, at most. */
+#define OPEN_FILES_MAX 32
+
+static int find_source(struct mrmr_stripes *work, struct job *job,
+		       struct layout_slot *slot, struct layout_piece *piece,
+		       uint32_t offset, size_t *num)
+{
+	struct mrmr_extent extent;
+	struct source *source = NULL;
+
+	if (piece->file == MRMR_ID_NONE || piece->item != NULL ||
+	    !find_extent(work, job->old, slot, piece, offset, &extent)) {
+		return 0;
+	}
+	source = talloc_zero(job, struct source);
+	if (source == NULL) {
+		errno = ENOMEM;
+		return -1;
+	}
+	if (open_source(work, slot, piece, &extent, source,
+			(*num)++ >= OPEN_FILES_MAX, source) == 0) {
+		piece->source = source;
+	} else {
+		talloc_free(source);
+	}
+	return 0;
+}
+
+int find_sources(struct mrmr_stripes *work, struct job *job)
+{
+	size_t num = 0;
+	uint32_t i;
+	uint32_t j;
+
+	for (i = 0; i < job->layout.num_slots; i++) {
+		struct layout_slot *slot = &job->layout.slots[i];
+		uint32_t offset = 0;
+
+		for (j = 0; j < slot->num_pieces; j++) {
+			if (find_source(work, job, slot, &slot->pieces[j],
+					offset, &num) == -1) {
+				return -1;
+			}
+			offset += slot->pieces[j].len_bytes;
+		}
+	}
+	return 0;
+}
+
+static int read_staying(struct mrmr_stripes *work,
+			const struct layout_slot *slot,
+			const struct layout_piece *piece,
+			const struct mrmr_extent *extent, uint8_t *data)
+{
+	const struct mrmr_change *change = unchanged(work, piece);
+	struct source source = {0};
+	void *frame = NULL;
+	int ret;
+
+	if (change != NULL) {
+		return read_right(change->now, data, piece->len_bytes,
+				  change->offset, extent->sha256);
+	}
+	frame = talloc_new(work);
+	ret = open_source(work, slot, piece, extent, frame, false, &source);
+	if (ret == 0) {
+		ret = read_right(source.live, data, piece->len_bytes,
+				 source.offset, source.sha256);
+	}
+	talloc_free(frame);
 	return ret;
 }
 

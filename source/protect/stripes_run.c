@@ -52,8 +52,9 @@ static int begin(struct run *run, struct mrmr_error *err)
 	run->len_bytes = len;
 	run->stride = ((size_t)len + 4095) / 4096 * 4096;
 	run->num_rows = 0;
+	run->num_written = 0;
 	memset(run->is_kept, 0, sizeof(run->is_kept));
-	if (buffer_need(&run->parity, run->stride * MRMR_PARITY_ROWS) == -1) {
+	if (buffer_need(&run->parity, run->stride * run->work->rows) == -1) {
 		return stripes_no_memory(err);
 	}
 	return 0;
@@ -252,6 +253,7 @@ static void choose_rows(struct run *run)
 		stripes_add_unit(run->work, run->job->layout.slots[i].member,
 				 &slots);
 	}
+	pthread_mutex_lock(&run->work->lock);
 	for (i = 0; i < run->work->num_members; i++) {
 		const struct stripes_member *member = &run->work->members[i];
 
@@ -260,6 +262,7 @@ static void choose_rows(struct run *run)
 			unit_add(&takers, member->unit);
 		}
 	}
+	pthread_mutex_unlock(&run->work->lock);
 	wanted = unit_count(&takers);
 	wanted = wanted < run->work->rows ? wanted : run->work->rows;
 	for (i = 0; old != NULL && i < old->num_rows && run->num_rows < wanted;
@@ -283,8 +286,13 @@ static int add_staying(struct run *run, struct layout_slot *slot,
 	if (buffer_need(&run->piece, piece->len_bytes) == -1) {
 		return stripes_no_memory(err);
 	}
-	found = read_piece(run->work, run->job->old, slot, piece, offset,
-			   effort != EFFORT_READ, run->piece.data);
+	if (run->is_in_thread) {
+		found = read_source(run->work, slot, piece, run->piece.data);
+	} else {
+		found = read_piece(run->work, run->job->old, slot, piece,
+				   offset, effort != EFFORT_READ,
+				   run->piece.data);
+	}
 	if (found == FOUND_LIVE || found == FOUND_COMPUTED) {
 		return add(run, slot->slot, offset, run->piece.data,
 			   piece->len_bytes, err) == -1

@@ -74,7 +74,7 @@ static bool is_there(struct placing *p, const struct place *place)
 	       read_row(run->work, place->old, run->piece.data) == 0;
 }
 
-/* Let a row stay where it is, if it may. */
+/* Let a row stay where it is, if it may. With the lock. */
 static void keep_place(struct placing *p, struct place *place)
 {
 	struct stripes_member *member = NULL;
@@ -84,12 +84,9 @@ static void keep_place(struct placing *p, struct place *place)
 	}
 	member = stripes_member(p->work, place->old->member);
 	if (member == NULL || !member->is_online ||
-	    unit_has(&p->taken, member->unit)) {
-		return;
-	}
-	if (is_there(p, place)) {
-		place->stays = true;
-	} else if (!member->may_have_parity) {
+	    unit_has(&p->taken, member->unit) ||
+	    (!place->stays && !member->may_have_parity)) {
+		place->stays = false;
 		return;
 	}
 	place->member = (size_t)(member - p->work->members);
@@ -124,12 +121,12 @@ static int write_block(struct placing *p, const struct place *place)
 					place->data, row->len_bytes);
 }
 
-static void give_member_up(struct mrmr_stripes *work, size_t index)
+/* With the lock. */
+static void give_member_up(struct mrmr_stripes *work, size_t index, int error)
 {
 	struct stripes_member *member = &work->members[index];
-	int error = errno;
 
-	if (error != ENOSPC && error != EDQUOT) {
+	if (error != ENOSPC && error != EDQUOT && member->may_have_parity) {
 		mrmr_log(MRMR_LOG_WARNING,
 			 "member %s: a parity block cannot be written: %s",
 			 mrmr_member_name(&work->engine->pool->members[index]),
@@ -140,35 +137,52 @@ static void give_member_up(struct mrmr_stripes *work, size_t index)
 	member->may_have_parity = false;
 }
 
+/* 1: there is a member to ask; 0: no further one; -1: ENOMEM. With the lock. */
+static int choose_place(struct placing *p, struct place *place)
+{
+	struct mrmr_stripes *work = p->work;
+
+	if (place->member == SIZE_MAX) {
+		place->member = stripes_best_taker(work, &p->taken,
+						   place->row.len_bytes);
+	}
+	if (place->member == SIZE_MAX) {
+		return 0;
+	}
+	unit_add(&p->taken, work->members[place->member].unit);
+	take_room(&work->members[place->member], place->row.len_bytes);
+	place->row.member = work->engine->number[place->member];
+	/* noted first: what a failure leaves is removed as well */
+	return stripes_note(&work->written, place->row.member,
+			    place->row.sha256) == -1
+		       ? -1
+		       : 1;
+}
+
 /* 1: it is written; 0: nobody takes it. */
 static int write_row(struct placing *p, struct place *place)
 {
-	if (place->stays) {
-		return 1;
-	}
-	while (place->member != SIZE_MAX ||
-	       (place->member = stripes_best_taker(p->work, &p->taken,
-						   place->row.len_bytes)) !=
-		       SIZE_MAX) {
-		struct stripes_member *member =
-			&p->work->members[place->member];
+	while (!place->stays) {
+		int error = 0;
+		int ret;
 
-		unit_add(&p->taken, member->unit);
-		place->row.member = p->work->engine->number[place->member];
-		/* noted first: what a failure leaves is removed as well */
-		if (stripes_note(&p->work->written, p->work, place->row.member,
-				 place->row.sha256) == -1) {
-			return -1;
+		pthread_mutex_lock(&p->work->lock);
+		ret = choose_place(p, place);
+		pthread_mutex_unlock(&p->work->lock);
+		if (ret != 1) {
+			return ret;
 		}
 		if (write_block(p, place) == 0) {
-			take_room(member, place->row.len_bytes);
 			p->run->has_written = true;
 			return 1;
 		}
-		give_member_up(p->work, place->member);
+		error = errno;
+		pthread_mutex_lock(&p->work->lock);
+		give_member_up(p->work, place->member, error);
+		pthread_mutex_unlock(&p->work->lock);
 		place->member = SIZE_MAX;
 	}
-	return 0;
+	return 1;
 }
 
 static void describe(struct placing *p, uint32_t i, uint32_t len_bytes)
@@ -203,47 +217,62 @@ static bool is_right_but_away(struct placing *p, const struct place *place)
 	       !unit_has(&p->taken, member->unit);
 }
 
-/* The rows of the new record. -1 with *err. */
-static int write_rows(struct placing *p, uint32_t len_bytes,
-		      struct mrmr_row rows[MRMR_PARITY_ROWS], uint32_t *num,
-		      struct mrmr_error *err)
+static void choose_places(struct placing *p)
 {
 	const struct layout *layout = &p->run->job->layout;
-	bool has[MRMR_PARITY_ROWS] = {false};
-	struct mrmr_row by_row[MRMR_PARITY_ROWS];
 	uint32_t i;
 
 	for (i = 0; i < layout->num_slots; i++) {
 		stripes_add_unit(p->work, layout->slots[i].member, &p->taken);
 	}
-	for (i = 0; i < p->run->num_rows; i++) {
-		describe(p, i, len_bytes);
+	for (i = 0; i < p->num; i++) {
+		struct place *place = &p->places[i];
+
+		place->stays = place->old != NULL && is_there(p, place);
 	}
+	pthread_mutex_lock(&p->work->lock);
 	for (i = 0; i < p->num; i++) {
 		keep_place(p, &p->places[i]);
 	}
-	for (i = 0; i < p->num; i++) {
-		struct place *place = &p->places[i];
-		int ret = write_row(p, place);
+	pthread_mutex_unlock(&p->work->lock);
+}
+
+int run_write(struct run *run)
+{
+	struct placing p = {.run = run, .work = run->work};
+	const struct mrmr_row *by_row[MRMR_PARITY_ROWS] = {NULL};
+	uint32_t len = layout_len(&run->job->layout);
+	uint32_t i;
+
+	run->num_written = 0;
+	if (len == 0) {
+		return 0;
+	}
+	for (i = 0; i < run->num_rows; i++) {
+		describe(&p, i, len);
+	}
+	choose_places(&p);
+	for (i = 0; i < p.num; i++) {
+		struct place *place = &p.places[i];
+		int ret = write_row(&p, place);
 
 		if (ret == -1) {
-			return stripes_no_memory(err);
+			return -1;
 		}
-		if (ret == 0 && is_right_but_away(p, place)) {
+		if (ret == 0 && is_right_but_away(&p, place)) {
 			place->row.member = place->old->member;
 			ret = 1;
 		}
 		if (ret == 1) {
-			has[place->row.row] = true;
-			by_row[place->row.row] = place->row;
+			by_row[place->row.row] = &place->row;
 		}
 	}
-	*num = 0;
 	for (i = 0; i < MRMR_PARITY_ROWS; i++) {
-		if (!has[i] && p->run->is_kept[i]) {
-			rows[(*num)++] = *old_row(p->run->job, (uint8_t)i);
-		} else if (has[i]) {
-			rows[(*num)++] = by_row[i];
+		if (by_row[i] == NULL && run->is_kept[i]) {
+			by_row[i] = old_row(run->job, (uint8_t)i);
+		}
+		if (by_row[i] != NULL) {
+			run->rows[run->num_written++] = *by_row[i];
 		}
 	}
 	return 0;
@@ -375,8 +404,7 @@ static int note_left(struct run *run, const struct mrmr_row *rows, uint32_t num,
 
 	for (i = 0; old != NULL && i < old->num_rows; i++) {
 		if (!has_row(rows, num, &old->rows[i]) &&
-		    stripes_note(&run->work->left, run->work,
-				 old->rows[i].member,
+		    stripes_note(&run->work->left, old->rows[i].member,
 				 old->rows[i].sha256) == -1) {
 			return stripes_no_memory(err);
 		}
@@ -469,34 +497,29 @@ static uint32_t count_needed_rows(const struct run *run)
 	return num < run->work->rows ? num : run->work->rows;
 }
 
-int run_write(struct run *run, bool *changed, struct mrmr_error *err)
+int run_record(struct run *run, bool *changed, struct mrmr_error *err)
 {
-	struct placing p = {.run = run, .work = run->work};
-	struct mrmr_row rows[MRMR_PARITY_ROWS];
 	struct job *job = run->job;
 	uint32_t len = layout_len(&job->layout);
+	uint32_t num = run->num_written;
 	uint64_t id = 0;
-	uint32_t num = 0;
 
 	if (changed != NULL) {
 		*changed = false;
-	}
-	if (len > 0 && write_rows(&p, len, rows, &num, err) == -1) {
-		return -1;
 	}
 	if (!job->is_needed && len > 0 && num < count_needed_rows(run)) {
 		/* others would lose by it */
 		tell_items(job, 0);
 		return 0;
 	}
-	if (changed != NULL && !is_another(run, rows, num)) {
+	if (changed != NULL && !is_another(run, run->rows, num)) {
 		return 0;
 	}
 	report_loss(run, num);
 	if (num == 0 && len > 0 && bare_all(run, err) == -1) {
 		return -1;
 	}
-	if (put_record(run, rows, num, &id, err) == -1) {
+	if (put_record(run, run->rows, num, &id, err) == -1) {
 		return -1;
 	}
 	tell_items(job, id);

@@ -54,8 +54,12 @@ struct striped *striped_new_with(const struct world_shape *shape, uint32_t grid)
 	with_block.config = config;
 	s->p = protected_new(&with_block);
 	assert_int_equal(s->p->w->pool->config->block_size_bytes, grid);
-	/* the clock is not waited for, and the test has one thread's order */
+#ifdef MRMR_WITH_FAULTS
+	/* points are counted by one thread */
 	s->options.threads = 1;
+#else
+	s->options.threads = 3;
+#endif
 	return s;
 }
 
@@ -278,6 +282,9 @@ static void begin_round(struct round *r, struct sfile **files, size_t num)
 	must(mrmr_catalog_begin(catalog_of(s)));
 	for (i = 0; i < r->num_files; i++) {
 		add_file(r, i);
+	}
+	if (s->meanwhile != NULL) {
+		s->meanwhile(s);
 	}
 }
 

@@ -32,6 +32,9 @@ struct striped {
 	size_t num;
 	uint32_t grid;
 	struct mrmr_stripes_options options;
+	void (*meanwhile)(struct striped *s); /* called after the files were
+						 looked at, before they are
+						 read; may be NULL */
 	int error; /* of the last change that had one */
 	size_t num_errors;
 };

@@ -606,19 +606,35 @@ static void test_no_room_unexpected(void **state)
 	striped_free(s);
 }
 
+static struct sfile *victim;
+
+static void cut_victim(struct striped *s)
+{
+	assert_return_code(truncate(world_drive(s->p->w, victim->member,
+						victim->path),
+				    (off_t)(M + 100)),
+			   errno);
+}
+
+/* Files that are shorter than they were when they were looked at, and whose
+   pre-images nobody kept: a new one, then one that is protected. */
 static void test_unreadable(void **state)
 {
 	struct striped *s = some_files(&shape_5_2);
-	struct sfile *file = striped_file(s, 2, 77, 3 * M);
-	size_t i;
 
-	/* it is shorter than it was when it was looked at: EIO */
-	s->options.private_data = file;
+	victim = striped_file(s, 2, 77, 3 * M);
+	s->meanwhile = cut_victim;
 	protect(s);
-	for (i = 0; i < 3; i++) {
-		assert_int_equal(striped_extent(s, file, (uint32_t)i).state,
-				 MRMR_EXTENT_IN_STRIPE);
-	}
+	assert_int_equal(s->error, EIO);
+	assert_int_equal(s->num_errors, 2);
+	assert_int_equal(striped_count(s, victim), 1);
+	check(s, 2);
+	victim = s->files[0];
+	protect(s);
+	assert_int_equal(s->error, EIO);
+	/* the second and the third block of both */
+	assert_int_equal(s->num_errors, 4);
+	assert_int_equal(striped_count(s, victim), 1);
 	check(s, 2);
 	striped_free(s);
 }
