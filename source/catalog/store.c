@@ -66,9 +66,6 @@
 #include "pack.h"
 #include "store_private.h"
 
-/* Fixed when a file is made. With the most records that go into one (a few
-   hundred thousand) a chain has a handful; the table takes half a megabyte. */
-#define HASH_SIZE 131071
 #define HASH_SIZE_MAX (64 * 1024 * 1024)
 
 const struct key store_own_key = {.len = 1, .byte = {0}};
@@ -230,7 +227,7 @@ static struct tdb_context *open_tdb(struct store *store, const char *name,
 	snprintf(path, sizeof(path), "/proc/self/fd/%d/%s", store->dir_fd,
 		 name);
 	errno = 0;
-	tdb = tdb_open_ex(path, HASH_SIZE, tdb_flags,
+	tdb = tdb_open_ex(path, store_limits.hash_size, tdb_flags,
 			  flags | O_NOFOLLOW | O_CLOEXEC, 0600, &log, NULL);
 	if (tdb != NULL &&
 	    (tdb_hash_size(tdb) < 1 || tdb_hash_size(tdb) > HASH_SIZE_MAX)) {

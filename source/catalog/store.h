@@ -34,6 +34,7 @@ struct store;
 struct store_limits {
 	uint64_t live_bytes;
 	uint64_t file_bytes;
+	int hash_size; /* of files that are made */
 };
 extern struct store_limits store_limits;
 

@@ -171,10 +171,11 @@ static bool one_in(struct changing *c, uint64_t n)
 /* A node of this kind (0: any), or NULL. */
 static struct model_node *some_node(struct changing *c, int kind)
 {
-	size_t tries;
+	size_t first = below(c, MODEL_NODES);
+	size_t i;
 
-	for (tries = 0; tries < 400; tries++) {
-		struct model_node *n = &c->m->nodes[below(c, MODEL_NODES)];
+	for (i = 0; i < MODEL_NODES; i++) {
+		struct model_node *n = &c->m->nodes[(first + i) % MODEL_NODES];
 
 		if (n->id != 0 && (kind == 0 || (int)n->kind == kind)) {
 			return n;
@@ -716,11 +717,12 @@ static void make_stripe(struct changing *c)
 
 static struct model_stripe *some_stripe(struct changing *c)
 {
-	size_t tries;
+	size_t first = below(c, MODEL_STRIPES);
+	size_t i;
 
-	for (tries = 0; tries < 300; tries++) {
+	for (i = 0; i < MODEL_STRIPES; i++) {
 		struct model_stripe *s =
-			&c->m->stripes[below(c, MODEL_STRIPES)];
+			&c->m->stripes[(first + i) % MODEL_STRIPES];
 
 		if (s->id != 0) {
 			return s;
