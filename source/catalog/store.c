@@ -61,6 +61,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include <mrmr/file.h>
 #include <mrmr/log.h>
 
 #include "pack.h"
@@ -238,6 +239,20 @@ static struct tdb_context *open_tdb(struct store *store, const char *name,
 	return tdb;
 }
 
+static bool can_read(const struct store *store, const char *name)
+{
+	int fd = openat(store->dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	char header[512];
+	bool ok;
+
+	if (fd == -1) {
+		return false;
+	}
+	ok = mrmr_read_upto(fd, header, sizeof(header), 0) != -1;
+	close(fd);
+	return ok;
+}
+
 int store_open_file(struct store *store, size_t file, bool make,
 		    struct mrmr_error *err)
 {
@@ -262,11 +277,14 @@ int store_open_file(struct store *store, size_t file, bool make,
 	    (errno == EACCES || errno == EROFS || errno == EPERM)) {
 		tdb = open_tdb(store, name, O_RDONLY);
 	}
-	if (tdb == NULL && errno == EIO) {
-		return mrmr_error_set(err, EIO, "%s cannot be read: %s", name,
-				      strerror(errno));
-	}
-	if (tdb == NULL && (errno == 0 || errno == EINVAL || errno == EILSEQ)) {
+	if (tdb == NULL && (errno == 0 || errno == EINVAL || errno == EILSEQ ||
+			    errno == EIO || errno == ENOSYS)) {
+		/* tdb says EIO also for what is no tdb file, and ENOSYS for
+		   one from the future */
+		if (!can_read(store, name)) {
+			return mrmr_error_set(err, EIO, "%s cannot be read: %s",
+					      name, strerror(EIO));
+		}
 		return store_damaged(store, "it is not a tdb file", err);
 	}
 	if (tdb == NULL) {

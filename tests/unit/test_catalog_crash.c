@@ -646,6 +646,7 @@ static void test_a_full_member(void **state)
 	struct catalog_world *w = *state;
 	unsigned int i;
 
+	catalog_world_make_small_files(w);
 	mount_small(w, "m1", &w->member_fds[1]);
 	attach_parts(w);
 	refresh_parts(w);
@@ -783,6 +784,18 @@ static void test_damaged(void **state)
 		unlinkat(fd, "0.tdb.unclean", 0);
 	}
 	assert_true(noticed > 20);
+	/* the header of one */
+	for (i = 0; i < 60; i++) {
+		const struct file_copy *copy = &copies[i % num];
+		int file = openat(fd, copy->name, O_RDWR);
+		uint32_t junk = (uint32_t)model_random(&w->random);
+
+		assert_int_equal(pwrite(file, &junk, 4, (off_t)i * 4), 4);
+		close(file);
+		is_noticed(w);
+		write_back(fd, copy);
+		unlinkat(fd, "0.tdb.unclean", 0);
+	}
 	/* one of several is missing, or empty */
 	for (i = 0; i < num; i++) {
 		assert_int_equal(unlinkat(fd, copies[i].name, 0), 0);
