@@ -577,18 +577,3 @@ const char *store_name(const struct store *store)
 {
 	return store->name;
 }
-
-uint64_t store_bytes(struct store *store)
-{
-	uint64_t bytes = 0;
-	size_t i;
-
-	for (i = 0; i < store->num_files; i++) {
-		struct stat st = {0};
-
-		if (fstat(tdb_fd(store->files[i].tdb), &st) == 0) {
-			bytes += (uint64_t)st.st_size;
-		}
-	}
-	return bytes;
-}

@@ -82,9 +82,6 @@ int store_check(struct store *store,
 			  const uint8_t *value, size_t len, void *private_data),
 		void *private_data, struct mrmr_error *err);
 
-/* What all files take, in bytes. */
-uint64_t store_bytes(struct store *store);
-
 /*
  * Put the store `from`, which lies in the same folder and is closed by this, in
  * place of this one, durably.
