@@ -304,6 +304,8 @@ def build_tests(bld):
     for source in unit:
         bld.program(target='unit/' + stem(source), source=[source],
                     includes='include tests/unit',
+                    defines=['MRMR_TESTS="%s"' % bld.path.find_node(
+                        'tests').abspath()],
                     use=(['mrmr-unit'] if shared else []) + use + ['CMOCKA'],
                     features='unit_test', install_path=None)
 

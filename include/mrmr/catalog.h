@@ -225,7 +225,9 @@ int mrmr_catalog_forget_part(struct mrmr_catalog *cat, uint16_t member);
 /*
  * Changes are only made between begin and commit. Reads in between see them.
  * commit makes the attached parts durable first, then the catalogue, which is
- * the moment at which it has happened. If it fails (-1), nothing has.
+ * the moment at which it has happened. If it fails (-1), nothing has; if not
+ * even that is known, all that follows is EIO, and the next to open the
+ * catalogue finds out.
  * A part that fails is detached and named in the log; that is no failure.
  */
 int mrmr_catalog_begin(struct mrmr_catalog *cat);

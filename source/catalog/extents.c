@@ -341,15 +341,27 @@ out:
 int mrmr_catalog_cut_extents(struct mrmr_catalog *cat, uint64_t id,
 			     uint32_t num)
 {
+	struct entry entry;
+	struct place place;
+	void *frame = NULL;
 	int ret;
 
 	if (change_begin(cat) == -1) {
 		return -1;
 	}
-	ret = extents_cut(cat, id, num);
+	frame = talloc_new(NULL);
+	ret = node_load(cat, frame, id, &entry, &place);
+	if (ret == 0) {
+		ret = extents_cut(cat, id, num);
+	}
 	if (ret == 0) {
 		ret = touch_node(cat, id);
 	}
+	if (ret == 0 && num < entry.num_extents) {
+		/* so that a part gets them back if this comes to nothing */
+		ret = touch_extents(cat, id, num, entry.num_extents - num);
+	}
+	talloc_free(frame);
 	return change_end(cat, ret);
 }
 

@@ -310,6 +310,46 @@ static int write_extents(struct mirroring *m, const struct entry *entry,
 	return set_num_extents(m, entry->id, have, want);
 }
 
+/* A node of the part that does not belong there any more, by all its names. */
+static int remove_node(struct mirroring *m, void *frame, uint64_t id)
+{
+	struct mrmr_link *names = NULL;
+	struct entry entry;
+	struct place place;
+	uint64_t same_id;
+	size_t num, i;
+
+	if (load_names(m->part, frame, id, &names, &num) == -1) {
+		return -1;
+	}
+	for (i = 1; i < num; i++) {
+		if (node_remove(m->part, frame, names[i].dir_id, names[i].name,
+				&same_id) == -1 ||
+		    mirror_add_dir(m, names[i].dir_id) == -1) {
+			return -1;
+		}
+	}
+	if (node_load(m->part, frame, id, &entry, &place) == -1 ||
+	    node_drop(m->part, &entry, place.dir_id) == -1) {
+		return -1;
+	}
+	return mirror_add_dir(m, place.dir_id);
+}
+
+/* The id was given to something else by a commit that came to nothing: nothing
+   is in it any more, if it is a directory, as its entries are hidden. */
+static int replace_other_kind(struct mirroring *m, void *frame,
+			      const struct mrmr_node *node)
+{
+	struct entry old;
+	struct place place;
+
+	if (node_load(m->part, frame, node->id, &old, &place) == -1) {
+		return errno == ENOENT ? 0 : -1;
+	}
+	return old.kind == node->kind ? 0 : remove_node(m, frame, node->id);
+}
+
 static int write_node(struct mirroring *m, void *frame,
 		      const struct entry *entry, const struct place *place)
 {
@@ -326,6 +366,9 @@ static int write_node(struct mirroring *m, void *frame,
 		return -1;
 	}
 	node->sequence = m->sequence;
+	if (replace_other_kind(m, frame, node) == -1) {
+		return -1;
+	}
 	if (node_load(m->part, frame, node->id, &old, &old_place) == 0) {
 		was_own = old.member == m->member;
 		have = old.num_extents;
@@ -396,32 +439,6 @@ static int ensure_dirs(struct mirroring *m, uint64_t dir_id)
 	}
 	talloc_free(frame);
 	return ret;
-}
-
-/* A node of the part that does not belong there any more, by all its names. */
-static int remove_node(struct mirroring *m, void *frame, uint64_t id)
-{
-	struct mrmr_link *names = NULL;
-	struct entry entry;
-	struct place place;
-	uint64_t same_id;
-	size_t num, i;
-
-	if (load_names(m->part, frame, id, &names, &num) == -1) {
-		return -1;
-	}
-	for (i = 1; i < num; i++) {
-		if (node_remove(m->part, frame, names[i].dir_id, names[i].name,
-				&same_id) == -1 ||
-		    mirror_add_dir(m, names[i].dir_id) == -1) {
-			return -1;
-		}
-	}
-	if (node_load(m->part, frame, id, &entry, &place) == -1 ||
-	    node_drop(m->part, &entry, place.dir_id) == -1) {
-		return -1;
-	}
-	return mirror_add_dir(m, place.dir_id);
 }
 
 int mirror_node(struct mirroring *m, uint64_t id)

@@ -61,14 +61,12 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include <mrmr/file.h>
 #include <mrmr/log.h>
 
 #include "pack.h"
 #include "store_private.h"
 
-/* Fixed when a file is made. With the most records that go into one (a few
-   hundred thousand) a chain has a handful; the table takes half a megabyte. */
-#define HASH_SIZE 131071
 #define HASH_SIZE_MAX (64 * 1024 * 1024)
 
 const struct key store_own_key = {.len = 1, .byte = {0}};
@@ -230,7 +228,7 @@ static struct tdb_context *open_tdb(struct store *store, const char *name,
 	snprintf(path, sizeof(path), "/proc/self/fd/%d/%s", store->dir_fd,
 		 name);
 	errno = 0;
-	tdb = tdb_open_ex(path, HASH_SIZE, tdb_flags,
+	tdb = tdb_open_ex(path, store_limits.hash_size, tdb_flags,
 			  flags | O_NOFOLLOW | O_CLOEXEC, 0600, &log, NULL);
 	if (tdb != NULL &&
 	    (tdb_hash_size(tdb) < 1 || tdb_hash_size(tdb) > HASH_SIZE_MAX)) {
@@ -239,6 +237,20 @@ static struct tdb_context *open_tdb(struct store *store, const char *name,
 		errno = EILSEQ;
 	}
 	return tdb;
+}
+
+static bool can_read(const struct store *store, const char *name)
+{
+	int fd = openat(store->dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	char header[512];
+	bool ok;
+
+	if (fd == -1) {
+		return false;
+	}
+	ok = mrmr_read_upto(fd, header, sizeof(header), 0) != -1;
+	close(fd);
+	return ok;
 }
 
 int store_open_file(struct store *store, size_t file, bool make,
@@ -265,11 +277,14 @@ int store_open_file(struct store *store, size_t file, bool make,
 	    (errno == EACCES || errno == EROFS || errno == EPERM)) {
 		tdb = open_tdb(store, name, O_RDONLY);
 	}
-	if (tdb == NULL && errno == EIO) {
-		return mrmr_error_set(err, EIO, "%s cannot be read: %s", name,
-				      strerror(errno));
-	}
-	if (tdb == NULL && (errno == 0 || errno == EINVAL || errno == EILSEQ)) {
+	if (tdb == NULL && (errno == 0 || errno == EINVAL || errno == EILSEQ ||
+			    errno == EIO || errno == ENOSYS)) {
+		/* tdb says EIO also for what is no tdb file, and ENOSYS for
+		   one from the future */
+		if (!can_read(store, name)) {
+			return mrmr_error_set(err, EIO, "%s cannot be read: %s",
+					      name, strerror(EIO));
+		}
 		return store_damaged(store, "it is not a tdb file", err);
 	}
 	if (tdb == NULL) {
@@ -561,19 +576,4 @@ fail:
 const char *store_name(const struct store *store)
 {
 	return store->name;
-}
-
-uint64_t store_bytes(struct store *store)
-{
-	uint64_t bytes = 0;
-	size_t i;
-
-	for (i = 0; i < store->num_files; i++) {
-		struct stat st = {0};
-
-		if (fstat(tdb_fd(store->files[i].tdb), &st) == 0) {
-			bytes += (uint64_t)st.st_size;
-		}
-	}
-	return bytes;
 }

@@ -34,6 +34,7 @@ struct store;
 struct store_limits {
 	uint64_t live_bytes;
 	uint64_t file_bytes;
+	int hash_size; /* of files that are made */
 };
 extern struct store_limits store_limits;
 
@@ -80,9 +81,6 @@ int store_check(struct store *store,
 		int (*fn)(const uint8_t *key, size_t key_len,
 			  const uint8_t *value, size_t len, void *private_data),
 		void *private_data, struct mrmr_error *err);
-
-/* What all files take, in bytes. */
-uint64_t store_bytes(struct store *store);
 
 /*
  * Put the store `from`, which lies in the same folder and is closed by this, in

@@ -36,6 +36,12 @@ static inline TDB_DATA tdb_key(const struct key *key)
 			  .dsize = key->len};
 }
 
+/* What a record takes in its file, with what tdb and we add to it. */
+static inline uint64_t store_record_bytes(size_t key_len, size_t len)
+{
+	return key_len + len + CHECKSUM_BYTES + 24 + 4;
+}
+
 /* store.c */
 
 /* An open file's errno for what tdb says, with the system's errno. */

@@ -84,7 +84,7 @@ static int lock_once(struct store *store, bool *has_changed, bool *again)
 			return -1;
 		}
 		if (store->num_files != num) {
-			/* opened with the lock, so they are all there */
+			store_lock_file(store, LOCK_UN);
 			store_close_files(store);
 			*again = true;
 		}

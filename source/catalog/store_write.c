@@ -28,14 +28,14 @@
 #include "pack.h"
 #include "store_private.h"
 
-/* What tdb and we add to a record. */
-#define OVERHEAD_BYTES (24 + 4 + CHECKSUM_BYTES)
-
 /* With what the records of a file take, and with its length, at which it takes
    no new ones. tdb grows files by a tenth, and cannot beyond 4 GiB. */
 struct store_limits store_limits = {
 	.live_bytes = UINT64_C(2) << 30,
 	.file_bytes = UINT64_C(3) << 30,
+	/* With the most records that go into one (a few hundred thousand) a
+	   chain has a handful; the table takes half a megabyte. */
+	.hash_size = 131071,
 };
 
 struct commit {
@@ -104,11 +104,6 @@ static int take_len(TDB_DATA key, TDB_DATA data, void *private_data)
 	return 0;
 }
 
-static uint64_t bytes_of(const struct key *key, size_t len)
-{
-	return key->len + len + OVERHEAD_BYTES;
-}
-
 /* The file that has the record, and what it takes there. ENOENT. */
 static int find_record(struct store *store, const struct key *key, size_t *file,
 		       uint64_t *bytes)
@@ -122,9 +117,10 @@ static int find_record(struct store *store, const struct key *key, size_t *file,
 		errno = 0;
 		if (tdb_parse_record(tdb, tdb_key(key), take_len, &len) == 0) {
 			*file = i;
-			*bytes = bytes_of(key, len < CHECKSUM_BYTES
-						       ? 0
-						       : len - CHECKSUM_BYTES);
+			*bytes = store_record_bytes(
+				key->len, len < CHECKSUM_BYTES
+						  ? 0
+						  : len - CHECKSUM_BYTES);
 			return 0;
 		}
 		if (tdb_error(tdb) != TDB_ERR_NOEXIST) {
@@ -241,7 +237,7 @@ static int move_out(struct commit *c, size_t file, const struct key *key)
 static int place(struct commit *c, const struct change *change)
 {
 	struct store *store = c->store;
-	uint64_t new_bytes = bytes_of(change->key, change->len);
+	uint64_t new_bytes = store_record_bytes(change->key->len, change->len);
 	uint64_t old_bytes = 0;
 	size_t file = 0;
 	bool is_there;
@@ -364,7 +360,9 @@ static int prepare(struct commit *c)
 		}
 		errno = 0;
 		if (tdb_transaction_prepare_commit(store->files[i].tdb) == -1) {
-			errno = errno != 0 ? errno : EIO;
+			/* tdb drops what posix_fallocate says; mostly that
+			   there is no room */
+			errno = errno != 0 ? errno : ENOSPC;
 			return -1;
 		}
 	}
@@ -405,11 +403,22 @@ static int commit_files(struct commit *c)
 	return 0;
 }
 
+/* Closing is not enough: tdb may leave a mapping behind when a transaction
+   fails, and with that the file stays open. */
+static void unlock(struct commit *c)
+{
+	if (c->is_locked) {
+		store_lock_file(c->store, LOCK_UN);
+		c->is_locked = false;
+	}
+}
+
 /* Nothing of it was done. What tdb's handles are worth after an error is not
    clear, but what new ones find is. */
 static int undo(struct commit *c, int error)
 {
 	struct store *store = c->store;
+	bool is_undone = true;
 	size_t i;
 
 	for (i = 0; i < store->num_files; i++) {
@@ -417,18 +426,23 @@ static int undo(struct commit *c, int error)
 			tdb_transaction_cancel(store->files[i].tdb);
 		}
 	}
+	/* before others can see it */
 	if (c->has_journal && journal_remove(store, true) == -1) {
 		/* the commit might happen yet, by a power cut: nothing must
 		   be built on that it did not */
 		mrmr_log(MRMR_LOG_ERROR,
 			 "%s: a commit that failed cannot be taken back: %s",
 			 store->name, strerror(errno));
+		is_undone = false;
+	}
+	unlock(c);
+	if (!is_undone) {
 		store_close_files(store);
-		store->is_marked = false;
+		store->is_marked = false; /* to be looked at next time */
 	} else if (store_reopen(store, NULL) == -1) {
 		mrmr_log(MRMR_LOG_ERROR, "%s cannot be opened again: %s",
 			 store->name, strerror(errno));
-		store->is_marked = false; /* to be looked at next time */
+		store->is_marked = false;
 	}
 	errno = error;
 	return -1;
@@ -436,8 +450,11 @@ static int undo(struct commit *c, int error)
 
 /* It was committed: what the journal says is what happened, and opening does
    it. */
-static int finish(struct store *store, int error)
+static int finish(struct commit *c, int error)
 {
+	struct store *store = c->store;
+
+	unlock(c);
 	if (store_reopen(store, NULL) == -1 || store_load_self(store) == -1) {
 		mrmr_log(MRMR_LOG_ERROR,
 			 "a commit to %s cannot be finished: %s", store->name,
@@ -473,13 +490,13 @@ static int commit(struct commit *c)
 		}
 		if (mrmr_fault("catalog-journaled") != 0 ||
 		    commit_files(c) == -1) {
-			return finish(store, errno);
+			return finish(c, errno);
 		}
 		if (journal_remove(store, false) == -1) {
-			return finish(store, errno);
+			return finish(c, errno);
 		}
 	}
-	store_lock_file(store, LOCK_UN);
+	unlock(c);
 	return 0;
 }
 

@@ -718,11 +718,12 @@ static void make_stripe(struct changing *c)
 
 static struct model_stripe *some_stripe(struct changing *c)
 {
-	size_t tries;
+	size_t first = below(c, MODEL_STRIPES);
+	size_t i;
 
-	for (tries = 0; tries < 300; tries++) {
+	for (i = 0; i < MODEL_STRIPES; i++) {
 		struct model_stripe *s =
-			&c->m->stripes[below(c, MODEL_STRIPES)];
+			&c->m->stripes[(first + i) % MODEL_STRIPES];
 
 		if (s->id != 0) {
 			return s;

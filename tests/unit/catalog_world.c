@@ -25,6 +25,8 @@
 #include "catalog_world.h"
 #include "scratch.h"
 
+static struct store_limits usual_limits;
+
 const struct mrmr_uuid catalog_world_pool = {.byte = {1, 2, 3}};
 
 static int open_folder(struct catalog_world *w, const char *name)
@@ -71,6 +73,7 @@ int catalog_world_setup(void **state)
 	const char *seed = getenv("MRMR_TEST_SEED");
 	uint16_t member;
 
+	usual_limits = store_limits;
 	w->seed = seed != NULL ? strtoull(seed, NULL, 0) : (uint64_t)time(NULL);
 	w->random = w->seed;
 	print_message("MRMR_TEST_SEED=%llu\n", (unsigned long long)w->seed);
@@ -85,20 +88,13 @@ int catalog_world_setup(void **state)
 	w->model = mmap(NULL, sizeof(*w->model), PROT_READ | PROT_WRITE,
 			MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	assert_ptr_not_equal(w->model, MAP_FAILED);
-	model_init(w->model);
-	open_catalog(w);
-	add_members(w->cat);
-	w->model->sequence = mrmr_catalog_sequence(w->cat);
+	catalog_world_start_anew(w);
 	*state = w;
 	return 0;
 }
 
 int catalog_world_teardown(void **state)
 {
-	static const struct store_limits usual = {
-		.live_bytes = UINT64_C(2) << 30,
-		.file_bytes = UINT64_C(3) << 30,
-	};
 	struct catalog_world *w = *state;
 	uint16_t member;
 
@@ -109,23 +105,20 @@ int catalog_world_teardown(void **state)
 	close(w->state_fd);
 	munmap(w->model, sizeof(*w->model));
 	scratch_teardown(&w->scratch);
-	store_limits = usual;
+	store_limits = usual_limits;
 	free(w);
 	return 0;
 }
 
-void catalog_world_make_small_files(struct catalog_world *w)
+/* Calls fn with what comes behind the store's name, of each of its files. */
+static size_t count_files(struct catalog_world *w, uint16_t member,
+			  bool (*fn)(const char *rest))
 {
-	store_limits.live_bytes = 30000;
-}
-
-size_t catalog_world_num_files(struct catalog_world *w, uint16_t member)
-{
-	const char *name = member == MRMR_MEMBER_NONE ? "0.tdb." : "mrmr.db.";
-	size_t num = 1;
+	const char *name = member == MRMR_MEMBER_NONE ? "0.tdb" : "mrmr.db";
 	struct dirent *entry = NULL;
 	char path[64];
 	DIR *dir = NULL;
+	size_t num = 0;
 
 	if (member == MRMR_MEMBER_NONE) {
 		snprintf(path, sizeof(path), "state/catalogue");
@@ -135,15 +128,50 @@ size_t catalog_world_num_files(struct catalog_world *w, uint16_t member)
 	dir = opendir(scratch_path(&w->scratch, path));
 	assert_non_null(dir);
 	while ((entry = readdir(dir)) != NULL) {
-		unsigned int number;
-
 		num += strncmp(entry->d_name, name, strlen(name)) == 0 &&
-		       sscanf(entry->d_name + strlen(name), "%u.", &number) ==
-			       1 &&
-		       strstr(entry->d_name, "journal") == NULL;
+		       fn(entry->d_name + strlen(name));
 	}
 	closedir(dir);
 	return num;
+}
+
+static bool is_journal(const char *rest)
+{
+	return strstr(rest, ".journal") != NULL;
+}
+
+static bool is_file(const char *rest)
+{
+	return !is_journal(rest) && strcmp(rest, ".unclean") != 0;
+}
+
+static bool is_new(const char *rest)
+{
+	return strncmp(rest, ".new", 4) == 0;
+}
+
+size_t catalog_world_num_files(struct catalog_world *w, uint16_t member)
+{
+	return count_files(w, member, is_file);
+}
+
+bool catalog_world_has_journal(struct catalog_world *w)
+{
+	return count_files(w, MRMR_MEMBER_NONE, is_journal) > 0;
+}
+
+bool catalog_world_has_others(struct catalog_world *w, uint16_t member)
+{
+	return count_files(w, member, is_new) > 0 ||
+	       count_files(w, member, is_journal) > 0;
+}
+
+void catalog_world_start_anew(struct catalog_world *w)
+{
+	model_init(w->model);
+	open_catalog(w);
+	add_members(w->cat);
+	w->model->sequence = mrmr_catalog_sequence(w->cat);
 }
 
 void catalog_world_begin(struct catalog_world *w)
@@ -220,6 +248,19 @@ static void empty_folder(int fd)
 		unlinkat(fd, entry->d_name, 0);
 	}
 	closedir(dir);
+}
+
+void catalog_world_make_small_files(struct catalog_world *w)
+{
+	int fd = openat(w->state_fd, MRMR_CATALOG_FOLDER,
+			O_RDONLY | O_DIRECTORY);
+
+	store_limits.live_bytes = 12000;
+	store_limits.hash_size = 101;
+	catalog_world_close(w);
+	empty_folder(fd);
+	close(fd);
+	catalog_world_start_anew(w);
 }
 
 void catalog_world_lose(struct catalog_world *w, uint16_t member)

@@ -25,10 +25,18 @@ extern const struct mrmr_uuid catalog_world_pool;
 int catalog_world_setup(void **state);
 int catalog_world_teardown(void **state);
 
-/* From now on, of all catalogues: a few records fill a file. */
+/* From now on, of all catalogues: a few records fill a file. Makes it anew. */
 void catalog_world_make_small_files(struct catalog_world *w);
 /* Of how many files is the catalogue, or a part? */
 size_t catalog_world_num_files(struct catalog_world *w, uint16_t member);
+
+/* Is there a journal of the catalogue, left by somebody who was killed? */
+bool catalog_world_has_journal(struct catalog_world *w);
+/* Are there files of a part that are not in use? It must be open. */
+bool catalog_world_has_others(struct catalog_world *w, uint16_t member);
+
+/* With a new catalogue in the state directory, which is another one now. */
+void catalog_world_start_anew(struct catalog_world *w);
 
 void catalog_world_begin(struct catalog_world *w);
 void catalog_world_commit(struct catalog_world *w);

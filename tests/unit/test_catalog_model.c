@@ -223,5 +223,6 @@ int main(void)
 		TEST(test_a_part_that_was_away_is_told),
 	};
 
+	cmocka_set_test_filter(getenv("MRMR_TEST_ONLY"));
 	return cmocka_run_group_tests_name("catalog model", tests, NULL, NULL);
 }
