@@ -166,7 +166,8 @@ class Load:
         done = subprocess.run(
             [os.path.join(options.build, 'tools', 'smbload'),
              '--user', self.share.pool.env['MRMR_USER'],
-             '--password-file', self.password, '--phases', 'create,write',
+             '--password-file', self.password, '--phases',
+             'create,unlink,write',
              '--files', str(options.busy_files),
              '--big', str(options.busy_write),
              'smb://127.0.0.1:%s/pool' % self.share.pool.env['MRMR_PORT']],
