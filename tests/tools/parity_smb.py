@@ -2,7 +2,7 @@
 for 2, each a tmpfs, and one client at a time.
 
   close   seconds from the close of one file of 10 KB, on an idle pool, until
-          `mrmr-admin where` says that it is protected
+          `mrmr-admin check` finds it in a stripe that is whole
   lost    MiB/s of reading a file from the beginning to the end: while its
           member is there, and for the first time after it has gone
   busy    files of 10 KB made a second, and MiB/s of writing a large file, with
@@ -78,8 +78,10 @@ class Share:
                 os.lchown(os.path.join(top, name), st.st_uid, st.st_gid)
 
 
-def is_protected(share, path):
-    return share.ask('where', path)['copies'][0].get('protected') is True
+def protected_bytes(share):
+    """Of files in stripes that have all they should."""
+    check = share.ask('check')
+    return check['there_bytes'] if check['exit_status'] == 0 else -1
 
 
 def close_to_protected(work, options):
@@ -92,10 +94,10 @@ def close_to_protected(work, options):
         for i in range(options.tries):
             share.sync()
             time.sleep(1)
-            name = 'f%d' % i
-            client.put(name, os.urandom(10240))
+            wanted = protected_bytes(share) + 10240
+            client.put('f%d' % i, os.urandom(10240))
             begin = time.monotonic()
-            while not is_protected(share, name):
+            while protected_bytes(share) < wanted:
                 if time.monotonic() - begin > 60:
                     raise testpool.Failure(
                         'a file was not protected a minute after its close')
