@@ -42,6 +42,7 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.dont_write_bytecode = True
 import testpool    # noqa: E402
+from tables import markdown, plain_text, ratio    # noqa: E402
 
 FILE_PHASES = ['create', 'list', 'stat', 'read', 'rename', 'unlink']
 BIG_PHASES = ['write', 'readbig']
@@ -221,27 +222,6 @@ class Bench:
         if 'pool' in head and 'mergerfs' in head:
             head.append('pool/mergerfs')
         return head
-
-
-def ratio(value, target):
-    return '%.2f (%s %.2f)' % (value, '>=' if value >= target else 'below',
-                               target)
-
-
-def markdown(head, rows):
-    lines = ['| ' + ' | '.join(head) + ' |',
-             '|---' + '|--:' * (len(head) - 1) + '|']
-    lines += ['| ' + ' | '.join(row) + ' |' for row in rows]
-    return '\n'.join(lines)
-
-
-def plain_text(head, rows):
-    widths = [max(len(row[i]) for row in [head] + rows)
-              for i in range(len(head))]
-    return '\n'.join('  '.join(
-        [row[0].ljust(widths[0])]
-        + [cell.rjust(width) for cell, width in zip(row[1:], widths[1:])])
-        for row in [head] + rows)
 
 
 def numbers(text):
