@@ -60,6 +60,10 @@ struct mrmr_protect_result {
 	uint64_t open_files; /* left for later */
 	uint64_t mended_stripes;
 	bool is_scan_refused; /* it was asked for by the queue, and doubtful */
+	/* In the background only: something is left, as another process waits
+	   for the catalogue, or, then gives_turn, to be the protector itself. */
+	bool gives_way;
+	bool gives_turn;
 };
 
 /* Do all there is to do now. 0 also if files are left (see *result); -1 with

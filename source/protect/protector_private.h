@@ -63,6 +63,10 @@ int protector_fail_catalog(const struct protector *p, struct mrmr_error *err);
 
 /* Does somebody wait for what is closed now? */
 bool protector_must_hurry(const struct protector *p);
+/* Does another process wait for the catalogue, or (*turn) to be the protector? */
+bool protector_is_wanted(struct mrmr_pool *pool, bool *turn);
+/* Is this the moment to give way to it? */
+bool protector_gives_way(struct protector *p);
 /* Counts up when a file is done with, for those who wait (protector_start.c). */
 _Atomic uint32_t *protector_settled(struct mrmr_pool *pool,
 				    const struct mrmr_uuid *member,
