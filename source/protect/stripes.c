@@ -109,8 +109,11 @@ struct mrmr_stripes *mrmr_stripes_new(
 		return NULL;
 	}
 	work->num_members = engine->pool->num_members;
+	work->is_complete = true;
 	for (i = 0; i < work->num_members; i++) {
 		look_at_member(work, i);
+		work->is_complete =
+			work->is_complete && work->members[i].is_online;
 	}
 	pthread_mutex_init(&work->lock, NULL);
 	talloc_set_destructor(work, free_work);
@@ -194,6 +197,18 @@ size_t stripes_best_taker(struct mrmr_stripes *work,
 		}
 	}
 	return best;
+}
+
+/* How many rows there can be is not known as long as members are away: none is
+   taken from a stripe for that. */
+unsigned int stripes_rows(const struct mrmr_stripes *work,
+			  const struct mrmr_stripe *stripe)
+{
+	if (work->is_complete || stripe == NULL ||
+	    stripe->num_rows < work->rows) {
+		return work->rows;
+	}
+	return stripe->num_rows;
 }
 
 /* --- parity blocks ------------------------------------------------------------------ */

@@ -210,12 +210,13 @@ static int mend(struct mend *m)
 static bool has_too_many_only(struct mend *m)
 {
 	const struct mrmr_stripe *old = m->job->old;
+	unsigned int wanted = stripes_rows(m->work, old);
 	uint32_t i;
 
-	if (old->num_rows <= m->work->rows || m->work->rows == 0) {
+	if (old->num_rows <= wanted || wanted == 0) {
 		return false;
 	}
-	for (i = 0; i < m->work->rows; i++) {
+	for (i = 0; i < wanted; i++) {
 		const struct stripes_member *member =
 			stripes_member(m->work, old->rows[i].member);
 		struct stat st = {0};
@@ -242,15 +243,16 @@ static bool has_too_many_only(struct mend *m)
 static int drop_rows(struct mend *m)
 {
 	struct mrmr_stripe stripe = *m->job->old;
+	unsigned int wanted = stripes_rows(m->work, &stripe);
 	uint32_t i;
 
-	for (i = m->work->rows; i < stripe.num_rows; i++) {
+	for (i = wanted; i < stripe.num_rows; i++) {
 		if (stripes_note(&m->work->left, stripe.rows[i].member,
 				 stripe.rows[i].sha256) == -1) {
 			return stripes_no_memory(m->err);
 		}
 	}
-	stripe.num_rows = m->work->rows;
+	stripe.num_rows = wanted;
 	if (mrmr_catalog_put_stripe(m->work->engine->catalog, &stripe, NULL) ==
 	    -1) {
 		return stripes_fail_catalog(m->err);
@@ -265,6 +267,11 @@ static int mend_stripe(struct mend *m, bool *changed)
 	if (has_too_many_only(m)) {
 		*changed = true;
 		return drop_rows(m);
+	}
+	if (stripes_rows(m->work, m->job->old) == 0) {
+		/* no parity is wanted any more: the stripe comes to an end */
+		m->job->is_needed = true;
+		return run_record(&m->run, changed, m->err);
 	}
 	if (look_at_rows(m) == -1) {
 		return -1;

@@ -147,6 +147,7 @@ struct mrmr_stripes {
 	struct mrmr_stripes_options options;
 	uint32_t block_bytes;
 	unsigned int rows;              /* that stripes are to have */
+	bool is_complete;               /* all members are online */
 	struct stripes_member *members; /* of pool->members[] */
 	size_t num_members;
 	size_t num_units;
@@ -174,6 +175,9 @@ unsigned int stripes_count_takers(struct mrmr_stripes *work,
 /* The best of them; SIZE_MAX if there is none. */
 size_t stripes_best_taker(struct mrmr_stripes *work,
 			  const struct unit_set *except, uint32_t len_bytes);
+/* The rows that a stripe (NULL: a new one) is to have. */
+unsigned int stripes_rows(const struct mrmr_stripes *work,
+			  const struct mrmr_stripe *stripe);
 int stripes_note(struct stripes_blobs *blobs, uint16_t member,
 		 const uint8_t sha256[32]);
 int stripes_no_memory(struct mrmr_error *err);
@@ -309,6 +313,7 @@ struct run {
 	struct buffer parity; /* rows[i] is at i * stride */
 	size_t stride;
 	uint32_t len_bytes;
+	unsigned int num_wanted;
 	uint32_t num_rows;
 	uint8_t row[MRMR_PARITY_ROWS];
 	/* Of mends: rows of the old record that are what they should be; and

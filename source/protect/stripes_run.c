@@ -65,8 +65,9 @@ static int begin(struct run *run, struct mrmr_error *err)
 	run->stride = ((size_t)len + 4095) / 4096 * 4096;
 	run->num_rows = 0;
 	run->num_written = 0;
+	run->num_wanted = stripes_rows(run->work, run->job->old);
 	memset(run->is_kept, 0, sizeof(run->is_kept));
-	if (buffer_need(&run->parity, run->stride * run->work->rows) == -1) {
+	if (buffer_need(&run->parity, run->stride * run->num_wanted) == -1) {
 		return stripes_no_memory(err);
 	}
 	return 0;
@@ -198,7 +199,7 @@ static bool take_rows(struct run *run, enum effort effort)
 	const struct mrmr_stripe *old = run->job->old;
 	uint32_t i;
 
-	for (i = 0; i < old->num_rows && run->num_rows < run->work->rows; i++) {
+	for (i = 0; i < old->num_rows && run->num_rows < run->num_wanted; i++) {
 		const struct mrmr_row *row = &old->rows[i];
 		const struct stripes_member *member =
 			stripes_member(run->work, row->member);
@@ -309,7 +310,7 @@ static void choose_rows(struct run *run)
 	}
 	pthread_mutex_unlock(&run->work->lock);
 	wanted = unit_count(&takers);
-	wanted = wanted < run->work->rows ? wanted : run->work->rows;
+	wanted = wanted < run->num_wanted ? wanted : run->num_wanted;
 	for (i = 0; old != NULL && i < old->num_rows && run->num_rows < wanted;
 	     i++) {
 		run->row[run->num_rows++] = old->rows[i].row;

@@ -13,6 +13,8 @@
  */
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <talloc.h>
 
@@ -102,23 +104,59 @@ static void take_room(struct stripes_member *member, uint32_t len_bytes)
 					     : len_bytes;
 }
 
+/* Does a file that has the name have the bytes too? */
+static bool has_bytes(int fd, const struct place *place)
+{
+	uint8_t part[16384];
+	struct stat st = {0};
+	uint32_t len = place->row.len_bytes;
+	uint32_t at = 0;
+
+	if (fstat(fd, &st) == -1 || !S_ISREG(st.st_mode) ||
+	    (uint64_t)st.st_size != len) {
+		return false;
+	}
+	while (at < len) {
+		size_t want = len - at < sizeof(part) ? len - at : sizeof(part);
+		ssize_t got = pread(fd, part, want, (off_t)at);
+
+		if (got <= 0 ||
+		    memcmp(part, place->data + at, (size_t)got) != 0) {
+			return false;
+		}
+		at += (uint32_t)got;
+	}
+	return true;
+}
+
+/*
+ * What has the name may have other bytes: it has gone bad, or it is what a power
+ * cut left of a block that nobody claimed. Another stripe may name it too, so it
+ * is replaced by what is durable already.
+ */
 static int write_block(struct placing *p, const struct place *place)
 {
 	struct stripes_member *member = &p->work->members[place->member];
 	const struct mrmr_row *row = &place->row;
-	bool is_bad = place->old != NULL && is_same_block(place->old, row) &&
-		      stripes_member(p->work, place->old->member) == member;
+	bool is_right;
+	int fd;
 
 	if (mrmr_fault("stripes-write") != 0) {
 		return -1;
 	}
 	member->is_used = true;
-	/* what has the name and the length is taken for it, except where it is
-	   known to have other bytes */
-	return is_bad ? mrmr_blob_replace(member->private_fd, row->sha256,
-					  place->data, row->len_bytes)
-		      : mrmr_blob_write(member->private_fd, row->sha256,
-					place->data, row->len_bytes);
+	fd = mrmr_blob_open(member->private_fd, row->sha256);
+	if (fd == -1 && errno == ENOENT) {
+		return mrmr_blob_write(member->private_fd, row->sha256,
+				       place->data, row->len_bytes);
+	}
+	is_right = fd != -1 && has_bytes(fd, place);
+	if (fd != -1) {
+		close(fd);
+	}
+	return is_right ? 0
+			: mrmr_blob_replace(member->private_fd, row->sha256,
+					    place->data, row->len_bytes);
 }
 
 /* With the lock. */
@@ -470,7 +508,7 @@ static void report_loss(struct run *run, uint32_t num)
 	const struct mrmr_stripe *old = run->job->old;
 
 	if (old == NULL || num >= old->num_rows || run->is_mend ||
-	    run->job->layout.num_slots == 0 || num >= run->work->rows) {
+	    run->job->layout.num_slots == 0 || num >= run->num_wanted) {
 		return;
 	}
 	mrmr_log(MRMR_LOG_ERROR,
@@ -495,7 +533,7 @@ static uint32_t count_needed_rows(const struct run *run)
 		num += !run->is_mend || run->is_good[row->row] ||
 		       (member != NULL && !member->is_online);
 	}
-	return num < run->work->rows ? num : run->work->rows;
+	return num < run->num_wanted ? num : run->num_wanted;
 }
 
 int run_record(struct run *run, bool *changed, struct mrmr_error *err)

@@ -93,6 +93,7 @@ struct sfile *striped_file(struct striped *s, size_t member, unsigned int seed,
 	assert_non_null(file);
 	assert_true(s->num < STRIPED_MAX);
 	file->member = member;
+	file->was_member = member;
 	file->len = len;
 	file->bytes = protected_bytes(seed, len);
 	snprintf(file->path, sizeof(file->path), "f%u", count++);
@@ -102,6 +103,17 @@ struct sfile *striped_file(struct striped *s, size_t member, unsigned int seed,
 	close(fd);
 	s->files[s->num++] = file;
 	return file;
+}
+
+void striped_move(struct striped *s, struct sfile *file, size_t member)
+{
+	int fd;
+
+	file->member = member;
+	fd = open(where(s, file), O_WRONLY | O_CREAT | O_EXCL, 0644);
+	must(fd);
+	assert_int_equal(write(fd, file->bytes, file->len), (ssize_t)file->len);
+	close(fd);
 }
 
 static int open_for_writing(struct striped *s, struct sfile *file,
@@ -326,6 +338,11 @@ static void let_go(struct round *r)
 		free(file->was);
 		file->was = NULL;
 		file->was_len = file->len;
+		if (file->was_member != file->member) {
+			must(unlink(world_drive(s->p->w, file->was_member,
+						file->path)));
+			file->was_member = file->member;
+		}
 		if (file->is_gone) {
 			struct stat st;
 
@@ -794,7 +811,7 @@ static void check_loss(struct striped *s, unsigned int away)
 	assert_non_null(out);
 	protected_hide(s->p, away);
 	for (i = 0; i < s->num; i++) {
-		if ((away >> s->files[i]->member & 1) != 0) {
+		if ((away >> s->files[i]->was_member & 1) != 0) {
 			check_decodes(s, s->files[i], out);
 		}
 	}

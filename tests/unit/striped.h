@@ -22,6 +22,7 @@ struct sfile {
 	size_t len;
 	uint8_t *was; /* as they were protected last */
 	size_t was_len;
+	size_t was_member;
 	bool is_gone;  /* to be taken out by the next striped_protect() */
 	bool is_wrong; /* its protected bytes are lost: nothing is checked */
 };
@@ -53,6 +54,9 @@ void striped_overwrite(struct striped *s, struct sfile *file, size_t offset,
 void striped_truncate(struct striped *s, struct sfile *file, size_t len);
 void striped_append(struct striped *s, struct sfile *file, size_t len,
 		    unsigned int seed);
+
+/* To another member; the old copy stays until it is not needed any more. */
+void striped_move(struct striped *s, struct sfile *file, size_t member);
 
 /* One transaction: the changes of these files (of all, with num 0). -1 if apply
    failed; then everything was taken back. */

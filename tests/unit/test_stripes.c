@@ -606,6 +606,130 @@ static void test_no_room_unexpected(void **state)
 	striped_free(s);
 }
 
+static char *fill_member(struct striped *s, size_t member)
+{
+	char *path = strdup(world_drive(s->p->w, member, "filler"));
+	uint8_t *bytes = protected_bytes(5, 64 * K);
+	int fd = open(path, O_WRONLY | O_CREAT, 0600);
+	size_t len = 64 * K;
+
+	assert_return_code(fd, errno);
+	while (len > 0) {
+		if (write(fd, bytes, len) <= 0) {
+			len /= 2;
+		}
+	}
+	close(fd);
+	free(bytes);
+	return path;
+}
+
+/*
+ * Parity must change, and there is no room anywhere for a new block: then nothing
+ * is claimed. What could as well stay as it is does so.
+ */
+static void test_no_room_at_all(void **state)
+{
+	static const struct world_shape shape = {
+		.num_members = 3,
+		.parity = "1",
+		.sizes = {"32m", "8m", "8m"},
+	};
+	struct striped *s = striped_new(&shape);
+	struct sfile *file = striped_file(s, 0, 1, M);
+	struct sfile *other = NULL;
+	struct sfile *new = NULL;
+	struct mrmr_stripe *stripe = NULL;
+	uint8_t sha256[32];
+	char *filler[2];
+	size_t i;
+
+	other = striped_file(s, 1, 2, M);
+	protect(s);
+	assert_int_equal(striped_sums(s).num_stripes, 1);
+	for (i = 0; i < 2; i++) {
+		filler[i] = fill_member(s, i + 1);
+	}
+	/* a small piece that could go into the slot of the first file */
+	stripe = protected_get_stripe(s->p, striped_extent(s, file, 0).stripe);
+	memcpy(sha256, stripe->rows[0].sha256, 32);
+	new = striped_file(s, 0, 3, M);
+	protect(s);
+	assert_int_equal(s->num_errors, 1);
+	assert_int_equal(s->error, ENOSPC);
+	assert_int_equal(striped_extent(s, new, 0).state, MRMR_EXTENT_BARE);
+	assert_int_equal(striped_extent(s, file, 0).state,
+			 MRMR_EXTENT_IN_STRIPE);
+	check(s, 1);
+	/* an overwritten one has to change it */
+	striped_overwrite(s, file, 0, 100, 9);
+	striped_check_losses(s, 1);
+	protect(s);
+	assert_int_equal(s->error, ENOSPC);
+	assert_int_equal(striped_extent(s, file, 0).state, MRMR_EXTENT_BARE);
+	assert_int_equal(striped_extent(s, other, 0).state, MRMR_EXTENT_BARE);
+	assert_int_equal(striped_sums(s).num_stripes, 0);
+	check(s, 1);
+	for (i = 0; i < 2; i++) {
+		assert_return_code(unlink(filler[i]), errno);
+		free(filler[i]);
+	}
+	mrmr_pool_look_at_space(s->p->w->pool);
+	protect(s);
+	assert_int_equal(s->num_errors, 0);
+	assert_int_equal(striped_count(s, other), 1);
+	check(s, 1);
+	striped_free(s);
+}
+
+/* What a power cut left: a block that nobody claimed, with the name and length
+   of one that is to be written now, and with other bytes. */
+static void test_garbage_of_that_name(void **state)
+{
+	static const struct world_shape shape = {.num_members = 2,
+						 .parity = "1"};
+	struct striped *s = striped_new(&shape);
+	struct sfile *file = striped_file(s, 0, 7, M);
+	struct mrmr_stripe *stripe = NULL;
+	uint8_t *zeros = calloc(1, M);
+	char *path = NULL;
+	int fd;
+
+	protect(s);
+	stripe = protected_get_stripe(s->p, striped_extent(s, file, 0).stripe);
+	path = strdup(protected_blob(s->p, stripe, 0));
+	file->is_gone = true;
+	protect(s);
+	assert_false(world_there(path));
+	fd = open(path, O_WRONLY | O_CREAT, 0600);
+	assert_return_code(fd, errno);
+	assert_int_equal(write(fd, zeros, M), (ssize_t)M);
+	close(fd);
+	striped_file(s, 0, 7, M);
+	protect(s);
+	assert_true(world_there(path));
+	check(s, 1);
+	free(zeros);
+	free(path);
+	striped_free(s);
+}
+
+/* A file that is on another member now, with the same bytes. */
+static void test_moved(void **state)
+{
+	struct striped *s = some_files(&shape_5_2);
+	size_t i;
+
+	for (i = 0; i < s->num; i += 4) {
+		striped_move(s, s->files[i], (s->files[i]->member + 1) % 5);
+	}
+	striped_check_losses(s, 2);
+	protect(s);
+	assert_int_equal(s->num_errors, 0);
+	check(s, 2);
+	striped_free(s);
+}
+
 static struct sfile *victim;
 
 static void cut_victim(struct striped *s)
@@ -780,6 +904,7 @@ static void test_mend_lost_pieces(void **state)
 static void test_mend_number_of_rows(void **state)
 {
 	struct striped *s = some_files(&shape_5_2);
+	struct striped_sums before;
 	size_t i;
 
 	/* a full stripe of two rows has no unit for a third one */
@@ -798,6 +923,17 @@ static void test_mend_number_of_rows(void **state)
 	s->p->w->pool->rows = 2;
 	striped_mend_all(s);
 	check(s, 2);
+	/* how many can be is not known while a member is away */
+	s->p->w->pool->rows = 0;
+	before = striped_sums(s);
+	protected_hide(s->p, 1);
+	striped_mend_all(s);
+	protected_hide(s->p, 0);
+	assert_int_equal(striped_sums(s).num_rows, before.num_rows);
+	striped_check_losses(s, 2);
+	striped_mend_all(s);
+	assert_int_equal(striped_sums(s).num_stripes, 0);
+	striped_check(s, true);
 	striped_free(s);
 }
 
@@ -826,6 +962,9 @@ int main(void)
 		cmocka_unit_test(test_few_units),
 		cmocka_unit_test(test_no_room),
 		cmocka_unit_test(test_no_room_unexpected),
+		cmocka_unit_test(test_no_room_at_all),
+		cmocka_unit_test(test_garbage_of_that_name),
+		cmocka_unit_test(test_moved),
 		cmocka_unit_test(test_unreadable),
 		cmocka_unit_test(test_stopped),
 		cmocka_unit_test(test_mend_nothing),
