@@ -105,6 +105,7 @@ int protector_begin(struct protector *p, struct mrmr_error *err)
 		return protector_fail_catalog(p, err);
 	}
 	p->in_transaction = true;
+	p->before = *p->result;
 	p->num_loose = 0;
 	return 0;
 }
@@ -117,6 +118,7 @@ void protector_cancel(struct protector *p)
 		return;
 	}
 	p->in_transaction = false;
+	*p->result = p->before;
 	p->num_loose = 0;
 	mrmr_catalog_cancel(p->catalog);
 	/* The list in memory has what has not happened. If it cannot be read,

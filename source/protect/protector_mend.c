@@ -121,6 +121,7 @@ static int look_at_next(struct protector *p, struct mrmr_stripes *work,
 {
 	struct mrmr_stripe *stripe = NULL;
 	bool wrong;
+	int ret;
 
 	*mended = false;
 	if (mrmr_catalog_next_stripe(p->catalog, p, course->cursor, &stripe) ==
@@ -129,12 +130,10 @@ static int look_at_next(struct protector *p, struct mrmr_stripes *work,
 	}
 	course->cursor = stripe->id;
 	wrong = is_wrong(p, course, stripe);
+	ret = wrong ? narrow_and_mend(p, work, stripe, mended, err) : 1;
 	talloc_free(stripe);
-	if (!wrong) {
-		return 1;
-	}
-	if (mrmr_stripes_mend(work, course->cursor, mended, err) == -1) {
-		return -1;
+	if (ret != 0) {
+		return ret;
 	}
 	if (*mended) {
 		p->result->mended_stripes++;
@@ -184,6 +183,7 @@ int mend_run(struct protector *p, bool *any, struct mrmr_error *err)
 {
 	uint64_t now = fingerprint(p);
 	struct mrmr_stripes *work = NULL;
+	bool could_not = p->cannot_narrow;
 	struct course course;
 
 	if (load(p, &course) == -1) {
@@ -210,6 +210,12 @@ int mend_run(struct protector *p, bool *any, struct mrmr_error *err)
 		protector_cancel(p);
 		mrmr_stripes_abort(work);
 		talloc_free(work);
+		if (p->cannot_narrow && !could_not) {
+			/* again, with those left as they are */
+			err->code = 0;
+			*any = true;
+			return 0;
+		}
 		errno = error;
 		return -1;
 	}

@@ -44,12 +44,14 @@ struct protector {
 	char *scan_path;          /* to be scanned; NULL: nothing. Durable */
 	bool is_doubtful;         /* so it waits for a person */
 	struct mrmr_protect_progress progress;
-	unsigned int failures; /* of batches, one after another */
+	struct mrmr_protect_result before; /* the transaction */
+	unsigned int failures;             /* of batches, one after another */
 	bool in_transaction;
 	bool trash_is_seen;   /* since something came into it */
 	bool has_sought_bare; /* files that lost their parity */
 	bool has_noted_room;  /* for those that found none */
 	bool has_mended;      /* this process has begun to */
+	bool cannot_narrow;   /* stripes that are too wide: there is no room */
 	bool has_changed;     /* something, so that another pass is worth it */
 };
 
@@ -266,6 +268,12 @@ bool trash_is_wished(struct protector *p);
 /* Some of the stripes that are not as they should be. *any: if there may be
    more. */
 int mend_run(struct protector *p, bool *any, struct mrmr_error *err);
+/* mrmr_stripes_mend(), after slots have left for which there is no place any
+   more with as many rows as are wanted (protector_narrow.c). If they find no
+   other stripe, -1, and p->cannot_narrow is set. */
+int narrow_and_mend(struct protector *p, struct mrmr_stripes *work,
+		    const struct mrmr_stripe *stripe, bool *mended,
+		    struct mrmr_error *err);
 /* Files of which something is in no stripe, and that are not pending: their
    stripes could not be kept. Once a run, if the sums tell that there are any. */
 int mend_seek_bare(struct protector *p, bool *any, struct mrmr_error *err);

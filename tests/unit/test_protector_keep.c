@@ -440,12 +440,16 @@ static void waiting_for_it(void **state)
 			.settle_ns = INT64_C(3600000000000),
 		};
 		struct mrmr_protect_result result;
+		struct mrmr_protector_turn *turn = NULL;
 		struct mrmr_engine *engine = NULL;
 
 		usleep(200000);
 		world_open_in_child(w);
+		turn = mrmr_protector_enter(NULL, w->pool, true, NULL);
 		engine = open_engine(w, MRMR_ENGINE_WRITE);
 		mrmr_protect(engine, &options, &result, NULL);
+		talloc_free(engine);
+		talloc_free(turn);
 		_exit(0);
 	}
 	/* though the settle time is an hour */
