@@ -25,6 +25,7 @@ include path, and the finished module may only want symbols that smbd has
 """
 
 import os
+import re
 import subprocess
 import sys
 
@@ -165,6 +166,7 @@ def configure_directories(conf):
     env.LIBEXECDIR = os.path.join(env.PREFIX, 'libexec', 'mrmr')
     env.MANDIR = os.path.join(env.PREFIX, 'share', 'man')
     env.DOCDIR = os.path.join(env.PREFIX, 'share', 'doc', 'mrmr')
+    env.UNITDIR = os.path.join(env.PREFIX, 'lib', 'systemd', 'system')
     for name, value in [('MRMR_VERSION', VERSION),
                         ('MRMR_SBINDIR', env.SBINDIR),
                         ('MRMR_LIBEXECDIR', env.LIBEXECDIR)]:
@@ -225,6 +227,7 @@ def build(bld):
     if bld.env.BUILD_MODULE:
         build_module(bld)
     build_tests(bld)
+    build_units(bld)
     install_documents(bld)
 
 
@@ -330,6 +333,21 @@ def stem(node):
     return os.path.splitext(node.name)[0]
 
 
+def build_units(bld):
+    """Units for systemd, none of which is enabled by that."""
+    folder = bld.path.find_dir('examples/systemd')
+    hardening = folder.find_resource('hardening.conf').read().rstrip()
+    for source in folder.ant_glob('*.service.in'):
+        bld(features='subst', source=source,
+            target='systemd/' + source.name[:-len('.in')],
+            re_m4=re.compile('@(SBINDIR|HARDENING)@'),
+            SBINDIR=bld.env.SBINDIR, HARDENING=hardening,
+            install_path=bld.env.UNITDIR)
+        bld.add_manual_dependency(source,
+                                  folder.find_resource('hardening.conf'))
+    bld.install_files(bld.env.UNITDIR, folder.ant_glob('*.timer'))
+
+
 def install_documents(bld):
     bld.install_files(os.path.join(bld.env.MANDIR, 'man8'),
                       bld.path.ant_glob('docs/man/*.8'))
@@ -338,8 +356,8 @@ def install_documents(bld):
     bld.install_files(os.path.join(bld.env.DOCDIR, 'docs'),
                       bld.path.ant_glob('docs/*.md docs/*.svg'))
     examples = bld.path.find_dir('examples')
-    # quickstart.sh builds, so it belongs to the source.
-    for node in examples.ant_glob('**/*', excl='quickstart.sh'):
+    # quickstart.sh builds, so it belongs to the source, as do the units.
+    for node in examples.ant_glob('**/*', excl='quickstart.sh systemd/*'):
         bld.install_as(os.path.join(bld.env.DOCDIR, 'examples',
                                     node.path_from(examples)),
                        node, chmod=os.stat(node.abspath()).st_mode & 0o777)

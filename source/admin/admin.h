@@ -64,6 +64,7 @@ extern const struct admin_verb admin_verb_scrub;
 extern const struct admin_verb admin_verb_scan;
 extern const struct admin_verb admin_verb_rebuild;
 extern const struct admin_verb admin_verb_recover;
+extern const struct admin_verb admin_verb_trash;
 extern const struct admin_verb admin_verb_config;
 
 /* --- options.c ------------------------------------------------------------ */

@@ -14,9 +14,9 @@
 #define RETRY_NS (200 * 1000 * 1000)
 
 /* A wait in the kernel could not be interrupted, and would not say anything. */
-static struct mrmr_engine *wait_for_engine(struct admin *admin,
-					   struct mrmr_pool *pool,
-					   struct mrmr_error *err)
+struct mrmr_engine *admin_engine_wait(struct admin *admin,
+				      struct mrmr_pool *pool,
+				      struct mrmr_error *err)
 {
 	const struct timespec pause = {.tv_nsec = RETRY_NS};
 	bool has_said = false;
@@ -56,7 +56,7 @@ struct mrmr_engine *admin_engine_open(struct admin *admin,
 		return NULL;
 	}
 	engine = mode == MRMR_ENGINE_WRITE
-			 ? wait_for_engine(admin, pool, &err)
+			 ? admin_engine_wait(admin, pool, &err)
 			 : mrmr_engine_open(admin, pool, mode, &err);
 	if (engine != NULL) {
 		return engine;

@@ -20,4 +20,10 @@ struct mrmr_engine *admin_engine_open(struct admin *admin,
 				      enum mrmr_engine_mode mode, int *status);
 void admin_engine_close(struct mrmr_engine *engine);
 
+/* The engine alone, for writing, for a verb that has the pool: waits for others.
+   NULL with *err; EINTR: it was interrupted. */
+struct mrmr_engine *admin_engine_wait(struct admin *admin,
+				      struct mrmr_pool *pool,
+				      struct mrmr_error *err);
+
 #endif

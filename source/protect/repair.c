@@ -36,7 +36,6 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -44,8 +43,6 @@
 
 #include <talloc.h>
 
-#include <mrmr/decode.h>
-#include <mrmr/digest.h>
 #include <mrmr/dirattr.h>
 #include <mrmr/fault.h>
 #include <mrmr/live.h>
@@ -57,43 +54,23 @@
 #include <mrmr/staging.h>
 #include <mrmr/trash.h>
 #include <mrmr/undo.h>
-#include <mrmr/xattrs.h>
 
 #include "repair_private.h"
 
 #define NS_PER_S INT64_C(1000000000)
 #define TRASH_PREFIX MRMR_DIR "/" MRMR_TRASH "/"
 
-/* Who opens the file found its name just before: to be seen by the lease. */
-#define SETTLE_NS (10 * 1000 * 1000)
+/* Who opens the file for writing has found its name just before, and smbd may
+   have it open as a path since a moment: time to be seen by the lease. */
+#define SETTLE_NS (50 * 1000 * 1000)
 
-struct repair {
-	struct mrmr_engine *engine;
-	struct mrmr_node *node;
-	size_t index; /* of its member */
-	struct mrmr_member *member;
-	struct mrmr_live *live;
-	int fd; /* live's: the bad file, for reading */
-	struct stat st;
-	char path[MRMR_PATH_MAX]; /* on the member */
-	bool in_trash;
-	int rebuild_fd;
-	char staged[96];
-	int new_fd; /* -1: there is no copy */
-	uint64_t new_inode;
-	uint32_t generation;
-	bool is_exchanged; /* the copy has the name, the bad file has `staged` */
-	char trash_path[MRMR_TRASH_PATH_MAX];
-	struct mrmr_error *err;
-};
-
-static int fail(struct repair *r, int code, const char *why)
+int repair_fail(struct repair *r, int code, const char *why)
 {
 	return mrmr_error_set(r->err, code, "%s on member %s: %s",
 			      r->node->name, mrmr_member_name(r->member), why);
 }
 
-static int fail_errno(struct repair *r, const char *what)
+int repair_fail_errno(struct repair *r, const char *what)
 {
 	int code = errno;
 
@@ -112,17 +89,19 @@ static int64_t mtime_ns(const struct stat *st)
 static int check_unchanged(struct repair *r)
 {
 	if (fstat(r->fd, &r->st) == -1) {
-		return fail_errno(r, "it cannot be looked at");
+		return repair_fail_errno(r, "it cannot be looked at");
 	}
 	if ((uint64_t)r->st.st_ino != r->node->inode ||
 	    (uint64_t)r->st.st_size != r->node->size_bytes ||
 	    mtime_ns(&r->st) != r->node->mtime_ns) {
-		return fail(r, ESTALE, "it has changed since it was protected");
+		return repair_fail(r, ESTALE,
+				   "it has changed since it was protected");
 	}
 	if (r->st.st_nlink != 1) {
-		return fail(r, EMLINK,
-			    "it has several names, which cannot all get other "
-			    "bytes at once: copy it, and link the copy");
+		return repair_fail(r, EMLINK,
+				   "it has several names, which cannot all get "
+				   "other "
+				   "bytes at once: copy it, and link the copy");
 	}
 	return 0;
 }
@@ -132,206 +111,23 @@ static int find_file(struct repair *r)
 	size_t index;
 
 	if (mrmr_live_open(r, r->engine, r->node, &r->live) == -1) {
-		return fail_errno(r, "it cannot be opened");
+		return repair_fail_errno(r, "it cannot be opened");
 	}
 	r->fd = mrmr_live_fd(r->live);
 	if (r->fd == -1) {
-		return fail(r, ESTALE, "it is not there any more");
+		return repair_fail(r, ESTALE, "it is not there any more");
 	}
 	if (check_unchanged(r) == -1) {
 		return -1;
 	}
 	if (mrmr_file_locate(r->engine->pool, r->fd, &index, r->path) == -1) {
-		return fail_errno(r, "its name is not to be had");
+		return repair_fail_errno(r, "its name is not to be had");
 	}
 	if (index != r->index) {
-		return fail(r, ESTALE, "it is on another member");
+		return repair_fail(r, ESTALE, "it is on another member");
 	}
 	r->in_trash =
 		strncmp(r->path, TRASH_PREFIX, sizeof(TRASH_PREFIX) - 1) == 0;
-	return 0;
-}
-
-/* --- the copy --------------------------------------------------------------------- */
-
-static bool is_zero(const uint8_t *bytes, size_t len)
-{
-	return len == 0 ||
-	       (bytes[0] == 0 && memcmp(bytes, bytes + 1, len - 1) == 0);
-}
-
-static bool is_right(const struct mrmr_extent *extent, const uint8_t *bytes)
-{
-	uint8_t sha256[MRMR_SHA256_LEN];
-
-	if (extent->state == MRMR_EXTENT_ZERO) {
-		return is_zero(bytes, extent->len_bytes);
-	}
-	mrmr_sha256(bytes, extent->len_bytes, sha256);
-	return memcmp(sha256, extent->sha256, sizeof(sha256)) == 0;
-}
-
-static int read_all(int fd, uint8_t *buf, size_t len, uint64_t offset)
-{
-	while (len > 0) {
-		ssize_t got = pread(fd, buf, len, (off_t)offset);
-
-		if (got == -1 && errno == EINTR) {
-			continue;
-		}
-		if (got <= 0) {
-			return -1;
-		}
-		buf += got;
-		len -= (size_t)got;
-		offset += (uint64_t)got;
-	}
-	return 0;
-}
-
-static int write_all(int fd, const uint8_t *buf, size_t len, uint64_t offset)
-{
-	while (len > 0) {
-		ssize_t put = pwrite(fd, buf, len, (off_t)offset);
-
-		if (put == -1 && errno == EINTR) {
-			continue;
-		}
-		if (put == -1) {
-			return -1;
-		}
-		buf += put;
-		len -= (size_t)put;
-		offset += (uint64_t)put;
-	}
-	return 0;
-}
-
-/* The bytes that the bad file does not have. */
-static int compute_extent(struct repair *r, uint32_t index,
-			  const struct mrmr_extent *extent, uint8_t *buf)
-{
-	struct mrmr_decode *job = NULL;
-	int ret;
-
-	if (extent->state == MRMR_EXTENT_ZERO) {
-		memset(buf, 0, extent->len_bytes);
-		return 0;
-	}
-	if (extent->state != MRMR_EXTENT_IN_STRIPE) {
-		return fail(r, EIO, "bytes that are in no stripe are bad");
-	}
-	job = mrmr_decode_extent(r, r->engine, r->node, index, r->err);
-	if (job == NULL) {
-		return -1;
-	}
-	ret = mrmr_decode_run(job, buf);
-	mrmr_decode_report(job, r->engine);
-	talloc_free(job);
-	if (ret == -1 || !is_right(extent, buf)) {
-		return fail(r, EIO,
-			    "bytes cannot be computed: too much of their "
-			    "stripe is bad");
-	}
-	return 0;
-}
-
-static int copy_extent(struct repair *r, uint32_t index,
-		       const struct mrmr_extent *extent, uint8_t *buf)
-{
-	uint64_t offset = (uint64_t)index * r->node->grid_bytes;
-
-	if (read_all(r->fd, buf, extent->len_bytes, offset) == -1 ||
-	    !is_right(extent, buf)) {
-		/* With a pre-image the file has others bytes by right. */
-		if (mrmr_live_read(r->live, buf, extent->len_bytes, offset) ==
-			    0 &&
-		    is_right(extent, buf)) {
-			return fail(r, ESTALE,
-				    "it has changed since it was protected");
-		}
-		if (compute_extent(r, index, extent, buf) == -1) {
-			return -1;
-		}
-	}
-	/* holes stay holes */
-	if (extent->state != MRMR_EXTENT_ZERO &&
-	    (mrmr_fault("repair-write") != 0 ||
-	     write_all(r->new_fd, buf, extent->len_bytes, offset) == -1)) {
-		return fail_errno(r, "its copy cannot be written");
-	}
-	return 0;
-}
-
-static int copy_extents(struct repair *r)
-{
-	uint8_t *buf = talloc_array(r, uint8_t, r->node->grid_bytes);
-	uint64_t covered = 0;
-	uint32_t i;
-
-	if (buf == NULL) {
-		return fail(r, ENOMEM, "not enough memory");
-	}
-	for (i = 0; i < r->node->num_extents; i++) {
-		struct mrmr_extent extent;
-		uint32_t got = 0;
-
-		if (mrmr_catalog_get_extents(r->engine->catalog, r->node->id, i,
-					     &extent, 1, &got) == -1 ||
-		    got != 1) {
-			return fail(r, EIO, "its records cannot be read");
-		}
-		covered += extent.len_bytes;
-		if (copy_extent(r, i, &extent, buf) == -1) {
-			return -1;
-		}
-	}
-	talloc_free(buf);
-	if (covered != r->node->size_bytes) {
-		return fail(r, ESTALE, "not all of it was protected");
-	}
-	return 0;
-}
-
-static int copy_attributes(struct repair *r)
-{
-	uint8_t *xattrs = NULL;
-	size_t len = 0;
-
-	if (ftruncate(r->new_fd, r->st.st_size) == -1 ||
-	    mrmr_xattrs_read(r, r->fd, &xattrs, &len) == -1 ||
-	    fchown(r->new_fd, r->st.st_uid, r->st.st_gid) == -1 ||
-	    mrmr_xattrs_write(r->new_fd, xattrs, len, NULL) == -1 ||
-	    fchmod(r->new_fd, r->st.st_mode & 07777) == -1 ||
-	    mrmr_times_set(r->new_fd, &r->st) == -1) {
-		return fail_errno(r, "its attributes cannot be copied");
-	}
-	return 0;
-}
-
-static int make_copy(struct repair *r)
-{
-	struct stat st = {0};
-
-	r->rebuild_fd = mrmr_folder_open(r->member->private_fd, MRMR_REBUILD);
-	if (r->rebuild_fd == -1) {
-		return fail_errno(r, "its copy cannot be made");
-	}
-	mrmr_staging_name(r->staged, sizeof(r->staged));
-	r->new_fd = openat(r->rebuild_fd, r->staged,
-			   O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-			   0600);
-	if (r->new_fd == -1) {
-		return fail_errno(r, "its copy cannot be made");
-	}
-	if (copy_extents(r) == -1 || copy_attributes(r) == -1) {
-		return -1;
-	}
-	if (mrmr_fault("repair-sync") != 0 || fsync(r->new_fd) == -1 ||
-	    fstat(r->new_fd, &st) == -1) {
-		return fail_errno(r, "its copy cannot be written");
-	}
-	r->new_inode = (uint64_t)st.st_ino;
 	return 0;
 }
 
@@ -540,10 +336,11 @@ static int take_lease(struct repair *r)
 	if (fcntl(r->fd, F_SETSIG, SIGURG) == -1 ||
 	    fcntl(r->fd, F_SETLEASE, F_RDLCK) == -1) {
 		if (errno == EAGAIN) {
-			return fail(r, EBUSY, in_use);
+			return repair_fail(r, EBUSY, in_use);
 		}
-		return fail_errno(r, "whether somebody has it open cannot be "
-				     "told");
+		return repair_fail_errno(r, "whether somebody has it open "
+					    "cannot be "
+					    "told");
 	}
 	return check_unchanged(r);
 }
@@ -571,29 +368,30 @@ static int swap(struct repair *r)
 	const struct timespec settle = {.tv_nsec = SETTLE_NS};
 
 	if (mrmr_fault("repair-noted") != 0) {
-		fail_errno(r, "it is as it was");
+		repair_fail_errno(r, "it is as it was");
 		return take_back(r);
 	}
 	switch (take_name(r)) {
 	case TAKEN:
 		break;
 	case NAME_IS_GONE:
-		fail(r, ESTALE, "it was renamed or deleted");
+		repair_fail(r, ESTALE, "it was renamed or deleted");
 		return take_back(r);
 	case NOT_TAKEN:
-		fail_errno(r, "its copy cannot take its name");
+		repair_fail_errno(r, "its copy cannot take its name");
 		return take_back(r);
 	case UNCLEAR:
-		return fail_errno(r, "its copy cannot take its name");
+		return repair_fail_errno(r, "its copy cannot take its name");
 	}
 	nanosleep(&settle, NULL);
 	if (is_wanted(r) || mrmr_fault("repair-renamed") != 0) {
-		fail(r, EBUSY, in_use);
+		repair_fail(r, EBUSY, in_use);
 		return exchange_back(r) == 0 ? take_back(r) : -1;
 	}
 	if (mrmr_trash_move(r->engine->pool, r->index, r->rebuild_fd, r->staged,
 			    pool_path(r), r->trash_path) == -1) {
-		fail_errno(r, "its bad copy cannot be kept in the trash");
+		repair_fail_errno(r,
+				  "its bad copy cannot be kept in the trash");
 		return exchange_back(r) == 0 ? take_back(r) : -1;
 	}
 	/* If this fails, the note stays for the next writer. */
@@ -606,16 +404,17 @@ static int replace(struct repair *r)
 	struct repair_note note;
 
 	if (repair_note_get(r->engine->catalog, &note) != 0) {
-		return fail(r, EBUSY,
-			    "another repair is to be finished first, when its "
-			    "member is back");
+		return repair_fail(r, EBUSY,
+				   "another repair is to be finished first, "
+				   "when its "
+				   "member is back");
 	}
-	if (make_copy(r) == -1 || take_lease(r) == -1) {
+	if (repair_copy(r) == -1 || take_lease(r) == -1) {
 		return -1;
 	}
 	if (mrmr_guard_declare(r->engine->guard, id, r->new_inode,
 			       &r->generation) == -1) {
-		return fail_errno(r, "it cannot be declared");
+		return repair_fail_errno(r, "it cannot be declared");
 	}
 	if (mrmr_fault("repair-declared") != 0 || commit_note(r, true) == -1) {
 		mrmr_guard_forget(r->engine->guard, id, r->new_inode);
@@ -623,6 +422,13 @@ static int replace(struct repair *r)
 	}
 	if (swap(r) == -1) {
 		return -1;
+	}
+	if (is_wanted(r)) {
+		mrmr_log(MRMR_LOG_ERROR,
+			 "member %s: while %s was repaired, somebody came to "
+			 "write to it; what he writes is in " MRMR_DIR
+			 "/" MRMR_TRASH "/%s",
+			 mrmr_member_name(r->member), r->path, r->trash_path);
 	}
 	if (mrmr_fault("repair-committed") == 0) {
 		mrmr_guard_forget(r->engine->guard, id, r->node->inode);
@@ -676,8 +482,9 @@ int mrmr_repair_file(struct mrmr_engine *engine, uint64_t id,
 		return mrmr_error_set(err, ENODEV,
 				      "the file's member is not online");
 	}
-	ret = r->member->read_only ? fail(r, EROFS, "the member is read-only")
-				   : find_file(r);
+	ret = r->member->read_only
+		      ? repair_fail(r, EROFS, "the member is read-only")
+		      : find_file(r);
 	if (ret == 0) {
 		ret = replace(r);
 	}

@@ -35,12 +35,6 @@
 #define RETRY_NS (100 * 1000 * 1000)
 #define STOPPED_RETRIES 20
 
-struct chosen {
-	uint64_t id;
-	uint64_t bytes;
-	uint16_t day; /* when it was scrubbed last */
-};
-
 struct scrub {
 	struct mrmr_pool *pool;
 	const struct mrmr_scrub_options *options;
@@ -50,12 +44,8 @@ struct scrub {
 	struct scrub_readers *readers;
 	uint16_t today;
 	struct mrmr_scrub_state state;
-	bool can_resume; /* if it is stopped */
-
-	struct chosen *chosen; /* in the order in which they go */
-	size_t num_chosen;
+	struct scrub_choice choice;
 	size_t next;
-	uint64_t todo_bytes;
 	uint64_t skipped_bytes; /* of stripes that are gone */
 
 	/* Of this turn. */
@@ -98,133 +88,23 @@ static int fail_catalog(struct scrub *s)
 			      s->pool->config->state_dir, strerror(errno));
 }
 
-/* --- which stripes ---------------------------------------------------------------- */
-
-static int compare_ages(const void *a, const void *b)
-{
-	const struct chosen *x = a;
-	const struct chosen *y = b;
-
-	if (x->day != y->day) {
-		return x->day < y->day ? -1 : 1;
-	}
-	return x->id < y->id ? -1 : x->id > y->id;
-}
-
-static uint64_t stripe_bytes(const struct mrmr_stripe *stripe)
-{
-	uint64_t bytes = 0;
-	uint32_t i;
-
-	for (i = 0; i < stripe->num_slots; i++) {
-		bytes += stripe->slots[i].len_bytes;
-	}
-	for (i = 0; i < stripe->num_rows; i++) {
-		bytes += stripe->rows[i].len_bytes;
-	}
-	return bytes;
-}
-
-static int list_stripes(struct scrub *s, struct chosen **list, size_t *num,
-			uint64_t *all_bytes)
-{
-	struct mrmr_stripe *stripe = NULL;
-	size_t size = 0;
-	uint64_t id = 0;
-
-	*list = NULL;
-	*num = 0;
-	*all_bytes = 0;
-	while (mrmr_catalog_next_stripe(s->engine->catalog, s, id, &stripe) ==
-	       0) {
-		struct chosen *one = NULL;
-
-		if (*num == size) {
-			size = size != 0 ? 2 * size : 1024;
-			*list = talloc_realloc(s, *list, struct chosen, size);
-			if (*list == NULL) {
-				errno = ENOMEM;
-				return -1;
-			}
-		}
-		id = stripe->id;
-		one = &(*list)[(*num)++];
-		*one = (struct chosen){
-			.id = id,
-			.bytes = stripe_bytes(stripe),
-		};
-		*all_bytes += one->bytes;
-		TALLOC_FREE(stripe);
-		if (mrmr_catalog_scrubbed(s->engine->catalog, id, &one->day) ==
-			    -1 &&
-		    errno != ENOENT) {
-			return -1;
-		}
-	}
-	return errno == ENOENT ? 0 : -1;
-}
-
-/* The oldest that are wanted, and not done by the scrub that goes on. */
-static void choose(struct scrub *s, size_t num, uint64_t all_bytes)
-{
-	const struct mrmr_scrub_options *options = s->options;
-	uint64_t wish = all_bytes;
-	uint64_t done = 0;
-	size_t i;
-
-	if (options->percent > 0 && options->percent < 100) {
-		wish = all_bytes / 100 * options->percent +
-		       all_bytes % 100 * options->percent / 100;
-	}
-	for (i = 0; i < num; i++) {
-		struct chosen one = s->chosen[i];
-
-		if (s->result->is_resumed && one.day >= s->state.begun_day) {
-			done += one.bytes;
-			continue;
-		}
-		if (options->older_days > 0 && one.day != 0 &&
-		    one.day + options->older_days > s->today) {
-			continue;
-		}
-		s->chosen[s->num_chosen++] = one;
-	}
-	wish = wish > done ? wish - done : 0;
-	for (i = 0; i < s->num_chosen && s->todo_bytes < wish; i++) {
-		s->todo_bytes += s->chosen[i].bytes;
-	}
-	s->num_chosen = i;
-}
-
 static int make_list(struct scrub *s)
 {
-	uint64_t all_bytes = 0;
-	size_t num = 0;
-	size_t i;
+	struct mrmr_catalog *catalog = s->engine->catalog;
 
-	if (mrmr_scrub_state(s->engine->catalog, &s->state) == -1 &&
-	    errno != ENOENT) {
+	if (mrmr_scrub_state(catalog, &s->state) == -1 && errno != ENOENT) {
 		return fail_catalog(s);
 	}
-	if (list_stripes(s, &s->chosen, &num, &all_bytes) == -1) {
+	if (scrub_choose(s, catalog, s->options, s->today, &s->state,
+			 &s->choice) == -1) {
 		return fail_catalog(s);
 	}
-	if (num > 0) {
-		qsort(s->chosen, num, sizeof(*s->chosen), compare_ages);
-	}
-	s->result->is_resumed =
-		s->state.is_unfinished && s->state.is_deep == s->options->deep;
-	choose(s, num, all_bytes);
-	s->can_resume = true;
-	if (!s->result->is_resumed) {
+	s->result->is_resumed = s->choice.is_resumed;
+	if (!s->choice.is_resumed) {
 		s->state.begun_day = s->today;
 		s->state.is_deep = s->options->deep;
 		s->state.wrong_blocks = 0;
 		s->state.left_blocks = 0;
-		for (i = 0; i < num; i++) {
-			s->can_resume =
-				s->can_resume && s->chosen[i].day < s->today;
-		}
 	}
 	return 0;
 }
@@ -369,7 +249,7 @@ static int add_slots(struct scrub *s, struct scrub_stripe *to,
 	return 0;
 }
 
-static int add_stripe(struct scrub *s, const struct chosen *chosen)
+static int add_stripe(struct scrub *s, const struct scrub_chosen *chosen)
 {
 	struct scrub_stripe *to = &s->stripes[s->num_stripes];
 	struct mrmr_stripe *stripe = NULL;
@@ -395,7 +275,7 @@ static int add_stripe(struct scrub *s, const struct chosen *chosen)
 static void show_progress(struct scrub *s)
 {
 	struct mrmr_scrub_progress progress = {
-		.todo_bytes = s->todo_bytes,
+		.todo_bytes = s->choice.todo_bytes,
 	};
 
 	if (s->options->progress != NULL) {
@@ -451,10 +331,10 @@ static int read_for_a_turn(struct scrub *s)
 	mrmr_engine_look(s->engine, NULL);
 	open_members(s);
 	s->num_stripes = 0;
-	while (ret == 0 && s->next < s->num_chosen &&
+	while (ret == 0 && s->next < s->choice.num &&
 	       s->num_stripes < TURN_STRIPES && now_ns() < end &&
 	       !should_stop(s)) {
-		ret = add_stripe(s, &s->chosen[s->next++]);
+		ret = add_stripe(s, &s->choice.list[s->next++]);
 		show_progress(s);
 	}
 	if (ret == -1) {
@@ -521,7 +401,7 @@ static int put_records(struct scrub *s, const struct mrmr_scrub_result *before)
 		}
 	}
 	s->state.time_s = (int64_t)time(NULL);
-	s->state.is_unfinished = !now->is_complete && s->can_resume;
+	s->state.is_unfinished = !now->is_complete && s->choice.can_resume;
 	count_up(&s->state.wrong_blocks, wrong);
 	count_up(&s->state.left_blocks, wrong - repaired);
 	count_up(&s->state.ever_wrong_blocks, wrong);
@@ -600,7 +480,7 @@ static int scrub(struct scrub *s)
 		if (read_for_a_turn(s) == -1) {
 			return -1;
 		}
-		s->result->is_complete = s->next == s->num_chosen;
+		s->result->is_complete = s->next == s->choice.num;
 		is_last = s->result->is_complete || should_stop(s);
 		if (take_turn(s, is_last) == -1) {
 			return -1;

@@ -1,6 +1,6 @@
 /*
- * MRMR: scrubbing: which stripes, and when (scrub.c); reading them
- * (scrub_read.c); what is to be made of suspects (scrub_judge.c).
+ * MRMR: scrubbing: which stripes (scrub_choose.c), and when (scrub.c); reading
+ * them (scrub_read.c); what is to be made of suspects (scrub_judge.c).
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
@@ -9,6 +9,28 @@
 
 #include <mrmr/live.h>
 #include <mrmr/scrub.h>
+
+/* --- choosing ---------------------------------------------------------------- */
+
+struct scrub_chosen {
+	uint64_t id;
+	uint64_t bytes;
+	uint16_t day; /* when it was scrubbed last */
+};
+
+struct scrub_choice {
+	struct scrub_chosen *list; /* in the order in which they go */
+	size_t num;
+	uint64_t todo_bytes;
+	bool is_resumed; /* only what the last one has left */
+	bool can_resume; /* if it is stopped */
+};
+
+/* list is a talloc child of mem_ctx. -1 with errno. */
+int scrub_choose(void *mem_ctx, struct mrmr_catalog *catalog,
+		 const struct mrmr_scrub_options *options, uint16_t today,
+		 const struct mrmr_scrub_state *state,
+		 struct scrub_choice *choice);
 
 /* --- reading ----------------------------------------------------------------- */
 

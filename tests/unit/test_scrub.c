@@ -58,6 +58,10 @@ static void make_pool(struct pool *k)
 	f[3] = protected_file(k->p, 0, "a/one", 4, 1000, GRID);
 	f[4] = protected_file(k->p, 0, "a/two", 5, 17, GRID);
 	f[5] = protected_file(k->p, 1, "b/three", 6, 3000, GRID);
+	/* the pool is closed in some tests */
+	for (i = 0; i < NUM_FILES; i++) {
+		talloc_steal(NULL, f[i]);
+	}
 	for (i = 0; i < 3; i++) {
 		k->stripes[i] =
 			protected_stripe(k->p,
@@ -79,8 +83,13 @@ static void make_pool(struct pool *k)
 
 static void free_pool(struct pool *k)
 {
+	size_t i;
+
 	unsetenv("MRMR_FAULT");
 	protected_free(k->p);
+	for (i = 0; i < NUM_FILES; i++) {
+		talloc_free(k->files[i]);
+	}
 }
 
 /* --- scrubbing ------------------------------------------------------------------ */
@@ -543,6 +552,40 @@ static void test_away(void **state)
 	free_pool(&k);
 }
 
+static void unplug(const struct mrmr_scrub_progress *progress,
+		   void *private_data)
+{
+	struct pool *k = private_data;
+
+	protected_unplug(k->p, 1u << 1);
+}
+
+/* One goes in the middle of it: nothing is bad for that. */
+static void test_goes_away(void **state)
+{
+	struct pool k;
+	struct mrmr_scrub_options options = {
+		.repair = true,
+		.progress = unplug,
+		.private_data = &k,
+	};
+	struct mrmr_scrub_result result;
+
+	make_pool(&k);
+	protected_flip(protected_where(k.p, k.files[0]), 2 * GRID, 1);
+	TALLOC_FREE(k.p->engine);
+	assert_int_equal(mrmr_scrub(k.p->w->pool, &options, &result, NULL), 0);
+	assert_int_equal(result.wrong_blocks, 1);
+	assert_int_equal(result.repaired_blocks, 1);
+	assert_int_equal(result.changed_blocks, 0);
+	assert_true(result.is_complete);
+	assert_true(is_right(&k, k.files[0]));
+	protected_unplug(k.p, 0);
+	protected_reopen(k.p);
+	check_all_right(&k);
+	free_pool(&k);
+}
+
 /* --- files that cannot be replaced now ----------------------------------------------- */
 
 static void test_in_use(void **state)
@@ -861,6 +904,7 @@ int main(void)
 		cmocka_unit_test(test_changed),
 		cmocka_unit_test(test_preimages),
 		cmocka_unit_test(test_away),
+		cmocka_unit_test(test_goes_away),
 		cmocka_unit_test(test_in_use),
 		cmocka_unit_test(test_order),
 		cmocka_unit_test(test_stop),

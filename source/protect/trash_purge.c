@@ -1,0 +1,466 @@
+/*
+ * MRMR: removing what is in the trash (see mrmr/undelete.h).
+ *
+ * In batches, each one transaction: the files leave their stripes and the
+ * catalogue; then, when that is durable, they are removed. Killed before the
+ * commit, nothing has happened (new parity blocks are garbage); after it, there
+ * are files in the trash that nothing depends on, which the next purge removes.
+ *
+ * Whether a file is protected tells the catalogue, by its name in the trash and by
+ * its inode. A file of which it only knows the inode, under another name, is one
+ * whose way to the trash the protector has not heard of: it is left.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <talloc.h>
+
+#include <mrmr/fault.h>
+#include <mrmr/live.h>
+#include <mrmr/log.h>
+#include <mrmr/staging.h>
+#include <mrmr/stripes.h>
+#include <mrmr/trash.h>
+#include <mrmr/undelete.h>
+#include <mrmr/undo.h>
+
+#include "trash_private.h"
+
+#define BATCH_ITEMS 512
+#define BATCH_EXTENTS 4096
+#define EXTENTS_AT_ONCE 256
+
+char *trash_name(void *mem_ctx, struct mrmr_engine *engine,
+		 const struct mrmr_trashed *item)
+{
+	char *name =
+		talloc_asprintf(mem_ctx, "%u/%s", engine->number[item->member],
+				item->trash_path);
+
+	if (name == NULL) {
+		errno = ENOMEM;
+	}
+	return name;
+}
+
+void trash_prune(const struct mrmr_member *member, const char *trash_path)
+{
+	char path[MRMR_TRASH_PATH_MAX + sizeof(MRMR_TRASH)];
+	char *slash = NULL;
+
+	snprintf(path, sizeof(path), MRMR_TRASH "/%s", trash_path);
+	while ((slash = strrchr(path, '/')) != NULL &&
+	       slash != path + strlen(MRMR_TRASH)) {
+		*slash = '\0';
+		if (unlinkat(member->private_fd, path, AT_REMOVEDIR) == -1) {
+			return; /* not empty */
+		}
+	}
+}
+
+/* --- one file --------------------------------------------------------------------- */
+
+struct leaving {
+	const struct mrmr_trashed *item;
+	struct mrmr_node *node; /* NULL: the catalogue does not know it */
+	char *name;             /* in the catalogue's trash */
+	bool is_last_name;
+	size_t num_changes;
+};
+
+struct batch {
+	struct mrmr_pool *pool;
+	struct mrmr_engine *engine; /* may be NULL */
+	struct mrmr_purge_result *result;
+	struct mrmr_error *err;
+	struct mrmr_live_member **members;
+	struct leaving *leaving;
+	size_t num;
+	struct mrmr_change *changes;
+	size_t num_changes;
+};
+
+static void full_path(const struct mrmr_trashed *item,
+		      char path[MRMR_TRASH_PATH_MAX + sizeof(MRMR_TRASH)])
+{
+	snprintf(path, MRMR_TRASH_PATH_MAX + sizeof(MRMR_TRASH),
+		 MRMR_TRASH "/%s", item->trash_path);
+}
+
+/* Is it there still, as it was listed? */
+static bool is_there(const struct batch *b, const struct mrmr_trashed *item,
+		     struct stat *st)
+{
+	char path[MRMR_TRASH_PATH_MAX + sizeof(MRMR_TRASH)];
+
+	full_path(item, path);
+	return fstatat(b->pool->members[item->member].private_fd, path, st,
+		       AT_SYMLINK_NOFOLLOW) == 0 &&
+	       st->st_ino == item->st.st_ino;
+}
+
+static int add_change(struct batch *b, struct leaving *leaving,
+		      const struct mrmr_extent *extent, uint32_t index,
+		      struct mrmr_live *was)
+{
+	size_t size = talloc_array_length(b->changes);
+
+	if (b->num_changes == size) {
+		b->changes = talloc_realloc(b, b->changes, struct mrmr_change,
+					    size > 0 ? 2 * size : 256);
+		if (b->changes == NULL) {
+			errno = ENOMEM;
+			return -1;
+		}
+	}
+	b->changes[b->num_changes++] = (struct mrmr_change){
+		.file = leaving->node->id,
+		.member = leaving->node->member,
+		.index = index,
+		.offset = (uint64_t)index * leaving->node->grid_bytes,
+		.old = *extent,
+		.has_old = true,
+		.was = was,
+	};
+	leaving->num_changes++;
+	return 0;
+}
+
+/* Every extent that is in a stripe. If the bytes are gone, the stripe is computed
+   without. */
+static int add_changes(struct batch *b, struct leaving *leaving)
+{
+	const struct mrmr_node *node = leaving->node;
+	struct mrmr_extent extents[EXTENTS_AT_ONCE];
+	struct mrmr_live *was = NULL;
+	size_t member = leaving->item->member;
+	uint32_t first = 0;
+	uint32_t got = 0;
+	uint32_t i;
+
+	if (b->members[member] == NULL) {
+		b->members[member] =
+			mrmr_live_member_open(b, b->engine, node->member);
+	}
+	if (b->members[member] == NULL ||
+	    mrmr_live_open_on(b, b->engine, b->members[member], node, true,
+			      &was) == -1) {
+		was = NULL;
+	}
+	for (; first < node->num_extents; first += got) {
+		if (mrmr_catalog_get_extents(b->engine->catalog, node->id,
+					     first, extents, EXTENTS_AT_ONCE,
+					     &got) == -1) {
+			return -1;
+		}
+		if (got == 0) {
+			errno = EILSEQ;
+			return -1;
+		}
+		for (i = 0; i < got; i++) {
+			if (extents[i].state == MRMR_EXTENT_IN_STRIPE &&
+			    add_change(b, leaving, &extents[i], first + i,
+				       was) == -1) {
+				return -1;
+			}
+		}
+	}
+	return 0;
+}
+
+/* 1: it may go. 0: it is to stay. -1: errno. */
+static int look_up(struct batch *b, struct leaving *leaving,
+		   const struct stat *st)
+{
+	struct mrmr_catalog *catalog = b->engine->catalog;
+	struct mrmr_link *links = NULL;
+	size_t num = 0;
+	uint64_t id;
+
+	leaving->name = trash_name(b, b->engine, leaving->item);
+	if (leaving->name == NULL) {
+		return -1;
+	}
+	if (mrmr_catalog_find(catalog, b, MRMR_ID_TRASH, leaving->name,
+			      &leaving->node) == 0) {
+		if (mrmr_catalog_links(catalog, b, leaving->node->id, &links,
+				       &num) == -1) {
+			return -1;
+		}
+		leaving->is_last_name = num == 1;
+		talloc_free(links);
+		return 1;
+	}
+	if (errno != ENOENT) {
+		return -1;
+	}
+	if (mrmr_catalog_find_inode(catalog,
+				    b->engine->number[leaving->item->member],
+				    (uint64_t)st->st_ino, &id) == 0) {
+		/* with another name its bytes stay */
+		return st->st_nlink > 1;
+	}
+	return errno == ENOENT ? 1 : -1;
+}
+
+/* 0, or -1 with errno. What is to stay is counted. */
+static int add_item(struct batch *b, const struct mrmr_trashed *item)
+{
+	const struct mrmr_member *member = &b->pool->members[item->member];
+	struct leaving *leaving = &b->leaving[b->num];
+	struct stat st = {0};
+	int may_go = 1;
+
+	*leaving = (struct leaving){.item = item};
+	if (member->state != MRMR_MEMBER_ONLINE || member->read_only) {
+		b->result->num_left++;
+		return 0;
+	}
+	if (!is_there(b, item, &st)) {
+		return 0; /* somebody was quicker */
+	}
+	if (b->engine != NULL) {
+		may_go = look_up(b, leaving, &st);
+	}
+	if (may_go == 1 && leaving->node != NULL && leaving->is_last_name) {
+		may_go = add_changes(b, leaving) == 0 ? 1 : -1;
+	}
+	if (may_go == 0) {
+		b->result->num_left++;
+	}
+	b->num += may_go == 1;
+	return may_go == -1 ? -1 : 0;
+}
+
+/* --- leaving ------------------------------------------------------------------------ */
+
+static int fail_catalog(struct batch *b)
+{
+	return mrmr_error_set(b->err, errno,
+			      "the catalogue cannot be changed: %s",
+			      strerror(errno));
+}
+
+static int leave_catalog(struct batch *b)
+{
+	size_t i;
+
+	for (i = 0; i < b->num; i++) {
+		const struct leaving *leaving = &b->leaving[i];
+
+		if (leaving->node == NULL) {
+			continue;
+		}
+		if ((leaving->is_last_name &&
+		     mrmr_catalog_cut_extents(b->engine->catalog,
+					      leaving->node->id, 0) == -1) ||
+		    mrmr_catalog_remove(b->engine->catalog, MRMR_ID_TRASH,
+					leaving->name) == -1) {
+			return fail_catalog(b);
+		}
+	}
+	return 0;
+}
+
+static int leave_stripes(struct batch *b, struct mrmr_stripes *work)
+{
+	size_t i;
+
+	if (b->num_changes > 0 &&
+	    mrmr_stripes_apply(work, b->changes, b->num_changes, b->err) ==
+		    -1) {
+		return -1;
+	}
+	for (i = 0; i < b->num_changes; i++) {
+		if (b->changes[i].error != 0) {
+			return mrmr_error_set(b->err, b->changes[i].error,
+					      "a file in the trash cannot "
+					      "leave its stripe: %s",
+					      strerror(b->changes[i].error));
+		}
+	}
+	if (leave_catalog(b) == -1) {
+		return -1;
+	}
+	if (mrmr_fault("purge-left") != 0) {
+		return mrmr_error_set(b->err, errno, "stopped by a test");
+	}
+	return mrmr_stripes_sync(work, b->err);
+}
+
+static bool has_nodes(const struct batch *b)
+{
+	size_t i;
+
+	for (i = 0; i < b->num; i++) {
+		if (b->leaving[i].node != NULL) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static int leave(struct batch *b)
+{
+	const struct mrmr_stripes_options options = {0};
+	struct mrmr_stripes *work = NULL;
+
+	if (b->engine == NULL || !has_nodes(b)) {
+		return 0;
+	}
+	work = mrmr_stripes_new(b, b->engine, &options);
+	if (work == NULL) {
+		return mrmr_error_set(b->err, ENOMEM, "not enough memory");
+	}
+	if (mrmr_catalog_begin(b->engine->catalog) == -1) {
+		fail_catalog(b);
+		mrmr_stripes_abort(work);
+		return -1;
+	}
+	if (leave_stripes(b, work) == -1) {
+		mrmr_catalog_cancel(b->engine->catalog);
+		mrmr_stripes_abort(work);
+		return -1;
+	}
+	if (mrmr_catalog_commit(b->engine->catalog, b->err) == -1) {
+		mrmr_stripes_abort(work);
+		return -1;
+	}
+	mrmr_stripes_finish(work);
+	return 0;
+}
+
+/* --- removing ------------------------------------------------------------------------- */
+
+/* Nothing depends on it any more. Forgotten first: who comes in between keeps
+   nothing. */
+static void let_go(struct batch *b, const struct leaving *leaving)
+{
+	const struct mrmr_node *node = leaving->node;
+	const struct mrmr_member *member =
+		&b->pool->members[leaving->item->member];
+
+	if (node == NULL || !leaving->is_last_name || node->inode == 0) {
+		return;
+	}
+	mrmr_guard_forget(b->engine->guard, &member->config->id, node->inode);
+	mrmr_undo_drop(member->private_fd, node->inode, 0);
+}
+
+static int remove_files(struct batch *b)
+{
+	size_t i;
+
+	if (mrmr_fault("purge-committed") != 0) {
+		return mrmr_error_set(b->err, errno, "stopped by a test");
+	}
+	for (i = 0; i < b->num; i++) {
+		const struct mrmr_trashed *item = b->leaving[i].item;
+		const struct mrmr_member *member =
+			&b->pool->members[item->member];
+		char path[MRMR_TRASH_PATH_MAX + sizeof(MRMR_TRASH)];
+
+		let_go(b, &b->leaving[i]);
+		full_path(item, path);
+		if (unlinkat(member->private_fd, path, 0) == -1 &&
+		    errno != ENOENT) {
+			return mrmr_error_set(b->err, errno,
+					      "%s cannot be removed from the "
+					      "trash of member %s: %s",
+					      item->path,
+					      mrmr_member_name(member),
+					      strerror(errno));
+		}
+		trash_prune(member, item->trash_path);
+		b->result->num_removed++;
+		b->result->removed_bytes += (uint64_t)item->st.st_size;
+	}
+	return 0;
+}
+
+/* --- batches --------------------------------------------------------------------------- */
+
+static struct batch *new_batch(struct mrmr_pool *pool,
+			       struct mrmr_engine *engine,
+			       struct mrmr_purge_result *result,
+			       struct mrmr_error *err)
+{
+	struct batch *b = talloc_zero(pool, struct batch);
+
+	if (b == NULL) {
+		return NULL;
+	}
+	b->pool = pool;
+	b->engine = engine;
+	b->result = result;
+	b->err = err;
+	b->members = talloc_zero_array(b, struct mrmr_live_member *,
+				       pool->num_members);
+	b->leaving = talloc_array(b, struct leaving, BATCH_ITEMS);
+	if (b->members == NULL || b->leaving == NULL) {
+		TALLOC_FREE(b);
+	}
+	return b;
+}
+
+/* *done moves on. */
+static int purge_batch(struct mrmr_pool *pool, struct mrmr_engine *engine,
+		       const struct mrmr_trashed *items, size_t num,
+		       size_t *done, struct mrmr_purge_result *result,
+		       struct mrmr_error *err)
+{
+	struct batch *b = new_batch(pool, engine, result, err);
+	int ret = 0;
+
+	if (b == NULL) {
+		return mrmr_error_set(err, ENOMEM, "not enough memory");
+	}
+	while (ret == 0 && *done < num && b->num < BATCH_ITEMS &&
+	       b->num_changes < BATCH_EXTENTS) {
+		ret = add_item(b, &items[*done]);
+		(*done)++;
+	}
+	if (ret == -1) {
+		fail_catalog(b);
+	} else {
+		ret = leave(b);
+	}
+	if (ret == 0) {
+		ret = remove_files(b);
+	}
+	talloc_free(b);
+	return ret;
+}
+
+int mrmr_trash_purge(struct mrmr_pool *pool, struct mrmr_engine *engine,
+		     const struct mrmr_trashed *items, size_t num,
+		     const struct mrmr_purge_options *options,
+		     struct mrmr_purge_result *result, struct mrmr_error *err)
+{
+	struct mrmr_error ignored = {0};
+	size_t done = 0;
+
+	*result = (struct mrmr_purge_result){0};
+	err = err != NULL ? err : &ignored;
+	while (done < num) {
+		if (options->should_stop != NULL &&
+		    options->should_stop(options->private_data)) {
+			return 0;
+		}
+		if (purge_batch(pool, engine, items, num, &done, result, err) ==
+		    -1) {
+			return -1;
+		}
+		if (options->progress != NULL) {
+			options->progress(done, num, options->private_data);
+		}
+	}
+	result->is_complete = true;
+	return 0;
+}
