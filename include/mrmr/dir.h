@@ -93,7 +93,8 @@ int mrmr_dir_path(struct mrmr_dir *dir, char path[MRMR_PATH_MAX]);
  * A descriptor (O_RDONLY, owned by the dir) of this directory on a member, or
  * -1: errno ENOENT if the member lacks it, ENOTDIR if something else has its
  * name there, ENODEV if the member is not online. With any other errno it is
- * not known whether the member has it.
+ * not known whether the member has it. For a member that is away it is the
+ * folder that stands in for its directory, where there is one (mrmr/absent.h).
  */
 int mrmr_dir_on_member(struct mrmr_dir *dir, size_t member);
 

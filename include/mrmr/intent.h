@@ -28,6 +28,10 @@ enum mrmr_intent_kind {
 	MRMR_INTENT_RENAME_DIR, /* from -> to on the members named */
 	MRMR_INTENT_REPLACE,    /* from -> to on `keep`; to goes elsewhere */
 	MRMR_INTENT_MOVE,       /* to now lies on `keep`; gone elsewhere */
+	/* Of a file of `keep`, which is away (source/pool/names_absent.c): */
+	MRMR_INTENT_ABSENT_REMOVE, /* to goes to the trash */
+	MRMR_INTENT_ABSENT_RENAME, /* from -> to on `keep`; to, as it was there
+				      and on the others, goes */
 };
 
 struct mrmr_intent {

@@ -38,7 +38,21 @@ int mrmr_move_file(struct mrmr_pool *pool, int fd, uint64_t size_bytes,
  * gives up what was not finished. finish also fails with EBUSY if the file was
  * written to meanwhile.
  */
+/*
+ * A file whose member is away has no bytes to copy: `read` gives them, in the
+ * thread of mrmr_move_copy(). fd is its ghost's, dir and name are where that is.
+ * What the member itself has goes to its trash when it is back (mrmr/absent.h).
+ */
+struct mrmr_move_source {
+	ssize_t (*read)(void *buf, size_t len, uint64_t offset,
+			void *private_data);
+	void *private_data;
+};
+
 struct mrmr_move;
+struct mrmr_move *mrmr_move_begin_ghost(void *mem_ctx, struct mrmr_dir *dir,
+					const char *name, int fd,
+					const struct mrmr_move_source *source);
 struct mrmr_move *mrmr_move_begin(void *mem_ctx, struct mrmr_pool *pool, int fd,
 				  uint64_t size_bytes);
 int mrmr_move_copy(struct mrmr_move *move);

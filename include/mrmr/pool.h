@@ -30,7 +30,8 @@ struct mrmr_shared;
 struct mrmr_queue; /* mrmr/queue.h */
 struct mrmr_guard; /* mrmr/guard.h */
 struct mrmr_trash_cache;
-struct mrmr_dir_cache; /* mrmr/dir.h */
+struct mrmr_dir_cache;  /* mrmr/dir.h */
+struct mrmr_absent_ops; /* mrmr/absent.h */
 
 /* How the process becomes root for a moment. Both may nest. */
 struct mrmr_identity {
@@ -100,7 +101,10 @@ struct mrmr_pool {
 	struct mrmr_queue *queue;
 	struct mrmr_guard *guard;
 	struct mrmr_trash_cache *trash; /* NULL: nothing is kept open */
-	struct mrmr_member *members;    /* config->num_members of them */
+	/* Who knows the names of members that are away, or NULL; and its own. */
+	const struct mrmr_absent_ops *absent;
+	void *absent_data;
+	struct mrmr_member *members; /* config->num_members of them */
 	size_t num_members;
 	struct mrmr_units units;
 	unsigned int rows;       /* see mrmr_pool_rows() */
@@ -223,6 +227,11 @@ void mrmr_pool_space(struct mrmr_pool *pool, uint64_t *total_bytes,
  * number and inode stay unique together.
  */
 uint64_t mrmr_pool_device_id(const struct mrmr_pool *pool, dev_t dev);
+
+/* A device number of which that is said of a member that is away as it was when
+   it was there: the one that it had, or else one that no device has. */
+dev_t mrmr_pool_device_of(const struct mrmr_pool *pool,
+			  const struct mrmr_uuid *id);
 
 int64_t mrmr_now_ns(void); /* CLOCK_MONOTONIC_COARSE */
 

@@ -123,4 +123,21 @@ char *mrmr_queue_resolve(struct mrmr_queue *queue, void *mem_ctx,
 char *mrmr_queue_resolve_back(struct mrmr_queue *queue, void *mem_ctx,
 			      const char *path);
 
+/*
+ * As mrmr_queue_resolve(), of a file with this inode on this member. Right also
+ * if the catalogue has some of what is in the log already.
+ */
+char *mrmr_queue_resolve_file(struct mrmr_queue *queue, void *mem_ctx,
+			      const struct mrmr_uuid *member, uint64_t inode,
+			      const char *path);
+
+/*
+ * The inodes of a member's files that were renamed, by what is in the log; one
+ * may be named more than once. A talloc child of mem_ctx. *has_any tells whether
+ * the log has any change of names: if not, the catalogue is up to date.
+ */
+int mrmr_queue_renamed(struct mrmr_queue *queue, void *mem_ctx,
+		       const struct mrmr_uuid *member, uint64_t **inodes,
+		       size_t *num, bool *has_any);
+
 #endif

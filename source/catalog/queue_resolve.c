@@ -19,6 +19,8 @@
 
 struct name_event {
 	enum mrmr_event_kind kind;
+	struct mrmr_uuid member;
+	uint64_t inode;
 	const char *path;
 	const char *to;
 };
@@ -53,6 +55,8 @@ static int keep(struct queue_names *names, const struct mrmr_event *event)
 	kept = &names->events[names->num];
 	*kept = (struct name_event){
 		.kind = event->kind,
+		.member = event->member,
+		.inode = event->inode,
 		.path = talloc_strdup(names, event->path),
 		.to = talloc_strdup(names, event->to),
 	};
@@ -261,4 +265,86 @@ char *mrmr_queue_resolve_back(struct mrmr_queue *queue, void *mem_ctx,
 		errno = ENOMEM;
 	}
 	return then;
+}
+
+/* --- of a file that is known by its inode ------------------------------------- */
+
+static bool is_of(const struct name_event *event,
+		  const struct mrmr_uuid *member, uint64_t inode)
+{
+	return inode != 0 && event->inode == inode &&
+	       mrmr_uuid_equal(&event->member, member);
+}
+
+char *mrmr_queue_resolve_file(struct mrmr_queue *queue, void *mem_ctx,
+			      const struct mrmr_uuid *member, uint64_t inode,
+			      const char *path)
+{
+	char *now = NULL;
+	size_t i;
+
+	if (look_as_root(queue) == -1) {
+		return NULL;
+	}
+	now = talloc_strdup(mem_ctx, path);
+	for (i = 0; now != NULL && i < queue->names->num; i++) {
+		const struct name_event *event = &queue->names->events[i];
+		bool is_its_own = is_of(event, member, inode);
+		const char *rest = below(now, event->path);
+		bool is_gone = false;
+
+		if (event->kind != MRMR_EVENT_RENAMED) {
+			is_gone = rest != NULL && rest[0] == '\0' &&
+				  (is_its_own || event->inode == 0);
+		} else if (mrmr_uuid_is_nil(&event->member)) {
+			if (rest != NULL) { /* a directory above it */
+				replace(mem_ctx, &now, event->to, rest);
+			}
+		} else if (is_its_own) {
+			/* Also if the catalogue has that already. */
+			if (rest != NULL || strcmp(now, event->to) != 0) {
+				replace(mem_ctx, &now, event->to, "");
+			}
+		} else {
+			/* another file took its place */
+			is_gone = strcmp(now, event->to) == 0;
+		}
+		if (is_gone) {
+			talloc_free(now);
+			errno = ENOENT;
+			return NULL;
+		}
+	}
+	if (now == NULL) {
+		errno = ENOMEM;
+	}
+	return now;
+}
+
+int mrmr_queue_renamed(struct mrmr_queue *queue, void *mem_ctx,
+		       const struct mrmr_uuid *member, uint64_t **inodes,
+		       size_t *num, bool *has_any)
+{
+	size_t i;
+
+	*num = 0;
+	*inodes = NULL;
+	if (look_as_root(queue) == -1) {
+		return -1;
+	}
+	*has_any = queue->names->num > 0;
+	*inodes = talloc_array(mem_ctx, uint64_t, queue->names->num + 1);
+	if (*inodes == NULL) {
+		errno = ENOMEM;
+		return -1;
+	}
+	for (i = 0; i < queue->names->num; i++) {
+		const struct name_event *event = &queue->names->events[i];
+
+		if (event->kind == MRMR_EVENT_RENAMED &&
+		    is_of(event, member, event->inode)) {
+			(*inodes)[(*num)++] = event->inode;
+		}
+	}
+	return 0;
 }

@@ -21,6 +21,7 @@
 
 #include <talloc.h>
 
+#include <mrmr/absent.h>
 #include <mrmr/dir.h>
 #include <mrmr/dirattr.h>
 #include <mrmr/fault.h>
@@ -422,6 +423,47 @@ static bool check_attributes(struct mrmr_dir *dir, size_t member, int fd)
 	return mrmr_dir_reconcile(dir, member, fd);
 }
 
+/*
+ * The folder that stands in for the directory of a member that is away. It is
+ * opened again after a second: it has gone if the member came and left again.
+ */
+static int on_absent_member(struct mrmr_dir *dir, size_t index, bool make)
+{
+	struct mrmr_pool *pool = dir->pool;
+	struct mrmr_member *member = &pool->members[index];
+	struct mrmr_dir_clone *clone = &dir->clones[index];
+	int64_t now = pool->used_ns;
+
+	if (!mrmr_is_absent(pool, index)) {
+		errno = member->state == MRMR_MEMBER_UNKNOWN ? ENFILE : ENODEV;
+		return -1;
+	}
+	if (clone->state != CLONE_UNKNOWN && clone->epoch == member->epoch &&
+	    now - clone->checked_ns < CLONE_LIFETIME_NS) {
+		if (clone->state == CLONE_PRESENT) {
+			return clone->fd;
+		}
+		if (!make) {
+			errno = clone->error;
+			return -1;
+		}
+	}
+	mrmr_dir_forget(dir, index);
+	clone->fd = mrmr_absent_open(dir, index, make);
+	clone->error = errno;
+	clone->epoch = member->epoch;
+	clone->checked_ns = now;
+	if (clone->fd != -1) {
+		clone->state = CLONE_PRESENT;
+		return clone->fd;
+	}
+	if (mrmr_dir_is_lacking(clone->error)) {
+		clone->state = CLONE_LACKING;
+	}
+	errno = clone->error;
+	return -1;
+}
+
 int mrmr_dir_on_member(struct mrmr_dir *dir, size_t index)
 {
 	struct mrmr_pool *pool = dir->pool;
@@ -432,8 +474,7 @@ int mrmr_dir_on_member(struct mrmr_dir *dir, size_t index)
 	int64_t now;
 
 	if (member->state != MRMR_MEMBER_ONLINE) {
-		errno = member->state == MRMR_MEMBER_UNKNOWN ? ENFILE : ENODEV;
-		return -1;
+		return on_absent_member(dir, index, false);
 	}
 	dirs_gen = atomic_load_explicit(&pool->shared->dirs_gen,
 					memory_order_acquire);
@@ -572,6 +613,9 @@ int mrmr_dir_clone_to(struct mrmr_dir *dir, size_t index)
 	int saved_errno;
 	int fd;
 
+	if (member->state != MRMR_MEMBER_ONLINE) {
+		return on_absent_member(dir, index, true);
+	}
 	fd = mrmr_dir_on_member(dir, index);
 	if (fd != -1 || errno != ENOENT) {
 		return fd;
@@ -782,7 +826,8 @@ void mrmr_dir_newest_times(struct mrmr_dir *dir, struct stat *st)
 		if (newer(&clone.st_mtim, &st->st_mtim)) {
 			st->st_mtim = clone.st_mtim;
 		}
-		if (newer(&clone.st_ctim, &st->st_ctim)) {
+		if (!mrmr_is_absent(dir->pool, i) &&
+		    newer(&clone.st_ctim, &st->st_ctim)) {
 			st->st_ctim = clone.st_ctim;
 		}
 	}

@@ -12,6 +12,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <mrmr/absent.h>
 #include <mrmr/dirattr.h>
 #include <mrmr/fault.h>
 #include <mrmr/log.h>
@@ -20,10 +21,12 @@
 
 #define XATTR_MAX 65536 /* the kernel's own limit, for a list and a value */
 
-/* Labels that security modules give are theirs, not the directory's. */
+/* Labels that security modules give are theirs, not the directory's, and what
+   makes a ghost is its own. */
 static bool is_copied(const char *name)
 {
-	return strcmp(name, "security.selinux") != 0 &&
+	return strncmp(name, MRMR_GHOST_TAGS, strlen(MRMR_GHOST_TAGS)) != 0 &&
+	       strcmp(name, "security.selinux") != 0 &&
 	       strcmp(name, "security.ima") != 0 &&
 	       strcmp(name, "security.evm") != 0 &&
 	       strcmp(name, "security.apparmor") != 0;
@@ -306,13 +309,15 @@ void mrmr_dir_mirror(struct mrmr_dir *dir, const char *name)
 		int fd = mrmr_dir_on_member(dir, i);
 		int ret;
 
-		if (fd == -1 &&
-		    (errno == ENOENT || errno == ENOTDIR ||
-		     pool->members[i].state == MRMR_MEMBER_UNSUPPORTED)) {
+		if (pool->members[i].state == MRMR_MEMBER_UNSUPPORTED ||
+		    (fd == -1 && (errno == ENOENT || errno == ENOTDIR) &&
+		     pool->members[i].state == MRMR_MEMBER_ONLINE)) {
 			continue;
 		}
-		if (fd == -1) {
+		if (fd == -1 || pool->members[i].state != MRMR_MEMBER_ONLINE) {
 			mrmr_missed_note(dir, i);
+		}
+		if (fd == -1) {
 			continue;
 		}
 		ret = mrmr_fault("mirror") != 0 ? -1

@@ -35,6 +35,8 @@ static const char *const kind_names[] = {
 	[MRMR_INTENT_RENAME_DIR] = "rename-directory",
 	[MRMR_INTENT_REPLACE] = "replace",
 	[MRMR_INTENT_MOVE] = "move",
+	[MRMR_INTENT_ABSENT_REMOVE] = "remove-absent",
+	[MRMR_INTENT_ABSENT_RENAME] = "rename-absent",
 };
 
 #define NUM_KINDS (sizeof(kind_names) / sizeof(kind_names[0]))

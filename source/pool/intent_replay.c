@@ -29,6 +29,8 @@
 #include <mrmr/staging.h>
 #include <mrmr/trash.h>
 
+#include "intent_private.h"
+
 /* The last component of a path on one member, and the directory it is in. */
 struct spot {
 	int fd;
@@ -89,8 +91,7 @@ static int spot_has(const struct spot *spot, struct stat *st)
 	return errno == ENOENT ? 0 : -1;
 }
 
-/* The same for a path. */
-static int path_is_there(int root_fd, const char *path, struct stat *st)
+int replay_is_there(int root_fd, const char *path, struct stat *st)
 {
 	struct spot spot;
 	int saved_errno;
@@ -194,7 +195,7 @@ static void drop_bare(struct mrmr_pool *pool, size_t member, const char *path)
 		struct stat st;
 
 		dropped = false;
-		if (path_is_there(pool->spine_fd, parent, &st) == 0 &&
+		if (replay_is_there(pool->spine_fd, parent, &st) == 0 &&
 		    spot_open(root_fd, parent, &spot) == 0) {
 			dropped =
 				spot_has(&spot, &st) == 1 &&
@@ -292,7 +293,7 @@ static int rename_path(struct mrmr_pool *pool, size_t member, const char *from,
 	int there;
 	int ret;
 
-	there = path_is_there(root_fd, from, &st);
+	there = replay_is_there(root_fd, from, &st);
 	if (there == -1) {
 		return -1;
 	}
@@ -322,8 +323,7 @@ static int rename_path(struct mrmr_pool *pool, size_t member, const char *from,
 	return ret;
 }
 
-/* -1: trouble, which was logged. */
-static int rename_logged(struct mrmr_pool *pool, size_t member,
+int replay_rename_logged(struct mrmr_pool *pool, size_t member,
 			 const char *from, const char *to, bool directories)
 {
 	int ret = rename_path(pool, member, from, to, directories);
@@ -342,7 +342,7 @@ static int rename_logged(struct mrmr_pool *pool, size_t member,
 
 /* One record builds on the other: once one could not be carried out on a
    member, those that come after it have to wait there. */
-static bool can_follow(const struct mrmr_member *member)
+bool replay_can_follow(const struct mrmr_member *member)
 {
 	return member->state == MRMR_MEMBER_ONLINE && !member->is_behind;
 }
@@ -356,8 +356,8 @@ static bool can_follow(const struct mrmr_member *member)
 static int decide(struct mrmr_pool *pool, struct mrmr_intent *intent)
 {
 	struct stat st;
-	int from = path_is_there(pool->spine_fd, intent->from, &st);
-	int to = path_is_there(pool->spine_fd, intent->to, &st);
+	int from = replay_is_there(pool->spine_fd, intent->from, &st);
+	int to = replay_is_there(pool->spine_fd, intent->to, &st);
 
 	if (from == -1 || to == -1) {
 		return -1;
@@ -398,22 +398,22 @@ static size_t replay_rename(struct mrmr_pool *pool, struct mrmr_intent *intent,
 	for (i = 0; i < intent->num_members; i++) {
 		size_t member = intent->members[i];
 
-		if (!can_follow(&pool->members[member]) ||
-		    rename_logged(pool, member, intent->from, intent->to,
-				  true) == -1) {
+		if (!replay_can_follow(&pool->members[member]) ||
+		    replay_rename_logged(pool, member, intent->from, intent->to,
+					 true) == -1) {
 			left[num_left++] = member;
 		}
 	}
 	return num_left;
 }
 
-static int trash_path(struct mrmr_pool *pool, size_t member, const char *path)
+int replay_trash(struct mrmr_pool *pool, size_t member, const char *path)
 {
 	struct spot spot;
 	struct stat st;
 	int ret;
 
-	ret = path_is_there(pool->members[member].root_fd, path, &st);
+	ret = replay_is_there(pool->members[member].root_fd, path, &st);
 	if (ret != 1 || S_ISDIR(st.st_mode)) {
 		return ret == -1 ? -1 : 0;
 	}
@@ -432,13 +432,13 @@ static int was_done(struct mrmr_pool *pool, const struct mrmr_intent *intent)
 {
 	int keep_fd = pool->members[intent->keep].root_fd;
 	struct stat st;
-	int to = path_is_there(keep_fd, intent->to, &st);
+	int to = replay_is_there(keep_fd, intent->to, &st);
 	int from;
 
 	if (to != 1 || intent->kind != MRMR_INTENT_REPLACE) {
 		return to;
 	}
-	from = path_is_there(keep_fd, intent->from, &st);
+	from = replay_is_there(keep_fd, intent->from, &st);
 	return from == -1 ? -1 : !from;
 }
 
@@ -466,11 +466,11 @@ static size_t replay_replace(struct mrmr_pool *pool, struct mrmr_intent *intent,
 	for (i = 0; i < intent->num_members; i++) {
 		size_t member = intent->members[i];
 
-		if (!can_follow(&pool->members[member]) ||
-		    trash_path(pool, member, intent->to) == -1 ||
+		if (!replay_can_follow(&pool->members[member]) ||
+		    replay_trash(pool, member, intent->to) == -1 ||
 		    (intent->kind == MRMR_INTENT_REPLACE &&
-		     rename_logged(pool, member, intent->from, intent->to,
-				   false) == -1)) {
+		     replay_rename_logged(pool, member, intent->from,
+					  intent->to, false) == -1)) {
 			left[num_left++] = member;
 		}
 	}
@@ -485,6 +485,10 @@ size_t mrmr_intent_replay(struct mrmr_pool *pool, struct mrmr_intent *intent,
 {
 	if (intent->kind == MRMR_INTENT_RENAME_DIR) {
 		return replay_rename(pool, intent, left);
+	}
+	if (intent->kind == MRMR_INTENT_ABSENT_REMOVE ||
+	    intent->kind == MRMR_INTENT_ABSENT_RENAME) {
+		return replay_absent(pool, intent, left);
 	}
 	return replay_replace(pool, intent, left);
 }

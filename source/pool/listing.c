@@ -17,6 +17,7 @@
 
 #include <talloc.h>
 
+#include <mrmr/absent.h>
 #include <mrmr/listing.h>
 #include <mrmr/log.h>
 #include <mrmr/names.h>
@@ -195,6 +196,7 @@ static bool is_private(const struct reading *r,
 {
 	return mrmr_name_is_private(r->dir, entry->d_name) ||
 	       (r->dir->is_root && r->member != -1 &&
+		r->dir->pool->members[r->member].state == MRMR_MEMBER_ONLINE &&
 		entry->d_ino == r->dir->pool->members[r->member].private_ino);
 }
 
@@ -360,22 +362,21 @@ static bool is_our_trouble(int error)
 	return error == EMFILE || error == ENFILE || error == ENOMEM;
 }
 
-/* All names of the spine directory and its clones that are not known yet. */
-static int read_all(struct reading *reading)
+static int read_members(struct reading *reading, bool absent)
 {
 	struct mrmr_dir *dir = reading->dir;
 	struct mrmr_pool *pool = dir->pool;
 	size_t i;
 
-	reading->member = -1;
-	reading->fd = dir->spine_fd;
-	if (for_each_entry(dir->spine_fd, take, reading) == -1) {
-		return -1;
-	}
 	for (i = 0; i < pool->num_members && !reading->no_memory; i++) {
+		if (mrmr_is_absent(pool, i) != absent) {
+			continue;
+		}
 		reading->member = (int16_t)i;
 		reading->fd = mrmr_dir_on_member(dir, i);
-		if (reading->fd == -1 && is_our_trouble(errno)) {
+		if (reading->fd == -1 &&
+		    (is_our_trouble(errno) ||
+		     (absent && !mrmr_dir_is_lacking(errno)))) {
 			return -1;
 		}
 		if (reading->fd == -1) {
@@ -391,6 +392,25 @@ static int read_all(struct reading *reading)
 				 strerror(errno));
 			mrmr_pool_suspect(pool, &pool->members[i], errno);
 		}
+	}
+	return 0;
+}
+
+/* All names of the spine directory and its clones that are not known yet; those
+   of members that are away last, as what is here counts. */
+static int read_all(struct reading *reading)
+{
+	struct mrmr_dir *dir = reading->dir;
+
+	reading->member = -1;
+	reading->fd = dir->spine_fd;
+	if (for_each_entry(dir->spine_fd, take, reading) == -1 ||
+	    read_members(reading, false) == -1) {
+		return -1;
+	}
+	if (mrmr_any_is_absent(dir->pool) &&
+	    read_members(reading, true) == -1) {
+		return -1;
 	}
 	if (reading->no_memory) {
 		errno = ENOMEM;

@@ -17,6 +17,7 @@
 
 #include <talloc.h>
 
+#include <mrmr/absent.h>
 #include <mrmr/dirattr.h>
 #include <mrmr/fault.h>
 #include <mrmr/intent.h>
@@ -26,6 +27,8 @@
 #include <mrmr/protection.h>
 #include <mrmr/staging.h>
 #include <mrmr/trash.h>
+
+#include "names_private.h"
 
 #define COPY_CHUNK (1024 * 1024)
 
@@ -118,6 +121,24 @@ int mrmr_file_locate(struct mrmr_pool *pool, int fd, size_t *index,
 	return -1;
 }
 
+static int write_range(int fd, const uint8_t *data, size_t len, off_t pos)
+{
+	while (len > 0) {
+		ssize_t done = pwrite(fd, data, len, pos);
+
+		if (done == -1 && errno == EINTR) {
+			continue;
+		}
+		if (done == -1) {
+			return -1;
+		}
+		data += done;
+		len -= (size_t)done;
+		pos += done;
+	}
+	return 0;
+}
+
 static int copy_range(int from_fd, int to_fd, off_t pos, off_t end,
 		      char *buffer)
 {
@@ -125,7 +146,6 @@ static int copy_range(int from_fd, int to_fd, off_t pos, off_t end,
 		size_t want = end - pos < COPY_CHUNK ? (size_t)(end - pos)
 						     : COPY_CHUNK;
 		ssize_t len = pread(from_fd, buffer, want, pos);
-		ssize_t done = 0;
 
 		if (len == -1 && errno == EINTR) {
 			continue;
@@ -133,14 +153,9 @@ static int copy_range(int from_fd, int to_fd, off_t pos, off_t end,
 		if (len <= 0) {
 			return (int)len;
 		}
-		while (done < len) {
-			ssize_t ret = pwrite(to_fd, buffer + done, len - done,
-					     pos + done);
-
-			if (ret == -1 && errno != EINTR) {
-				return -1;
-			}
-			done += ret > 0 ? ret : 0;
+		if (write_range(to_fd, (const uint8_t *)buffer, (size_t)len,
+				pos) == -1) {
+			return -1;
 		}
 		pos += len;
 	}
@@ -190,13 +205,52 @@ struct mrmr_move {
 	int staging_fd;   /* on the target */
 	char staged[96];
 	int new_fd;
+	/* Of a ghost only: */
+	bool is_ghost;
+	struct mrmr_move_source source;
+	int dir_fd; /* of the spine directory */
+	char ghost_name[256];
 };
+
+/* What the source gives; all of it, or it is an error. */
+static int copy_computed(struct mrmr_move *m)
+{
+	uint8_t *buffer = malloc(COPY_CHUNK);
+	uint64_t size = (uint64_t)m->st.st_size;
+	uint64_t pos = 0;
+	int ret = buffer != NULL ? 0 : -1;
+
+	while (ret == 0 && pos < size) {
+		size_t want = size - pos < COPY_CHUNK ? (size_t)(size - pos)
+						      : COPY_CHUNK;
+		ssize_t got = m->source.read(buffer, want, pos,
+					     m->source.private_data);
+
+		if (got == 0) {
+			errno = EIO;
+		}
+		if (got <= 0 || mrmr_fault("move-copy") != 0 ||
+		    write_range(m->new_fd, buffer, (size_t)got, (off_t)pos) ==
+			    -1) {
+			ret = -1;
+		}
+		pos += got > 0 ? (uint64_t)got : 0;
+	}
+	free(buffer);
+	return ret;
+}
 
 /* Where the file is now; its directory. */
 static int find_place(struct mrmr_move *m, int fd)
 {
 	struct mrmr_place place;
 
+	if (m->is_ghost) {
+		m->dir = mrmr_dir_get(m->pool, m->dir_fd);
+		m->name = m->ghost_name;
+		return m->dir != NULL ? mrmr_name_path(m->dir, m->name, m->path)
+				      : -1;
+	}
 	if (mrmr_file_locate(m->pool, fd, &m->from, m->path) == -1 ||
 	    mrmr_place_find(m->pool, m->pool->spine_fd, m->path, &place) ==
 		    -1) {
@@ -252,7 +306,8 @@ static int choose_target(struct mrmr_move *m, uint64_t need_bytes)
 		const struct mrmr_member *member = &m->pool->members[order[i]];
 
 		if (order[i] == m->from ||
-		    member->dev == m->pool->members[m->from].dev ||
+		    (!m->is_ghost &&
+		     member->dev == m->pool->members[m->from].dev) ||
 		    mrmr_member_room(member) < need_bytes) {
 			continue;
 		}
@@ -308,6 +363,9 @@ static int check_names(struct mrmr_move *m)
    bytes: the copy has them as well, but not for the stripe it is in. */
 static int drop_old(struct mrmr_move *m, int from_fd)
 {
+	if (m->is_ghost) {
+		return names_remove_absent(m->dir, m->name, m->from, true);
+	}
 	if (mrmr_is_guarded(m->pool, m->from, &m->st)) {
 		return mrmr_trash_file(m->pool, m->from, from_fd, m->name,
 				       m->path);
@@ -386,15 +444,15 @@ static int move_destructor(struct mrmr_move *m)
 	if (m->from_fd != -1) {
 		close(m->from_fd);
 	}
+	if (m->dir_fd != -1) {
+		close(m->dir_fd);
+	}
 	return 0;
 }
 
-struct mrmr_move *mrmr_move_begin(void *mem_ctx, struct mrmr_pool *pool, int fd,
-				  uint64_t size_bytes)
+static struct mrmr_move *move_new(void *mem_ctx, struct mrmr_pool *pool)
 {
 	struct mrmr_move *m = talloc_zero(mem_ctx, struct mrmr_move);
-	char proc_path[64];
-	int saved_errno;
 
 	if (m == NULL) {
 		errno = ENOMEM;
@@ -404,8 +462,67 @@ struct mrmr_move *mrmr_move_begin(void *mem_ctx, struct mrmr_pool *pool, int fd,
 	m->from_fd = -1;
 	m->staging_fd = -1;
 	m->new_fd = -1;
+	m->dir_fd = -1;
 	talloc_set_destructor(m, move_destructor);
+	return m;
+}
 
+static int begin_ghost(struct mrmr_move *m, struct mrmr_dir *dir, int fd)
+{
+	char proc_path[64];
+	struct stat st;
+
+	snprintf(proc_path, sizeof(proc_path), "/proc/self/fd/%d", fd);
+	m->from_fd = open(proc_path, O_RDONLY | O_CLOEXEC);
+	m->dir_fd = fcntl(dir->spine_fd, F_DUPFD_CLOEXEC, 0);
+	if (m->from_fd == -1 || m->dir_fd == -1 ||
+	    fstat(m->from_fd, &m->st) == -1 ||
+	    mrmr_name_find(dir, m->ghost_name, &m->from, &st) == -1) {
+		return -1;
+	}
+	if (m->from == MRMR_IN_SPINE || !mrmr_is_absent(m->pool, m->from) ||
+	    st.st_ino != m->st.st_ino) {
+		errno = ENOENT; /* another file has the name now */
+		return -1;
+	}
+	if (find_place(m, fd) == -1) {
+		return -1;
+	}
+	return choose_target(m, (uint64_t)m->st.st_size);
+}
+
+struct mrmr_move *mrmr_move_begin_ghost(void *mem_ctx, struct mrmr_dir *dir,
+					const char *name, int fd,
+					const struct mrmr_move_source *source)
+{
+	struct mrmr_move *m = move_new(mem_ctx, dir->pool);
+	int saved_errno;
+
+	if (m == NULL) {
+		return NULL;
+	}
+	m->is_ghost = true;
+	m->source = *source;
+	snprintf(m->ghost_name, sizeof(m->ghost_name), "%s", name);
+	if (begin_ghost(m, dir, fd) == -1) {
+		saved_errno = errno;
+		talloc_free(m);
+		errno = saved_errno;
+		return NULL;
+	}
+	return m;
+}
+
+struct mrmr_move *mrmr_move_begin(void *mem_ctx, struct mrmr_pool *pool, int fd,
+				  uint64_t size_bytes)
+{
+	struct mrmr_move *m = move_new(mem_ctx, pool);
+	char proc_path[64];
+	int saved_errno;
+
+	if (m == NULL) {
+		return NULL;
+	}
 	if (fstat(fd, &m->st) == -1) {
 		goto fail;
 	}
@@ -437,6 +554,9 @@ fail:
 
 int mrmr_move_copy(struct mrmr_move *m)
 {
+	if (m->is_ghost) {
+		return copy_computed(m) == 0 ? fsync(m->new_fd) : -1;
+	}
 	/* As it is now: what was written since the beginning, too. */
 	if (fstat(m->from_fd, &m->st) == -1 ||
 	    copy_content(m->from_fd, m->new_fd, m->st.st_size) == -1) {
@@ -482,8 +602,10 @@ int mrmr_move_finish(struct mrmr_move *m, int *new_fd, size_t *member)
 			  NULL);
 	}
 	mrmr_log(MRMR_LOG_INFO,
-		 "'%s' moved from member %s to %s, where there "
-		 "is room for it",
+		 m->is_ghost ? "'%s' of member %s, which is away, is to be "
+			       "changed, and lies on %s now"
+			     : "'%s' moved from member %s to %s, where there "
+			       "is room for it",
 		 m->path, mrmr_member_name(&m->pool->members[m->from]),
 		 mrmr_member_name(&m->pool->members[m->to]));
 	*new_fd = m->new_fd;

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <mrmr/absent.h>
 #include <mrmr/dirattr.h>
 #include <mrmr/listing.h>
 #include <mrmr/log.h>
@@ -160,13 +161,39 @@ static bool may_go_on(struct mrmr_dir *dir, size_t member, int *error)
 	return false;
 }
 
+/*
+ * The members, in the order in which they are asked: those that are away last,
+ * as what is here counts. Returns how many.
+ */
+static size_t in_order(const struct mrmr_pool *pool,
+		       size_t order[MRMR_MEMBERS_MAX])
+{
+	size_t n = 0;
+	size_t i;
+
+	for (i = 0; i < pool->num_members; i++) {
+		if (!mrmr_is_absent(pool, i)) {
+			order[n++] = i;
+		}
+	}
+	for (i = 0; i < pool->num_members && n < pool->num_members; i++) {
+		if (mrmr_is_absent(pool, i)) {
+			order[n++] = i;
+		}
+	}
+	return n;
+}
+
 static int find_on_members(struct mrmr_dir *dir, const char *name,
 			   size_t *member, struct stat *st)
 {
+	size_t order[MRMR_MEMBERS_MAX];
+	size_t num = in_order(dir->pool, order);
 	int error = ENOENT;
-	size_t i;
+	size_t n;
 
-	for (i = 0; i < dir->pool->num_members; i++) {
+	for (n = 0; n < num; n++) {
+		size_t i = order[n];
 		int fd = mrmr_dir_on_member(dir, i);
 
 		if (fd == -1) {
@@ -292,10 +319,13 @@ static bool may_try_next(struct mrmr_dir *dir, const char *name, size_t member,
 static int open_on_members(struct mrmr_dir *dir, const char *name, int flags,
 			   size_t *member)
 {
+	size_t order[MRMR_MEMBERS_MAX];
+	size_t num = in_order(dir->pool, order);
 	int error = ENOENT;
-	size_t i;
+	size_t n;
 
-	for (i = 0; i < dir->pool->num_members; i++) {
+	for (n = 0; n < num; n++) {
+		size_t i = order[n];
 		int clone_fd = mrmr_dir_on_member(dir, i);
 		int fd = -1;
 		int ret;

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <mrmr/absent.h>
 #include <mrmr/fault.h>
 #include <mrmr/log.h>
 #include <mrmr/names.h>
@@ -557,6 +558,11 @@ int mrmr_name_link(struct mrmr_dir *from_dir, const char *from,
 	}
 	if (member == MRMR_IN_SPINE) {
 		errno = EPERM; /* as link(2) says of directories */
+		goto out;
+	}
+	if (mrmr_is_absent(from_dir->pool, member)) {
+		/* Where the file is, it could not be made now. */
+		errno = EROFS;
 		goto out;
 	}
 	from_fd = mrmr_dir_on_member(from_dir, member);

@@ -21,4 +21,23 @@ int names_may_unlink(int fd, const struct stat *file);
 int names_unlink_or_trash(struct mrmr_dir *dir, const char *name, size_t member,
 			  int fd, const struct stat *st);
 
+/*
+ * names_absent.c: a name of a member that is away goes, and will go on the
+ * member. As the user, or else as root, for copies that lost. The directory is
+ * locked. -1 with EAGAIN: look at the members, then try again.
+ */
+int names_remove_absent(struct mrmr_dir *dir, const char *name, size_t member,
+			bool as_root);
+
+/*
+ * Rename a file of a member that is away. others are members on which the target
+ * has to go. Both directories are locked.
+ */
+int names_rename_absent(struct mrmr_dir *from_dir, const char *from,
+			struct mrmr_dir *to_dir, const char *to, size_t keep,
+			const size_t *others, size_t num_others);
+
+/* The inode of the file, 0: not known. */
+uint64_t names_inode_of_ghost(int folder_fd, const char *name);
+
 #endif

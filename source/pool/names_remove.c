@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <mrmr/absent.h>
 #include <mrmr/fault.h>
 #include <mrmr/listing.h>
 #include <mrmr/log.h>
@@ -78,11 +79,18 @@ static int trash_losers(struct mrmr_dir *dir, const char *name, size_t winner)
 			continue;
 		}
 		pool->identity.become_root();
-		ret = mrmr_fault("unlink-loser") == 0
-			      ? mrmr_trash(pool, i, fd, name, path)
-			      : -1;
+		ret = -1;
+		if (mrmr_fault("unlink-loser") == 0) {
+			ret = mrmr_is_absent(pool, i)
+				      ? names_remove_absent(dir, name, i, true)
+				      : mrmr_trash(pool, i, fd, name, path);
+		}
 		saved_errno = errno;
 		pool->identity.unbecome_root();
+		if (ret == -1 && saved_errno == EAGAIN) {
+			errno = EAGAIN;
+			return -1;
+		}
 		if (ret == -1) {
 			mrmr_log(MRMR_LOG_WARNING,
 				 "member %s: its other copy "
@@ -105,6 +113,9 @@ int names_unlink_or_trash(struct mrmr_dir *dir, const char *name, size_t member,
 	int saved_errno;
 	int ret;
 
+	if (mrmr_is_absent(pool, member)) {
+		return names_remove_absent(dir, name, member, false);
+	}
 	if (!mrmr_is_guarded(pool, member, st)) {
 		ret = unlinkat(fd, name, 0);
 		if (ret == 0) {
@@ -125,7 +136,7 @@ int names_unlink_or_trash(struct mrmr_dir *dir, const char *name, size_t member,
 	return ret;
 }
 
-int mrmr_name_unlink(struct mrmr_dir *dir, const char *name)
+static int unlink_once(struct mrmr_dir *dir, const char *name)
 {
 	struct stat st;
 	size_t member;
@@ -159,6 +170,26 @@ int mrmr_name_unlink(struct mrmr_dir *dir, const char *name)
 	}
 out:
 	mrmr_dir_unlock(dir);
+	return ret;
+}
+
+int mrmr_name_unlink(struct mrmr_dir *dir, const char *name)
+{
+	unsigned int tries;
+	int ret = -1;
+
+	dir->pins++;
+	for (tries = 0; tries < 3; tries++) {
+		ret = unlink_once(dir, name);
+		if (ret == 0 || errno != EAGAIN) {
+			break;
+		}
+		/* A member is back. To catch up needs the locks of other
+		   directories, so none is had here. */
+		mrmr_pool_look(dir->pool);
+		errno = EAGAIN;
+	}
+	dir->pins--;
 	return ret;
 }
 

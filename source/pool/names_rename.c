@@ -17,10 +17,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <mrmr/absent.h>
 #include <mrmr/dirattr.h>
 #include <mrmr/fault.h>
 #include <mrmr/intent.h>
-#include <mrmr/local.h>
 #include <mrmr/log.h>
 #include <mrmr/names.h>
 #include <mrmr/protection.h>
@@ -211,7 +211,11 @@ static int trash_target(struct renaming *r, size_t member)
 
 	r->pool->identity.become_root();
 	if (fd != -1 && mrmr_fault("rename-trash") == 0) {
-		ret = mrmr_trash(r->pool, member, fd, r->to, r->to_path);
+		ret = mrmr_is_absent(r->pool, member)
+			      ? names_remove_absent(r->to_dir, r->to, member,
+						    true)
+			      : mrmr_trash(r->pool, member, fd, r->to,
+					   r->to_path);
 	}
 	saved_errno = errno;
 	r->pool->identity.unbecome_root();
@@ -318,6 +322,19 @@ static void follow_with_losers(struct renaming *r, size_t keep)
 		    has_file(r->from_dir, r->from, member) != 1) {
 			continue;
 		}
+		if (mrmr_is_absent(r->pool, member)) {
+			if (names_remove_absent(r->from_dir, r->from, member,
+						true) == -1) {
+				mrmr_log(MRMR_LOG_WARNING,
+					 "member %s is away, and its other "
+					 "copy "
+					 "of '%s' stays there: %s",
+					 mrmr_member_name(
+						 &r->pool->members[member]),
+					 r->from_path, strerror(errno));
+			}
+			continue;
+		}
 		if ((mrmr_fault("rename-loser") != 0 ||
 		     rename_on(r, member, false) == -1) &&
 		    mrmr_trash(r->pool, member, fd, r->from, r->from_path) ==
@@ -400,6 +417,36 @@ out:
 	return ret;
 }
 
+/* The file's own member is away. */
+static int rename_absent_file(struct renaming *r, size_t keep)
+{
+	size_t others[MRMR_MEMBERS_MAX];
+	size_t num_others = 0;
+	size_t i;
+
+	if (paths(r) == -1) {
+		return -1;
+	}
+	for (i = 0; i < r->pool->num_members; i++) {
+		int from = (i != keep) ? has_file(r->from_dir, r->from, i) : 0;
+		int to = (i != keep) ? has_file(r->to_dir, r->to, i) : 0;
+
+		if (from == -1 || to == -1) {
+			return -1;
+		}
+		if (to == 1) {
+			others[num_others++] = i;
+		}
+		/* A copy that lost, of a member that is away as well. */
+		if (from == 1 &&
+		    names_remove_absent(r->from_dir, r->from, i, true) == -1) {
+			return -1;
+		}
+	}
+	return names_rename_absent(r->from_dir, r->from, r->to_dir, r->to, keep,
+				   others, num_others);
+}
+
 static int rename_file(struct renaming *r, size_t keep)
 {
 	struct stat st;
@@ -416,6 +463,9 @@ static int rename_file(struct renaming *r, size_t keep)
 		return -1;
 	}
 
+	if (mrmr_is_absent(r->pool, keep)) {
+		return rename_absent_file(r, keep);
+	}
 	for (i = 0; i < r->pool->num_members; i++) {
 		int from = (i != keep) ? has_file(r->from_dir, r->from, i) : 0;
 		int to = (i != keep) ? has_file(r->to_dir, r->to, i) : 0;
@@ -529,23 +579,6 @@ static int check_target_free(struct renaming *r)
 	return errno == ENOENT ? 0 : -1;
 }
 
-/* Others may use it already, while we have not looked for a second: what they
-   see must not keep the old name. */
-static bool has_returned(struct mrmr_pool *pool,
-			 const struct mrmr_member *member)
-{
-	bool seen;
-
-	if (member->state != MRMR_MEMBER_AWAY ||
-	    mrmr_now_ns() < member->held_off_until_ns) {
-		return false;
-	}
-	pool->identity.become_root();
-	seen = mrmr_local_marker_seen(member);
-	pool->identity.unbecome_root();
-	return seen;
-}
-
 /* Those that have the directory, then those that are away and may have it. */
 static int gather_members(struct renaming *r, size_t *num_online)
 {
@@ -571,7 +604,9 @@ static int gather_members(struct renaming *r, size_t *num_online)
 		if (member->state == MRMR_MEMBER_ONLINE) {
 			continue;
 		}
-		if (!r->has_looked && has_returned(pool, member)) {
+		/* Others may use it already: what they see must not keep the
+		   old name. */
+		if (!r->has_looked && mrmr_member_has_returned(pool, member)) {
 			errno = EAGAIN;
 			return -1;
 		}
@@ -702,6 +737,12 @@ static int rename_once(struct renaming *r)
 	if (ret == 0 &&
 	    !(r->from_dir == r->to_dir && strcmp(r->from, r->to) == 0)) {
 		r->source_ino = st.st_ino;
+		if (member != MRMR_IN_SPINE &&
+		    mrmr_is_absent(r->pool, member)) {
+			r->source_ino = names_inode_of_ghost(
+				mrmr_dir_on_member(r->from_dir, member),
+				r->from);
+		}
 		ret = (member == MRMR_IN_SPINE) ? rename_directory(r)
 						: rename_file(r, member);
 		if (ret == 0) {

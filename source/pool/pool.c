@@ -11,10 +11,12 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <talloc.h>
 
+#include <mrmr/absent.h>
 #include <mrmr/dir.h>
 #include <mrmr/intent.h>
 #include <mrmr/local.h>
@@ -242,8 +244,12 @@ void mrmr_pool_look(struct mrmr_pool *pool)
 		catch_up(pool);
 	}
 	for (i = 0; i < pool->num_members; i++) {
-		all_online = all_online &&
-			     pool->members[i].state == MRMR_MEMBER_ONLINE;
+		bool is_online = pool->members[i].state == MRMR_MEMBER_ONLINE;
+
+		all_online = all_online && is_online;
+		if (came_online && is_online) {
+			mrmr_absent_drop(pool, i);
+		}
 	}
 	pool->identity.unbecome_root();
 	mrmr_pool_plan(pool);
@@ -344,9 +350,35 @@ void mrmr_pool_suspect(struct mrmr_pool *pool, const struct mrmr_member *member,
 	errno = saved_errno;
 }
 
+/* No device has that. */
+#define AWAY_MAJOR 0xfff
+
+dev_t mrmr_pool_device_of(const struct mrmr_pool *pool,
+			  const struct mrmr_uuid *id)
+{
+	size_t i;
+
+	for (i = 0; i < pool->num_members; i++) {
+		const struct mrmr_member *member = &pool->members[i];
+		uint64_t dev;
+
+		if (!mrmr_uuid_equal(&member->config->id, id)) {
+			continue;
+		}
+		dev = atomic_load(&pool->shared->members[member->slot].dev);
+		return dev != 0 ? (dev_t)dev
+				: makedev(AWAY_MAJOR, (unsigned int)i);
+	}
+	return makedev(AWAY_MAJOR, AWAY_MAJOR);
+}
+
 uint64_t mrmr_pool_device_id(const struct mrmr_pool *pool, dev_t dev)
 {
 	size_t i;
+
+	if (major(dev) == AWAY_MAJOR && minor(dev) < pool->num_members) {
+		return mrmr_uuid_hash(&pool->members[minor(dev)].config->id);
+	}
 
 	for (i = 0; i < pool->num_members; i++) {
 		const struct mrmr_member *member = &pool->members[i];

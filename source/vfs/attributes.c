@@ -2,12 +2,14 @@
  * MRMR: the Samba module: attributes of directories, and of names.
  *
  * Files have their attributes on the member, through their own descriptor:
- * nothing to do. A directory's are changed on the spine, whose rights decide,
+ * nothing to do, unless it is a ghost's: it is marked, so that the file gets them
+ * when its member is back. A directory's are changed on the spine, whose rights decide,
  * and mirrored onto the members under the directory's lock, so that nobody
  * takes the state in between for somebody's change.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
+#include "ghosts.h"
 #include "moving.h"
 #include "write.h"
 
@@ -53,16 +55,24 @@ static int end(struct mrmr_dir *dir, int ret, const char *xattr)
 int mrmr_fchmod(struct vfs_handle_struct *handle, struct files_struct *fsp,
 		mode_t mode)
 {
-	struct mrmr_dir *dir = begin(handle, fsp);
+	struct mrmr_dir *dir = NULL;
 
+	if (mrmr_ghost_note_change(handle, fsp) == -1) {
+		return -1;
+	}
+	dir = begin(handle, fsp);
 	return end(dir, SMB_VFS_NEXT_FCHMOD(handle, fsp, mode), NULL);
 }
 
 int mrmr_fchown(struct vfs_handle_struct *handle, struct files_struct *fsp,
 		uid_t uid, gid_t gid)
 {
-	struct mrmr_dir *dir = begin(handle, fsp);
+	struct mrmr_dir *dir = NULL;
 
+	if (mrmr_ghost_note_change(handle, fsp) == -1) {
+		return -1;
+	}
+	dir = begin(handle, fsp);
 	return end(dir, SMB_VFS_NEXT_FCHOWN(handle, fsp, uid, gid), NULL);
 }
 
@@ -70,8 +80,12 @@ int mrmr_sys_acl_set_fd(struct vfs_handle_struct *handle,
 			struct files_struct *fsp, SMB_ACL_TYPE_T type,
 			SMB_ACL_T acl)
 {
-	struct mrmr_dir *dir = begin(handle, fsp);
+	struct mrmr_dir *dir = NULL;
 
+	if (mrmr_ghost_note_change(handle, fsp) == -1) {
+		return -1;
+	}
+	dir = begin(handle, fsp);
 	return end(dir, SMB_VFS_NEXT_SYS_ACL_SET_FD(handle, fsp, type, acl),
 		   NULL);
 }
@@ -79,17 +93,25 @@ int mrmr_sys_acl_set_fd(struct vfs_handle_struct *handle,
 int mrmr_sys_acl_delete_def_fd(struct vfs_handle_struct *handle,
 			       struct files_struct *fsp)
 {
-	struct mrmr_dir *dir = begin(handle, fsp);
+	struct mrmr_dir *dir = NULL;
 
+	if (mrmr_ghost_note_change(handle, fsp) == -1) {
+		return -1;
+	}
+	dir = begin(handle, fsp);
 	return end(dir, SMB_VFS_NEXT_SYS_ACL_DELETE_DEF_FD(handle, fsp), NULL);
 }
 
 int mrmr_fsetxattr(struct vfs_handle_struct *handle, struct files_struct *fsp,
 		   const char *name, const void *value, size_t size, int flags)
 {
-	struct mrmr_dir *dir = begin(handle, fsp);
+	struct mrmr_dir *dir = NULL;
 	int ret;
 
+	if (mrmr_ghost_note_change(handle, fsp) == -1) {
+		return -1;
+	}
+	dir = begin(handle, fsp);
 	ret = SMB_VFS_NEXT_FSETXATTR(handle, fsp, name, value, size, flags);
 	if (ret == -1 && dir == NULL && mrmr_is_full(errno) &&
 	    mrmr_make_room_for_attribute(handle, fsp, size) == 0) {
@@ -102,18 +124,26 @@ int mrmr_fsetxattr(struct vfs_handle_struct *handle, struct files_struct *fsp,
 int mrmr_fremovexattr(struct vfs_handle_struct *handle,
 		      struct files_struct *fsp, const char *name)
 {
-	struct mrmr_dir *dir = begin(handle, fsp);
+	struct mrmr_dir *dir = NULL;
 
+	if (mrmr_ghost_note_change(handle, fsp) == -1) {
+		return -1;
+	}
+	dir = begin(handle, fsp);
 	return end(dir, SMB_VFS_NEXT_FREMOVEXATTR(handle, fsp, name), name);
 }
 
 int mrmr_fntimes(struct vfs_handle_struct *handle, struct files_struct *fsp,
 		 struct smb_file_time *ft)
 {
-	struct mrmr_dir *dir = begin(handle, fsp);
+	struct mrmr_dir *dir = NULL;
 	int saved_errno;
 	int ret;
 
+	if (mrmr_ghost_note_change(handle, fsp) == -1) {
+		return -1;
+	}
+	dir = begin(handle, fsp);
 	ret = SMB_VFS_NEXT_FNTIMES(handle, fsp, ft);
 	if (dir == NULL) {
 		return ret;
@@ -144,6 +174,10 @@ int mrmr_lchown(struct vfs_handle_struct *handle,
 	}
 	if (mrmr_place_at(pool, NULL, smb_fname, &place) == -1 ||
 	    mrmr_name_find(place.dir, place.name, &member, &st) == -1) {
+		return -1;
+	}
+	if (member != MRMR_IN_SPINE && mrmr_is_absent(pool, member)) {
+		errno = EROFS;
 		return -1;
 	}
 	fd = (member == MRMR_IN_SPINE) ? place.dir->spine_fd

@@ -27,6 +27,7 @@ struct offload_state {
 	off_t to_copy;
 	off_t copied;
 	bool retried;
+	struct files_struct *ghost; /* what is copied from, if it is one */
 };
 
 static void offload_start(struct tevent_req *req);
@@ -58,6 +59,7 @@ struct tevent_req *mrmr_offload_write_send(struct vfs_handle_struct *handle,
 		.offset = dest_off,
 		.to_copy = to_copy,
 	};
+	state->ghost = mrmr_ghost_of_token(handle, fsctl, token);
 	offload_start(req);
 	if (!tevent_req_is_in_progress(req)) {
 		return tevent_req_post(req, ev);
@@ -71,11 +73,21 @@ static void offload_start(struct tevent_req *req)
 		tevent_req_data(req, struct offload_state);
 	struct tevent_req *subreq = NULL;
 
-	subreq =
-		SMB_VFS_NEXT_OFFLOAD_WRITE_SEND(state->handle, state, state->ev,
-						state->fsctl, state->token,
-						state->from_offset, state->fsp,
-						state->offset, state->to_copy);
+	if (state->ghost != NULL) {
+		subreq = mrmr_ghost_copy_send(state, state->ev, state->fsctl,
+					      state->ghost, state->from_offset,
+					      state->fsp, state->offset,
+					      state->to_copy);
+	} else {
+		subreq =
+			SMB_VFS_NEXT_OFFLOAD_WRITE_SEND(state->handle, state,
+							state->ev, state->fsctl,
+							state->token,
+							state->from_offset,
+							state->fsp,
+							state->offset,
+							state->to_copy);
+	}
 	mrmr_spoil_move(state->fsp);
 	if (tevent_req_nomem(subreq, req)) {
 		return;
@@ -93,8 +105,12 @@ static void offload_done(struct tevent_req *subreq)
 	struct stat st = {0};
 	NTSTATUS status;
 
-	status = SMB_VFS_NEXT_OFFLOAD_WRITE_RECV(state->handle, subreq,
-						 &state->copied);
+	if (state->ghost != NULL) {
+		status = mrmr_ghost_copy_recv(subreq, &state->copied);
+	} else {
+		status = SMB_VFS_NEXT_OFFLOAD_WRITE_RECV(state->handle, subreq,
+							 &state->copied);
+	}
 	TALLOC_FREE(subreq);
 	if (!NT_STATUS_EQUAL(status, NT_STATUS_DISK_FULL) || state->retried) {
 		if (!tevent_req_nterror(req, status)) {

@@ -6,7 +6,7 @@
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
-#include "vfs_mrmr.h"
+#include "ghosts.h"
 
 #include <mrmr/listing.h>
 
@@ -103,6 +103,7 @@ static void look_at(struct vfs_handle_struct *handle,
 	init_stat_ex_from_stat(sbuf, &st,
 			       lp_fake_directory_create_times(
 				       SNUM(handle->conn)));
+	mrmr_ghost_stat_at(share->pool, fd, entry->name, sbuf);
 }
 
 struct dirent *mrmr_readdir(struct vfs_handle_struct *handle,

@@ -4,11 +4,13 @@
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 #include "copy.h"
+#include "ghosts.h"
 #include "vfs_mrmr.h"
 #include "watch.h"
 #include "write.h"
 
 #include <mrmr/log.h>
+#include <mrmr/serve.h>
 
 #define TICK_SECONDS 1
 
@@ -98,6 +100,10 @@ static struct open_pool *pool_get(const char *config_path)
 	if (config != NULL) {
 		p->pool = mrmr_pool_open(p, config, &identity, &err);
 	}
+	if (p->pool != NULL && mrmr_serve_start(p->pool, NULL) == -1) {
+		mrmr_error_set(&err, errno, "out of memory");
+		TALLOC_FREE(p->pool);
+	}
 	if (p->pool == NULL) {
 		DBG_ERR("%s\n", err.text);
 		TALLOC_FREE(p);
@@ -115,6 +121,7 @@ static void pool_put(struct mrmr_pool *pool)
 	for (p = open_pools; p != NULL; p = p->next) {
 		if (p->pool == pool && --p->users == 0) {
 			DLIST_REMOVE(open_pools, p);
+			mrmr_serve_stop(p->pool);
 			TALLOC_FREE(p);
 			return;
 		}
@@ -124,8 +131,8 @@ static void pool_put(struct mrmr_pool *pool)
 /*
  * mrmr-admin changed the config: the pool is opened anew, so that a new drive
  * is used by those who are connected. A config that is broken meanwhile
- * changes nothing; it is said once. Not while a file moves, which holds on to
- * the pool.
+ * changes nothing; it is said once. Not while a file moves, or is computed, which
+ * holds on to the pool.
  */
 static void reload(struct mrmr_share *share)
 {
@@ -138,7 +145,8 @@ static void reload(struct mrmr_share *share)
 			break;
 		}
 	}
-	if (now == NULL || mrmr_writes_move()) {
+	if (now == NULL || mrmr_writes_move() ||
+	    mrmr_serve_is_busy(share->pool)) {
 		return;
 	}
 	become_root();
@@ -179,6 +187,7 @@ static void tick(struct tevent_context *ev, struct tevent_timer *te,
 	mrmr_pool_watch_ejected(share->pool);
 	mrmr_watch_update(handle);
 	mrmr_pool_idle(share->pool);
+	mrmr_serve_idle(share->pool);
 	share->tick = tevent_add_timer(ev, share,
 				       timeval_current_ofs(TICK_SECONDS, 0),
 				       tick, handle);
@@ -336,10 +345,18 @@ static struct vfs_fn_pointers mrmr_fns = {
 	.openat_fn = mrmr_openat,
 	.create_file_fn = mrmr_create_file,
 	.close_fn = mrmr_close,
+	.pread_fn = mrmr_pread,
+	.pread_send_fn = mrmr_pread_send,
+	.pread_recv_fn = mrmr_pread_recv,
+	.sendfile_fn = mrmr_sendfile,
+	.aio_force_fn = mrmr_aio_force,
+	.lseek_fn = mrmr_lseek,
 	.pwrite_fn = mrmr_pwrite,
 	.pwrite_send_fn = mrmr_pwrite_send,
 	.pwrite_recv_fn = mrmr_pwrite_recv,
 	.recvfile_fn = mrmr_recvfile,
+	.offload_read_send_fn = mrmr_offload_read_send,
+	.offload_read_recv_fn = mrmr_offload_read_recv,
 	.offload_write_send_fn = mrmr_offload_write_send,
 	.offload_write_recv_fn = mrmr_offload_write_recv,
 	.ftruncate_fn = mrmr_ftruncate,

@@ -9,10 +9,12 @@
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
+#include "ghosts.h"
 #include "moving.h"
 
 #include <mrmr/log.h>
 #include <mrmr/move.h>
+#include <mrmr/serve.h>
 #include <mrmr/shared.h>
 
 #include "lib/pthreadpool/pthreadpool_tevent.h"
@@ -67,8 +69,8 @@ static bool is_open_elsewhere(struct files_struct *fsp)
 	struct users users = users_of(fsp->conn->sconn->msg_ctx, fsp->file_id);
 
 	if (users.others) {
-		DBG_WARNING("%s is on a full member and cannot move to "
-			    "another while several clients have it open\n",
+		DBG_WARNING("%s cannot move to another member while several "
+			    "clients have it open\n",
 			    fsp_str_dbg(fsp));
 	}
 	return users.others;
@@ -103,6 +105,20 @@ static struct number number_of(const struct mrmr_pool *pool,
 		.device = mrmr_pool_device_id(pool, st->st_dev),
 		.ino = st->st_ino,
 	};
+}
+
+/* The number that a ghost has is that of the file. */
+static struct number number_of_file(const struct mrmr_pool *pool,
+				    const struct stat *st, int fd)
+{
+	struct stat of_file = *st;
+	struct mrmr_ghost ghost;
+
+	if (mrmr_fd_is_ghost(pool, fd, &ghost) && ghost.inode != 0) {
+		of_file.st_dev = mrmr_pool_device_of(pool, &ghost.member);
+		of_file.st_ino = ghost.inode;
+	}
+	return number_of(pool, &of_file);
 }
 
 static struct number number_of_id(const struct file_id *id)
@@ -317,7 +333,8 @@ static int swap(struct files_struct *fsp, struct mrmr_pool *pool,
 {
 	struct mrmr_shared *shared = pool->shared;
 	struct number known = number_of_id(&fsp->file_id);
-	struct number old_number = number_of(pool, &r->old);
+	struct number old_number =
+		number_of_file(pool, &r->old, fsp_get_pathref_fd(fsp));
 	struct number new_number;
 	struct number unused;
 	struct stat now;
@@ -455,6 +472,111 @@ int mrmr_move_now(struct vfs_handle_struct *handle, struct files_struct *fsp,
 	}
 	return ret;
 }
+
+/* --- a ghost ------------------------------------------------------------------- */
+
+struct rebuilding {
+	struct mrmr_served *served;
+	struct mrmr_error err;
+};
+
+static ssize_t read_computed(void *buf, size_t len, uint64_t offset,
+			     void *private_data)
+{
+	struct rebuilding *r = private_data;
+	unsigned int tries;
+	ssize_t got = -1;
+
+	/* The protector may change stripes meanwhile: then prepare again. */
+	for (tries = 0; got == -1 && tries < 4; tries++) {
+		if (mrmr_served_prepare(r->served, offset, len, &r->err) ==
+		    -1) {
+			return -1;
+		}
+		got = mrmr_served_read(r->served, buf, len, offset);
+	}
+	return got;
+}
+
+static int rebuild(struct files_struct *fsp, struct mrmr_dir *dir,
+		   const char *name, struct rebuilding *r)
+{
+	struct mrmr_move_source source = {
+		.read = read_computed,
+		.private_data = r,
+	};
+	struct mrmr_pool *pool = dir->pool;
+	struct mrmr_move *move = NULL;
+	int saved_errno;
+	int ret;
+
+	become_root();
+	move = mrmr_move_begin_ghost(NULL, dir, name, fsp_get_pathref_fd(fsp),
+				     &source);
+	ret = move != NULL ? mrmr_move_copy(move) : -1;
+	if (ret == 0) {
+		ret = take_effect(fsp, pool, move);
+	}
+	saved_errno = errno;
+	TALLOC_FREE(move);
+	unbecome_root();
+	errno = saved_errno;
+	return ret;
+}
+
+int mrmr_rebuild_now(struct vfs_handle_struct *handle, struct files_struct *fsp,
+		     struct mrmr_dir *dir, const char *name)
+{
+	struct rebuilding r = {.served = NULL};
+	struct mrmr_ghost ghost;
+	int saved_errno;
+	int ret;
+
+	if (!mrmr_fsp_is_ghost(handle, fsp, &ghost) || is_open_elsewhere(fsp)) {
+		errno = EROFS;
+		return -1;
+	}
+	r.served = mrmr_served_get(dir->pool, &ghost, &r.err);
+	ret = r.served != NULL ? rebuild(fsp, dir, name, &r) : -1;
+	saved_errno = errno;
+	if (r.served != NULL) {
+		mrmr_served_put(r.served);
+	}
+	if (ret == -1) {
+		DBG_ERR("%s lies on a member that is away, and cannot be "
+			"rebuilt to be changed: %s\n",
+			fsp_str_dbg(fsp),
+			r.err.text[0] != '\0' ? r.err.text
+					      : strerror(saved_errno));
+	}
+	errno = saved_errno;
+	return ret;
+}
+
+int mrmr_ghost_follow(struct vfs_handle_struct *handle,
+		      struct files_struct *fsp, const struct mrmr_ghost *ghost)
+{
+	struct mrmr_pool *pool = mrmr_pool_of(handle);
+	struct replacements r = {.failed = false};
+	bool moved = false;
+
+	/* Handles that may write keep theirs: there are none of a ghost. */
+	r.new_fd = mrmr_serve_open_returned(pool, ghost, O_RDONLY);
+	if (r.new_fd == -1) {
+		return -1;
+	}
+	become_root();
+	if (fstat(fsp_get_pathref_fd(fsp), &r.old) == 0) {
+		files_forall(fsp->conn->sconn, prepare_one, &r);
+		moved = !r.failed;
+	}
+	put_in_place(&r, moved);
+	unbecome_root();
+	close(r.new_fd);
+	return moved ? 0 : -1;
+}
+
+/* --- in a thread ----------------------------------------------------------------- */
 
 struct move_state {
 	struct vfs_handle_struct *handle;

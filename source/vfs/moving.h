@@ -8,6 +8,8 @@
 
 #include "vfs_mrmr.h"
 
+#include <mrmr/absent.h>
+
 /*
  * Move the file behind fsp to a member with room for size_bytes, and have all
  * handles of this process continue on it: descriptors change what they refer
@@ -19,6 +21,22 @@
  */
 int mrmr_move_now(struct vfs_handle_struct *handle, struct files_struct *fsp,
 		  uint64_t size_bytes);
+
+/*
+ * fsp is a ghost, opened as a path only, and dir and name are where it is: have
+ * the file rebuilt on a member that is there, so that it can be changed, and all
+ * handles of this process continue on that. Takes as long as computing and
+ * writing all of it. 0, or -1 with errno: then it is as it was.
+ */
+int mrmr_rebuild_now(struct vfs_handle_struct *handle, struct files_struct *fsp,
+		     struct mrmr_dir *dir, const char *name);
+
+/*
+ * fsp is a ghost. If its member is back, all handles that this process has of it
+ * continue on the file itself. 0 if they do.
+ */
+int mrmr_ghost_follow(struct vfs_handle_struct *handle,
+		      struct files_struct *fsp, const struct mrmr_ghost *ghost);
 
 /*
  * The same with the copying in a thread. Whoever changes the file meanwhile

@@ -3,7 +3,8 @@
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
-#include "vfs_mrmr.h"
+#include "ghosts.h"
+#include "moving.h"
 
 /* The flags that vfs_default would come to. */
 static int open_flags(const struct files_struct *fsp,
@@ -73,6 +74,12 @@ static int open_listed(struct mrmr_share *share,
 	return openat(fd, listed.name, open_flags(fsp, how));
 }
 
+static bool is_for_writing(int flags)
+{
+	return (flags & O_PATH) == 0 &&
+	       ((flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0);
+}
+
 int mrmr_openat(struct vfs_handle_struct *handle,
 		const struct files_struct *dirfsp,
 		const struct smb_filename *smb_fname, struct files_struct *fsp,
@@ -85,6 +92,10 @@ int mrmr_openat(struct vfs_handle_struct *handle,
 	int fd;
 
 	if (pool == NULL || mrmr_name_is_sambas(smb_fname)) {
+		if (pool != NULL && is_for_writing(how->flags) &&
+		    mrmr_ghost_may_write(pool, smb_fname->base_name) == -1) {
+			return -1;
+		}
 		return SMB_VFS_NEXT_OPENAT(handle, dirfsp, smb_fname, fsp, how);
 	}
 	if (mrmr_share_of(handle)->listed.dirfsp != NULL) {
@@ -113,6 +124,9 @@ int mrmr_openat(struct vfs_handle_struct *handle,
 	}
 
 	flags = open_flags(fsp, how);
+	if (is_for_writing(flags) && mrmr_ghost_may_write_at(&place) == -1) {
+		return -1;
+	}
 	if ((flags & O_CREAT) != 0) {
 		fd = open_or_create(&place, flags, how->mode,
 				    mrmr_share_of(handle)->announced_bytes);
@@ -123,6 +137,52 @@ int mrmr_openat(struct vfs_handle_struct *handle,
 		fsp->fsp_flags.have_proc_fds = fsp->conn->have_proc_fds;
 	}
 	return fd;
+}
+
+/* Does a client ask for more than a ghost can give? */
+static bool asks_to_write(uint32_t access_mask, uint32_t disposition)
+{
+	if (disposition == FILE_CREATE) {
+		return false; /* there is one: it will fail */
+	}
+	return (access_mask & (SEC_FILE_WRITE_DATA | SEC_FILE_APPEND_DATA |
+			       SEC_GENERIC_WRITE | SEC_GENERIC_ALL |
+			       SEC_FLAG_MAXIMUM_ALLOWED)) != 0 ||
+	       disposition == FILE_SUPERSEDE || disposition == FILE_OVERWRITE ||
+	       disposition == FILE_OVERWRITE_IF;
+}
+
+/*
+ * A file of a member that is away is rebuilt before it is opened for writing: it
+ * is an ordinary one then. If that cannot be, opening it says so. smbd has looked
+ * at the ghost already, by its path: it has to see the file in its place.
+ */
+static void make_changeable(struct vfs_handle_struct *handle,
+			    struct smb_filename *smb_fname,
+			    uint32_t access_mask, uint32_t disposition)
+{
+	struct mrmr_pool *pool = NULL;
+	struct mrmr_place place;
+	struct mrmr_ghost ghost;
+	char proc_path[64];
+
+	if (smb_fname->fsp == NULL || is_named_stream(smb_fname) ||
+	    !asks_to_write(access_mask, disposition) ||
+	    !mrmr_fsp_is_ghost(handle, smb_fname->fsp, &ghost)) {
+		return;
+	}
+	snprintf(proc_path, sizeof(proc_path), "/proc/self/fd/%d",
+		 fsp_get_pathref_fd(smb_fname->fsp));
+	pool = mrmr_pool_of(handle);
+	if (faccessat(AT_FDCWD, proc_path, W_OK, AT_EACCESS) == -1 ||
+	    mrmr_place_at(pool, NULL, smb_fname, &place) == -1 ||
+	    mrmr_rebuild_now(handle, smb_fname->fsp, place.dir, place.name) ==
+		    -1) {
+		return;
+	}
+	if (SMB_VFS_FSTAT(smb_fname->fsp, &smb_fname->st) == 0) {
+		smb_fname->fsp->fsp_name->st = smb_fname->st;
+	}
 }
 
 /* A client may say how large a new file will be: placement should know. */
@@ -145,6 +205,8 @@ NTSTATUS mrmr_create_file(struct vfs_handle_struct *handle,
 
 	if (share != NULL) {
 		share->announced_bytes = allocation_size;
+		make_changeable(handle, smb_fname, access_mask,
+				create_disposition);
 	}
 	status = SMB_VFS_NEXT_CREATE_FILE(handle, req, dirfsp, smb_fname,
 					  access_mask, share_access,

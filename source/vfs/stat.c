@@ -3,7 +3,7 @@
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
-#include "vfs_mrmr.h"
+#include "ghosts.h"
 
 static void to_samba(struct vfs_handle_struct *handle, const struct stat *st,
 		     SMB_STRUCT_STAT *sbuf)
@@ -77,10 +77,19 @@ static int stat_place(struct vfs_handle_struct *handle,
 	struct stat st;
 	size_t member;
 
+	int ret;
+
 	if (mrmr_name_find(place->dir, place->name, &member, &st) == -1) {
 		return -1;
 	}
-	return found(handle, place->dir, place->name, &st, sbuf);
+	ret = found(handle, place->dir, place->name, &st, sbuf);
+	if (member != MRMR_IN_SPINE &&
+	    mrmr_is_absent(place->dir->pool, member)) {
+		mrmr_ghost_stat_at(place->dir->pool,
+				   mrmr_dir_on_member(place->dir, member),
+				   place->name, sbuf);
+	}
+	return ret;
 }
 
 /* Through symlinks, as far as they stay within the pool. */
@@ -198,6 +207,11 @@ int mrmr_fstat(struct vfs_handle_struct *handle, struct files_struct *fsp,
 	int ret;
 
 	ret = SMB_VFS_NEXT_FSTAT(handle, fsp, sbuf);
+	if (ret == 0 && S_ISREG(sbuf->st_ex_mode) &&
+	    mrmr_share_of(handle) != NULL) {
+		mrmr_ghost_stat(mrmr_share_of(handle)->pool,
+				fsp_get_pathref_fd(fsp), sbuf);
+	}
 	if (ret == -1 || !S_ISDIR(sbuf->st_ex_mode)) {
 		return ret;
 	}

@@ -51,6 +51,8 @@ struct mrmr_share {
 	struct mrmr_watcher *watcher;
 	struct mrmr_listed listed;
 	uint64_t announced_bytes; /* size of the file that is being created */
+	bool had_ghosts;          /* a member was away */
+	uint64_t rescued_reads;   /* that a drive refused */
 };
 
 /*

@@ -1,0 +1,32 @@
+/*
+ * MRMR: carrying out an intent, for its own sources.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#ifndef MRMR_INTENT_PRIVATE_H
+#define MRMR_INTENT_PRIVATE_H
+
+#include <sys/stat.h>
+
+#include <mrmr/intent.h>
+
+/* Is there something at a path below root_fd? 1 with st filled, 0 if surely
+   not, -1 with errno. */
+int replay_is_there(int root_fd, const char *path, struct stat *st);
+
+/* May something be done on this member now? */
+bool replay_can_follow(const struct mrmr_member *member);
+
+/* What is at path goes to the member's trash, unless it is a directory. */
+int replay_trash(struct mrmr_pool *pool, size_t member, const char *path);
+
+/* From one path of a member to another; directories only, or anything but.
+   -1: trouble, which was logged. */
+int replay_rename_logged(struct mrmr_pool *pool, size_t member,
+			 const char *from, const char *to, bool directories);
+
+/* intent_absent.c: as mrmr_intent_replay(). */
+size_t replay_absent(struct mrmr_pool *pool, struct mrmr_intent *intent,
+		     size_t *left);
+
+#endif

@@ -1,0 +1,650 @@
+/*
+ * MRMR: serving files of members that are away (see mrmr/serve.h).
+ *
+ * Here the pool's view of names meets the catalogue: which ghosts there are to
+ * be in a directory, and who computes the bytes of one.
+ *
+ * The catalogue may be behind: names that were changed since the protector last
+ * went through the queue's log stand there. A file's own records in it are found
+ * by its inode, so it does no harm if the catalogue has some of them already.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <talloc.h>
+
+#include <mrmr/decode.h>
+#include <mrmr/log.h>
+#include <mrmr/serve.h>
+#include <mrmr/shared.h>
+
+#define RETRY_NS (10 * INT64_C(1000000000)) /* after trouble */
+#define IDLE_NS (3 * INT64_C(1000000000))
+
+struct mrmr_served {
+	struct serving *serving;
+	struct mrmr_served *next;
+	uint64_t node;
+	struct mrmr_reader *reader;
+	unsigned int users;
+	int64_t used_ns;
+};
+
+/* pool->absent_data */
+struct serving {
+	struct mrmr_pool *pool;
+	struct mrmr_engine *engine; /* NULL: not opened so far */
+	bool is_given;              /* it is not ours */
+	int64_t retry_ns;
+	struct mrmr_error last;
+	struct mrmr_served *served;
+};
+
+static int64_t now_ns(void)
+{
+	return mrmr_now_ns();
+}
+
+/* As root. NULL with *err: it cannot be opened, or could not a moment ago. */
+static struct mrmr_engine *engine_of(struct serving *s, struct mrmr_error *err)
+{
+	if (s->engine != NULL) {
+		return s->engine;
+	}
+	if (now_ns() < s->retry_ns) {
+		*err = s->last;
+		errno = err->code;
+		return NULL;
+	}
+	s->engine = mrmr_engine_open(s, s->pool, MRMR_ENGINE_READ, &s->last);
+	if (s->engine == NULL) {
+		s->retry_ns = now_ns() + RETRY_NS;
+		if (s->last.code != ENOENT) {
+			mrmr_log(MRMR_LOG_ERROR,
+				 "files of members that are away cannot be "
+				 "shown: %s",
+				 s->last.text);
+		}
+		*err = s->last;
+		errno = err->code;
+	}
+	return s->engine;
+}
+
+/* --- names ------------------------------------------------------------------- */
+
+struct filling {
+	struct mrmr_engine *engine;
+	const struct mrmr_member *member;
+	uint16_t number;
+	int fd;
+	const char *path; /* of the directory, now, */
+	const char *then; /* and in the catalogue */
+	bool has_events;  /* names may have changed since */
+	int error;
+};
+
+/* Is this the path of something in the directory itself? Its name, or NULL. */
+static const char *name_in(const char *path, const char *dir)
+{
+	size_t len = strlen(dir);
+
+	if (len > 0) {
+		if (strncmp(path, dir, len) != 0 || path[len] != '/') {
+			return NULL;
+		}
+		path += len + 1;
+	}
+	return strchr(path, '/') == NULL ? path : NULL;
+}
+
+static bool is_ours(const struct filling *f, const struct mrmr_node *node)
+{
+	return node->kind != MRMR_NODE_DIRECTORY && node->member == f->number;
+}
+
+/* What this file system cannot have is left out; what it cannot have now is
+   trouble. */
+static int make_ghost(struct filling *f, const struct mrmr_node *node,
+		      const char *name)
+{
+	if (mrmr_ghost_make(f->fd, name, node, &f->member->config->id) == 0 ||
+	    errno == EEXIST) {
+		return 0;
+	}
+	if (errno == ENOTSUP) {
+		mrmr_log(MRMR_LOG_ERROR,
+			 "member %s is away, and its files are not shown: the "
+			 "file system of %s has no extended attributes",
+			 mrmr_member_name(f->member),
+			 f->engine->pool->config->state_dir);
+		f->error = ENODEV;
+		return -1;
+	}
+	if (errno == EFBIG || errno == EINVAL || errno == ENAMETOOLONG ||
+	    errno == EPERM) {
+		mrmr_log(MRMR_LOG_ERROR,
+			 "member %s is away, and '%s/%s' cannot be shown: the "
+			 "state directory's file system cannot have it: %s",
+			 mrmr_member_name(f->member), f->path, name,
+			 strerror(errno));
+		return 0;
+	}
+	f->error = errno;
+	return -1;
+}
+
+/* A name that the catalogue has in the directory. */
+static int take_listed(const struct mrmr_node *node, void *private_data)
+{
+	struct filling *f = private_data;
+	const char *name = NULL;
+	char *then = NULL;
+	char *now = NULL;
+	int ret = 0;
+
+	if (!is_ours(f, node)) {
+		return 0;
+	}
+	if (!f->has_events) {
+		return make_ghost(f, node, node->name);
+	}
+	then = talloc_asprintf(NULL, "%s%s%s", f->then,
+			       f->then[0] != '\0' ? "/" : "", node->name);
+	now = mrmr_queue_resolve_file(f->engine->queue, then,
+				      &f->member->config->id, node->inode,
+				      then);
+	if (now == NULL && errno != ENOENT) {
+		f->error = errno;
+		ret = -1;
+	}
+	name = now != NULL ? name_in(now, f->path) : NULL;
+	if (name != NULL) {
+		ret = make_ghost(f, node, name);
+	}
+	talloc_free(then);
+	return ret;
+}
+
+/* A file that was renamed; into this directory, perhaps. */
+static int take_renamed(struct filling *f, void *mem_ctx, uint64_t inode)
+{
+	struct mrmr_catalog *cat = f->engine->catalog;
+	struct mrmr_node *node = NULL;
+	const char *name = NULL;
+	bool in_trash = false;
+	char *then = NULL;
+	char *now = NULL;
+	uint64_t id;
+
+	if (mrmr_catalog_find_inode(cat, f->number, inode, &id) == -1 ||
+	    mrmr_catalog_get(cat, mem_ctx, id, &node) == -1) {
+		return errno == ENOENT ? 0 : -1;
+	}
+	then = mrmr_catalog_path(cat, mem_ctx, id, &in_trash);
+	if (then == NULL) {
+		return -1;
+	}
+	if (in_trash || !is_ours(f, node)) {
+		return 0;
+	}
+	now = mrmr_queue_resolve_file(f->engine->queue, mem_ctx,
+				      &f->member->config->id, inode, then);
+	if (now == NULL) {
+		return errno == ENOENT ? 0 : -1;
+	}
+	name = name_in(now, f->path);
+	return name != NULL ? make_ghost(f, node, name) : 0;
+}
+
+/* The directory as the catalogue knows it: by the name that it had then, or
+   else by the one that it has now. */
+static int find_directory(struct filling *f, void *mem_ctx,
+			  struct mrmr_node **node)
+{
+	char *then =
+		mrmr_queue_resolve_back(f->engine->queue, mem_ctx, f->path);
+
+	if (then == NULL && errno != ENOENT) {
+		return -1;
+	}
+	f->then = then != NULL ? then : f->path;
+	if (mrmr_catalog_find_path(f->engine->catalog, mem_ctx, f->then,
+				   node) == 0) {
+		return 0;
+	}
+	if (errno != ENOENT) {
+		return -1;
+	}
+	f->then = f->path;
+	return mrmr_catalog_find_path(f->engine->catalog, mem_ctx, f->path,
+				      node);
+}
+
+static int fill_from(struct filling *f, void *mem_ctx, int64_t *mtime_ns)
+{
+	struct mrmr_node *node = NULL;
+	bool is_known = true;
+	uint64_t *inodes = NULL;
+	size_t num = 0;
+	size_t i;
+
+	if (find_directory(f, mem_ctx, &node) == -1) {
+		if (errno != ENOENT) {
+			return -1;
+		}
+		is_known = false; /* files may have been renamed into it */
+	} else if (node->kind != MRMR_NODE_DIRECTORY) {
+		is_known = false;
+	}
+	if (mrmr_queue_renamed(f->engine->queue, mem_ctx,
+			       &f->member->config->id, &inodes, &num,
+			       &f->has_events) == -1) {
+		return -1;
+	}
+	if (is_known) {
+		*mtime_ns = node->mtime_ns;
+		if (mrmr_catalog_list(f->engine->catalog, node->id, take_listed,
+				      f) != 0) {
+			if (f->error != 0) {
+				errno = f->error;
+			}
+			return -1;
+		}
+	}
+	for (i = 0; i < num; i++) {
+		if (take_renamed(f, mem_ctx, inodes[i]) == -1) {
+			return -1;
+		}
+	}
+	if (!is_known) {
+		errno = ENOENT;
+		return num > 0 ? 0 : -1;
+	}
+	return 0;
+}
+
+static int fill(struct mrmr_dir *dir, size_t member, int fd, int64_t *mtime_ns,
+		void *private_data)
+{
+	struct serving *s = private_data;
+	struct mrmr_error err = {0};
+	struct mrmr_engine *engine = engine_of(s, &err);
+	struct filling f = {.engine = engine, .fd = fd};
+	char path[MRMR_PATH_MAX];
+	void *mem_ctx = NULL;
+	int saved_errno;
+	int ret;
+
+	if (engine == NULL) {
+		errno = err.code == ENOENT ? ENODEV : err.code;
+		return -1;
+	}
+	f.member = &s->pool->members[member];
+	f.number = mrmr_catalog_member(engine->catalog, &f.member->config->id);
+	if (f.number == MRMR_MEMBER_NONE) {
+		errno = ENODEV;
+		return -1;
+	}
+	if (mrmr_dir_path(dir, path) == -1) {
+		return -1;
+	}
+	f.path = path;
+	mem_ctx = talloc_new(NULL);
+	ret = fill_from(&f, mem_ctx, mtime_ns);
+	saved_errno = errno;
+	talloc_free(mem_ctx);
+	errno = saved_errno;
+	return ret;
+}
+
+/* --- starting, ending ------------------------------------------------------------ */
+
+static const struct mrmr_absent_ops ops = {.fill = fill};
+
+static int free_serving(struct serving *s)
+{
+	while (s->served != NULL) {
+		struct mrmr_served *served = s->served;
+
+		s->served = served->next;
+		talloc_free(served);
+	}
+	if (!s->is_given) {
+		TALLOC_FREE(s->engine);
+	}
+	return 0;
+}
+
+int mrmr_serve_start(struct mrmr_pool *pool, struct mrmr_engine *engine)
+{
+	struct serving *s = NULL;
+
+	if (pool->queue == NULL) {
+		return 0;
+	}
+	s = talloc_zero(pool, struct serving);
+	if (s == NULL) {
+		errno = ENOMEM;
+		return -1;
+	}
+	s->pool = pool;
+	s->engine = engine;
+	s->is_given = engine != NULL;
+	talloc_set_destructor(s, free_serving);
+	pool->absent_data = s;
+	pool->absent = &ops;
+	return 0;
+}
+
+void mrmr_serve_stop(struct mrmr_pool *pool)
+{
+	struct serving *s = pool->absent_data;
+
+	pool->absent = NULL;
+	pool->absent_data = NULL;
+	talloc_free(s);
+}
+
+/* --- bytes -------------------------------------------------------------------------- */
+
+static struct mrmr_served *find_served(struct serving *s, uint64_t node)
+{
+	struct mrmr_served *served = s->served;
+
+	while (served != NULL && served->node != node) {
+		served = served->next;
+	}
+	return served;
+}
+
+/* As root. */
+static struct mrmr_served *open_served(struct serving *s,
+				       struct mrmr_engine *engine, uint64_t id,
+				       struct mrmr_error *err)
+{
+	struct mrmr_served *served = find_served(s, id);
+	struct mrmr_node *node = NULL;
+
+	if (served != NULL) {
+		served->users++;
+		served->used_ns = now_ns();
+		return served;
+	}
+	served = talloc_zero(NULL, struct mrmr_served);
+	if (served == NULL) {
+		mrmr_error_set(err, ENOMEM, "out of memory");
+		return NULL;
+	}
+	if (mrmr_catalog_get(engine->catalog, served, id, &node) == -1) {
+		mrmr_error_set(err, EIO,
+			       "the catalogue does not know the file any "
+			       "more");
+	} else {
+		served->reader = mrmr_reader_open(served, engine, node, err);
+	}
+	if (served->reader == NULL) {
+		talloc_free(served);
+		errno = err->code;
+		return NULL;
+	}
+	TALLOC_FREE(node);
+	served->serving = s;
+	served->node = id;
+	served->users = 1;
+	served->used_ns = now_ns();
+	served->next = s->served;
+	s->served = served;
+	return served;
+}
+
+struct mrmr_served *mrmr_served_get(struct mrmr_pool *pool,
+				    const struct mrmr_ghost *ghost,
+				    struct mrmr_error *err)
+{
+	struct serving *s = pool->absent_data;
+	struct mrmr_engine *engine = NULL;
+	struct mrmr_served *served = NULL;
+
+	if (s == NULL) {
+		mrmr_error_set(err, EIO, "nothing is protected in this pool");
+		return NULL;
+	}
+	pool->identity.become_root();
+	engine = engine_of(s, err);
+	if (engine != NULL) {
+		served = open_served(s, engine, ghost->node, err);
+	}
+	pool->identity.unbecome_root();
+	if (served == NULL) {
+		errno = EIO;
+	}
+	return served;
+}
+
+/* The member that lies on a device, as far as it is known by it: members that
+   share a file system have to be told apart by their inodes. */
+static int find_node(struct serving *s, struct mrmr_engine *engine,
+		     const struct stat *st, struct mrmr_node **node)
+{
+	const struct mrmr_pool *pool = s->pool;
+	size_t i;
+
+	for (i = 0; i < pool->num_members; i++) {
+		const struct mrmr_member *member = &pool->members[i];
+		uint16_t number = mrmr_catalog_member(engine->catalog,
+						      &member->config->id);
+		uint64_t id;
+
+		if (number != MRMR_MEMBER_NONE &&
+		    atomic_load(&pool->shared->members[member->slot].dev) ==
+			    st->st_dev &&
+		    mrmr_catalog_find_inode(engine->catalog, number, st->st_ino,
+					    &id) == 0) {
+			return mrmr_catalog_get(engine->catalog, s, id, node);
+		}
+	}
+	errno = ENOENT;
+	return -1;
+}
+
+static bool is_as_protected(const struct mrmr_node *node, const struct stat *st)
+{
+	return node->kind == MRMR_NODE_FILE &&
+	       node->size_bytes == (uint64_t)st->st_size &&
+	       node->mtime_ns == (int64_t)st->st_mtim.tv_sec * 1000000000 +
+					 st->st_mtim.tv_nsec;
+}
+
+static struct mrmr_served *get_file(struct serving *s, int fd,
+				    struct mrmr_error *err)
+{
+	struct mrmr_engine *engine = engine_of(s, err);
+	struct mrmr_served *served = NULL;
+	struct mrmr_node *node = NULL;
+	struct stat st;
+
+	if (engine == NULL) {
+		return NULL;
+	}
+	if (fstat(fd, &st) == -1 || find_node(s, engine, &st, &node) == -1) {
+		mrmr_error_set(err, EIO, "it is not protected");
+		return NULL;
+	}
+	/* What was written since is nowhere else. */
+	if (!is_as_protected(node, &st)) {
+		mrmr_error_set(err, EIO,
+			       "it was changed since it was protected");
+	} else {
+		served = open_served(s, engine, node->id, err);
+	}
+	talloc_free(node);
+	return served;
+}
+
+struct mrmr_served *mrmr_served_get_file(struct mrmr_pool *pool, int fd,
+					 struct mrmr_error *err)
+{
+	struct serving *s = pool->absent_data;
+	struct mrmr_served *served = NULL;
+
+	if (s == NULL) {
+		mrmr_error_set(err, EIO, "nothing is protected in this pool");
+		return NULL;
+	}
+	pool->identity.become_root();
+	served = get_file(s, fd, err);
+	pool->identity.unbecome_root();
+	if (served == NULL) {
+		errno = EIO;
+	}
+	return served;
+}
+
+static size_t find_member(const struct mrmr_pool *pool,
+			  const struct mrmr_uuid *id)
+{
+	size_t i;
+
+	for (i = 0; i < pool->num_members; i++) {
+		if (mrmr_uuid_equal(&pool->members[i].config->id, id)) {
+			return i;
+		}
+	}
+	return SIZE_MAX;
+}
+
+/* Where the file is now, by what the catalogue and the log say. */
+static char *path_of(struct mrmr_engine *engine, void *mem_ctx,
+		     const struct mrmr_ghost *ghost)
+{
+	bool in_trash = false;
+	char *then = mrmr_catalog_path(engine->catalog, mem_ctx, ghost->node,
+				       &in_trash);
+
+	if (then == NULL || in_trash) {
+		errno = ENOENT;
+		return NULL;
+	}
+	return mrmr_queue_resolve_file(engine->queue, mem_ctx, &ghost->member,
+				       ghost->inode, then);
+}
+
+static int open_returned(struct serving *s, const struct mrmr_ghost *ghost,
+			 size_t member, int flags)
+{
+	struct mrmr_pool *pool = s->pool;
+	struct mrmr_error err = {0};
+	struct mrmr_engine *engine = engine_of(s, &err);
+	void *mem_ctx = talloc_new(NULL);
+	struct mrmr_place place;
+	const char *path = NULL;
+	struct stat st;
+	int dir_fd = -1;
+	int fd = -1;
+
+	if (engine != NULL) {
+		path = path_of(engine, mem_ctx, ghost);
+	}
+	if (path != NULL &&
+	    mrmr_place_find(pool, pool->spine_fd, path, &place) == 0) {
+		dir_fd = mrmr_dir_on_member(place.dir, member);
+	}
+	if (dir_fd != -1) {
+		fd = openat(dir_fd, place.name, flags | O_NOFOLLOW | O_CLOEXEC);
+	}
+	talloc_free(mem_ctx);
+	if (fd != -1 && (fstat(fd, &st) == -1 || st.st_ino != ghost->inode)) {
+		close(fd);
+		errno = ENOENT; /* another one has its name */
+		return -1;
+	}
+	return fd;
+}
+
+int mrmr_serve_open_returned(struct mrmr_pool *pool,
+			     const struct mrmr_ghost *ghost, int flags)
+{
+	size_t member = find_member(pool, &ghost->member);
+	int saved_errno;
+	int fd;
+
+	if (pool->absent_data == NULL || member == SIZE_MAX ||
+	    pool->members[member].state != MRMR_MEMBER_ONLINE) {
+		errno = ENODEV;
+		return -1;
+	}
+	pool->identity.become_root();
+	fd = open_returned(pool->absent_data, ghost, member, flags);
+	saved_errno = errno;
+	pool->identity.unbecome_root();
+	errno = saved_errno;
+	return fd;
+}
+
+void mrmr_served_put(struct mrmr_served *served)
+{
+	served->users--;
+	served->used_ns = now_ns();
+}
+
+int mrmr_served_prepare(struct mrmr_served *served, uint64_t offset, size_t len,
+			struct mrmr_error *err)
+{
+	struct mrmr_pool *pool = served->serving->pool;
+	int saved_errno;
+	int ret;
+
+	pool->identity.become_root();
+	ret = mrmr_reader_prepare(served->reader, offset, len, err);
+	saved_errno = errno;
+	pool->identity.unbecome_root();
+	errno = saved_errno;
+	return ret;
+}
+
+ssize_t mrmr_served_read(struct mrmr_served *served, void *buf, size_t len,
+			 uint64_t offset)
+{
+	return mrmr_reader_read(served->reader, buf, len, offset);
+}
+
+void mrmr_serve_idle(struct mrmr_pool *pool)
+{
+	struct serving *s = pool->absent_data;
+	struct mrmr_served **at = NULL;
+
+	if (s == NULL) {
+		return;
+	}
+	at = &s->served;
+	while (*at != NULL) {
+		struct mrmr_served *served = *at;
+
+		if (served->users > 0 || now_ns() - served->used_ns < IDLE_NS) {
+			at = &served->next;
+			continue;
+		}
+		*at = served->next;
+		talloc_free(served);
+	}
+}
+
+bool mrmr_serve_is_busy(const struct mrmr_pool *pool)
+{
+	const struct serving *s = pool->absent_data;
+	const struct mrmr_served *served = NULL;
+
+	for (served = s != NULL ? s->served : NULL; served != NULL;
+	     served = served->next) {
+		if (served->users > 0) {
+			return true;
+		}
+	}
+	return false;
+}
