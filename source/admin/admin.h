@@ -63,6 +63,7 @@ extern const struct admin_verb admin_verb_what_if;
 extern const struct admin_verb admin_verb_scrub;
 extern const struct admin_verb admin_verb_scan;
 extern const struct admin_verb admin_verb_rebuild;
+extern const struct admin_verb admin_verb_recover;
 extern const struct admin_verb admin_verb_trash;
 extern const struct admin_verb admin_verb_config;
 
@@ -125,6 +126,14 @@ int admin_fail(struct admin *admin, int status, const char *fmt, ...)
 
 /* Print the result if --json. Returns status. */
 int admin_finish(struct admin *admin, int status);
+
+/*
+ * Ask before something that cannot be undone: the sentence says what would be
+ * done. ADMIN_GO_ON (also with --yes, and with --dry-run); or, after the failure
+ * was said, the status: nobody is there to ask, or the answer was no. (ask.c)
+ */
+int admin_confirm(struct admin *admin, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
 
 /* Set a key of an object; a value that could not be made ends the program. */
 void admin_set(json_t *object, const char *key, json_t *value);
