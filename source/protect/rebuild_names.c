@@ -55,8 +55,11 @@ static char *trash_path(void *mem_ctx, const char *entry)
 	return slash != NULL ? talloc_strdup(mem_ctx, slash + 1) : NULL;
 }
 
-static int resolve(struct rebuild *r, void *mem_ctx, struct rebuild_name *name)
+static int resolve(struct rebuild *r, void *mem_ctx, uint64_t inode,
+		   struct rebuild_name *name)
 {
+	const struct mrmr_uuid *lost =
+		&r->pool->members[r->options->lost].config->id;
 	bool in_trash = false;
 	char *dir = NULL;
 	char *path = NULL;
@@ -78,7 +81,13 @@ static int resolve(struct rebuild *r, void *mem_ctx, struct rebuild_name *name)
 		errno = ENOMEM;
 		return -1;
 	}
-	name->path = mrmr_queue_resolve(r->engine->queue, mem_ctx, path, NULL);
+	if (inode != 0) {
+		name->path = mrmr_queue_resolve_file(r->engine->queue, mem_ctx,
+						     lost, inode, path);
+	} else {
+		name->path = mrmr_queue_resolve(r->engine->queue, mem_ctx, path,
+						NULL);
+	}
 	talloc_free(path);
 	return name->path != NULL || errno == ENOENT ? 0 : -1;
 }
@@ -108,7 +117,8 @@ static struct rebuild_file *take_names(struct rebuild *r, void *mem_ctx,
 	for (i = 0; i < file->num_names; i++) {
 		file->names[i].dir_id = links[i].dir_id;
 		file->names[i].entry = links[i].name;
-		if (resolve(r, file, &file->names[i]) == -1) {
+		if (resolve(r, file, file->node->inode, &file->names[i]) ==
+		    -1) {
 			return NULL;
 		}
 	}
@@ -613,7 +623,7 @@ static int find_place(struct rebuild *r, struct rebuild_file *file,
 	}
 	talloc_free(name->path);
 	name->path = NULL;
-	if (resolve(r, file, name) == -1) {
+	if (resolve(r, file, file->node->inode, name) == -1) {
 		return -1;
 	}
 	if (name->path == NULL) {
@@ -652,6 +662,7 @@ static int place_in_pool(struct rebuild *r, struct rebuild_file *file,
 	}
 	if (ret == 0) {
 		mrmr_dir_hint(place.dir, place.name, file->target);
+		rebuild_drop_ghost(r, file, place.dir, place.name);
 	}
 	mrmr_dir_unlock(place.dir);
 	return ret;

@@ -106,6 +106,15 @@ void rebuild_directory(struct rebuild *r, const struct mrmr_node *node);
 /* For people. */
 const char *rebuild_path(const struct rebuild_file *file);
 
+/* --- rebuild_ghosts.c -------------------------------------------------------- */
+
+/* The ghost of a file that has its name again goes, with the directory locked;
+   what attributes it was given meanwhile are the file's. */
+void rebuild_drop_ghost(struct rebuild *r, struct rebuild_file *file,
+			struct mrmr_dir *dir, const char *name);
+/* The same for all its names: one may have been made before the commit. */
+void rebuild_drop_ghosts(struct rebuild *r, struct rebuild_file *file);
+
 /* --- rebuild_file.c ---------------------------------------------------------- */
 
 /* Are hashes known of all its bytes? */
