@@ -76,6 +76,7 @@ bool mrmr_member_has_returned(struct mrmr_pool *pool,
 
 #define MRMR_GHOST_TAGS "trusted.mrmr."
 #define MRMR_GHOST_TAG "trusted.mrmr.ghost"
+#define MRMR_GHOST_CHANGED "trusted.mrmr.changed" /* its attributes were */
 
 struct mrmr_ghost {
 	struct mrmr_uuid member;

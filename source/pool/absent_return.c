@@ -31,7 +31,7 @@
 
 #include "absent_private.h"
 
-#define MARK "trusted.mrmr.changed"
+#define MARK MRMR_GHOST_CHANGED
 #define ANY_CHANGED "changed"
 
 static int mark(const struct mrmr_pool *pool, int fd, const char *folder)

@@ -31,6 +31,7 @@
 
 #include <talloc.h>
 
+#include <mrmr/absent.h>
 #include <mrmr/fault.h>
 #include <mrmr/log.h>
 #include <mrmr/recover.h>
@@ -203,11 +204,12 @@ static void count_batch(struct rebuild *r)
 	size_t i;
 
 	for (i = 0; i < r->num_files; i++) {
-		const struct rebuild_file *file = r->files[i];
+		struct rebuild_file *file = r->files[i];
 
 		if (file->state != REBUILD_PLACED) {
 			continue;
 		}
+		rebuild_drop_ghosts(r, file);
 		r->result->files++;
 		r->result->bytes += file->node->size_bytes;
 		r->result->adopted += file->is_adopted;
@@ -709,7 +711,11 @@ int mrmr_rebuild_forget(struct mrmr_engine *engine, size_t lost,
 				      "the catalogue cannot be changed: %s",
 				      strerror(error));
 	}
-	return mrmr_catalog_commit(engine->catalog, err);
+	if (mrmr_catalog_commit(engine->catalog, err) == -1) {
+		return -1;
+	}
+	mrmr_absent_drop(engine->pool, lost);
+	return 0;
 }
 
 /* --- the spine (mrmr/recover.h) ------------------------------------------------------ */

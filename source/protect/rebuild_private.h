@@ -6,6 +6,8 @@
 #ifndef MRMR_REBUILD_PRIVATE_H
 #define MRMR_REBUILD_PRIVATE_H
 
+#include <sys/stat.h>
+
 #include <mrmr/dir.h>
 #include <mrmr/rebuild.h>
 
@@ -97,14 +99,43 @@ bool rebuild_is_settled(const struct rebuild *r, uint64_t id);
 struct rebuild_file *rebuild_look(struct rebuild *r, void *mem_ctx,
 				  struct mrmr_node *node);
 
+/* Who has a name now. */
+struct rebuild_found {
+	size_t member; /* MRMR_IN_SPINE: a directory */
+	int dir_fd;    /* on it; the directory's */
+	struct stat st;
+};
+
+/*
+ * Who has the name, but for the lost member: 1, 0 nobody, -1 it is not known.
+ * The directory need not be locked.
+ */
+int rebuild_find_name(struct rebuild *r, struct mrmr_dir *dir, const char *name,
+		      struct rebuild_found *found);
+
+/* Fill in the path of a name as it is by now. */
+int rebuild_resolve(struct rebuild *r, void *mem_ctx, uint64_t inode,
+		    struct rebuild_name *name);
+
+/* For people. */
+const char *rebuild_path(const struct rebuild_file *file);
+
+/* --- rebuild_place.c --------------------------------------------------------- */
+
 /* Give a staged file its names. 0, or -1 after it was dropped. */
 int rebuild_place(struct rebuild *r, struct rebuild_file *file);
 
 /* A directory of the catalogue: on the spine, and on one member at least. */
 void rebuild_directory(struct rebuild *r, const struct mrmr_node *node);
 
-/* For people. */
-const char *rebuild_path(const struct rebuild_file *file);
+/* --- rebuild_ghosts.c -------------------------------------------------------- */
+
+/* The ghost of a file that has its name again goes, with the directory locked;
+   what attributes it was given meanwhile are the file's. */
+void rebuild_drop_ghost(struct rebuild *r, struct rebuild_file *file,
+			struct mrmr_dir *dir, const char *name);
+/* The same for all its names: one may have been made before the commit. */
+void rebuild_drop_ghosts(struct rebuild *r, struct rebuild_file *file);
 
 /* --- rebuild_file.c ---------------------------------------------------------- */
 

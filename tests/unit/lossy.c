@@ -101,7 +101,8 @@ static struct pfile *add_file(struct lossy *l, const char *path,
 	struct thing *thing = new_thing(l, path);
 
 	thing->id = file->id;
-	thing->bytes = file->bytes;
+	/* the file's own go with the pool */
+	thing->bytes = talloc_memdup(l->p, file->bytes, len > 0 ? len : 1);
 	thing->len = len;
 	take_attributes(l, thing);
 	return file;

@@ -20,10 +20,12 @@
 #include <cmocka.h>
 #include <talloc.h>
 
+#include <mrmr/absent.h>
 #include <mrmr/decode.h>
 #include <mrmr/fault.h>
 #include <mrmr/protection.h>
 #include <mrmr/rebuild.h>
+#include <mrmr/serve.h>
 
 #include "lossy.h"
 
@@ -589,6 +591,63 @@ static void test_spine_is_empty(void **state)
 	lossy_free(l);
 }
 
+static bool has_ghost(struct lossy *l, const char *dir, const char *name)
+{
+	int fd = mrmr_absent_peek(do_dir(l->p->w, dir), LOSSY_LOST);
+	bool has =
+		fd != -1 && faccessat(fd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+
+	if (fd != -1) {
+		close(fd);
+	}
+	return has;
+}
+
+/* What stood in for the files goes; what was done to it is done to them. */
+static void test_ghosts(void **state)
+{
+	struct lossy *l = lossy_new(1, NULL);
+	struct world *w = l->p->w;
+	struct mrmr_ghost ghost;
+	struct told told = {0};
+	struct stat st;
+	size_t member;
+	char *names = NULL;
+	int fd;
+
+	lossy_lose(l);
+	assert_int_equal(mrmr_serve_start(w->pool, l->p->engine), 0);
+	names = strdup(do_list(w, "small"));
+	assert_int_equal(do_stat(w, "small/a", &member, &st), 0);
+	assert_int_equal(member, LOSSY_LOST);
+	assert_true(has_ghost(l, "small", "a"));
+	assert_true(has_ghost(l, "small", "symlink"));
+	fd = do_open(w, "small/a", O_RDONLY);
+	assert_return_code(fd, errno);
+	assert_int_equal(mrmr_ghost_read(fd, &ghost), 0);
+	assert_int_equal(mrmr_ghost_mark_changed(w->pool, &ghost, fd), 0);
+	assert_return_code(fchmod(fd, 0604), errno);
+	close(fd);
+	assert_int_equal(do_rename(w, "small/deep", "small/renamed"), 0);
+
+	/* while smbds serve them */
+	assert_true(run(l, &told, ONTO).is_complete);
+	check_no_trouble(&told);
+	assert_int_equal(do_stat(w, "small/a", &member, &st), 0);
+	assert_int_equal(member, ONTO);
+	assert_int_equal(st.st_mode, S_IFREG | 0604);
+	assert_int_equal(do_stat(w, "small/renamed/er/b", &member, &st), 0);
+	assert_int_equal(member, ONTO);
+	assert_false(has_ghost(l, "small", "a"));
+	assert_false(has_ghost(l, "small", "symlink"));
+	assert_false(has_ghost(l, "small", "fifo"));
+	assert_int_equal(do_rename(w, "small/renamed", "small/deep"), 0);
+	assert_string_equal(do_list(w, "small"), names);
+	mrmr_serve_stop(w->pool);
+	free(names);
+	lossy_free(l);
+}
+
 static uint64_t next_wanted(void *private_data)
 {
 	struct told *told = private_data;
@@ -854,6 +913,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_file_is_there),
 	cmocka_unit_test(test_names_changed_since),
 	cmocka_unit_test(test_spine_is_empty),
+	cmocka_unit_test(test_ghosts),
 	cmocka_unit_test(test_wanted_first),
 	cmocka_unit_test(test_target_is_full),
 	cmocka_unit_test(test_stopped_anywhere),
