@@ -3,10 +3,10 @@
 
     catalog_reader.py FOLDER [NAME]      NAME is 0.tdb, or mrmr.db of a part
 
-Written from docs/catalogue.md alone, and from nothing of MRMR's own sources:
-what it prints is compared with what MRMR reads, so that page is known to say
-all that there is to say. It needs the C libraries that MRMR needs as well
-(libtdb, libxxhash), and only reads.
+It shares no code with MRMR and follows docs/catalogue.md: what it prints is
+compared with what MRMR reads, so that the page and the code say the same. It
+needs the C libraries that MRMR needs as well (libtdb, libxxhash), and only
+reads.
 """
 
 import ctypes
