@@ -39,6 +39,12 @@ struct mrmr_protect_options {
 	bool background; /* idle I/O priority while clients are busy; goes on
 			    until nothing is left to wait for */
 	bool everything; /* do not wait for the settle time */
+	bool scan;       /* go through all names first; if that is doubtful
+			    (mrmr/scan.h), ECANCELED */
+	bool names_only; /* what is to be protected stays pending */
+	const bool *accept_loss; /* of pool->members[i]: what is gone from it
+				    was deleted, however much that is; NULL:
+				    of none */
 	void (*progress)(const struct mrmr_protect_progress *progress,
 			 void *private_data); /* may be NULL */
 	bool (*should_stop)(void *private_data);
@@ -53,6 +59,7 @@ struct mrmr_protect_result {
 	uint64_t unreadable_files;
 	uint64_t open_files; /* left for later */
 	uint64_t mended_stripes;
+	bool is_scan_refused; /* it was asked for by the queue, and doubtful */
 };
 
 /* Do all there is to do now. 0 also if files are left (see *result); -1 with
@@ -62,15 +69,55 @@ int mrmr_protect(struct mrmr_engine *engine,
 		 struct mrmr_protect_result *result, struct mrmr_error *err);
 
 /*
+ * What mrmr_protect() would have to do, by going through all names: calls file
+ * (may be NULL) for each that is not protected as it is. engine is for reading,
+ * NULL if nothing was ever protected.
+ */
+struct mrmr_protect_preview {
+	uint64_t num_files; /* of the pool, as far as it is online */
+	uint64_t num_bytes;
+	uint64_t todo_files;
+	uint64_t todo_bytes;
+};
+int mrmr_protect_preview(struct mrmr_pool *pool, struct mrmr_engine *engine,
+			 void (*file)(const char *path, uint64_t bytes,
+				      void *private_data),
+			 void *private_data,
+			 struct mrmr_protect_preview *result,
+			 struct mrmr_error *err);
+
+/* The files that are known to be left to do, and their bytes; and whether a scan
+   is to look for more. */
+int mrmr_protector_pending(struct mrmr_catalog *catalog, uint64_t *num_files,
+			   uint64_t *num_bytes, bool *needs_scan);
+
+/*
+ * One protector a pool runs, or is about to: to be held from before the engine
+ * is opened until after it is closed. A talloc child of mem_ctx; freed by
+ * freeing it. NULL with *err: EALREADY if another one runs and will see what is
+ * in the queue now, and wait is false.
+ */
+struct mrmr_protector_turn;
+struct mrmr_protector_turn *mrmr_protector_enter(void *mem_ctx,
+						 struct mrmr_pool *pool,
+						 bool wait,
+						 struct mrmr_error *err);
+
+/*
  * Have a protector run for this pool, if none does: to be called after an event
  * was added. Costs a memory access when one runs. Starts `command` ("mrmr-admin"
- * by its path, NULL: as installed) as root, detached from the caller.
+ * by its path, NULL: as installed) as root, detached from the caller. One that
+ * does not come up is not started again for some seconds.
  */
 void mrmr_protector_start(struct mrmr_pool *pool, const char *command);
 
-/* Wait until a file that was just closed is protected, or cannot be; for
-   mrmr:protect = wait. -1 ETIMEDOUT. Polls a memory page. */
-int mrmr_protector_wait(struct mrmr_pool *pool, const struct mrmr_uuid *member,
-			uint64_t inode, int64_t timeout_ns);
+/*
+ * Wait until a file that was just closed is protected, or cannot be now; for
+ * mrmr:protect = wait. Has a protector run, and not wait for the settle time. -1
+ * ETIMEDOUT. Polls a memory page.
+ */
+int mrmr_protector_wait(struct mrmr_pool *pool, const char *command,
+			const struct mrmr_uuid *member, uint64_t inode,
+			int64_t timeout_ns);
 
 #endif

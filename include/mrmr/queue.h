@@ -98,6 +98,14 @@ bool mrmr_queue_is_empty(struct mrmr_queue *queue);
 int mrmr_queue_take(struct mrmr_queue *queue, void *mem_ctx,
 		    struct mrmr_event **events, size_t *num);
 
+/*
+ * The same, without taking anything: what is in the log, and what was taken but
+ * is not done. Of the holder of mrmr_catalog_lock as well, as nothing may be
+ * taken meanwhile.
+ */
+int mrmr_queue_peek(struct mrmr_queue *queue, void *mem_ctx,
+		    struct mrmr_event **events, size_t *num);
+
 /* What was taken so far need not be remembered. */
 void mrmr_queue_done(struct mrmr_queue *queue);
 

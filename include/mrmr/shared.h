@@ -19,7 +19,7 @@
 #include <mrmr/error.h>
 
 #define MRMR_SHARED_NAME "shared"
-#define MRMR_SHARED_MAGIC UINT64_C(0x334445524148534d)
+#define MRMR_SHARED_MAGIC UINT64_C(0x344445524148534d)
 #define MRMR_MOVES_MAX 1024
 #define MRMR_SWAPS 64
 
@@ -52,6 +52,18 @@ struct mrmr_shared_room {
 	_Atomic uint64_t reclaimable_bytes;
 };
 
+/* Of the protector: mrmr/protector.h. Times are of mrmr_now_ns(). */
+#define MRMR_SHARED_SETTLED 1024
+struct mrmr_shared_protector {
+	_Atomic int64_t started_ns;     /* it was to start; 0: it has */
+	_Atomic int64_t hurry_until_ns; /* somebody waits for it */
+	/* Passes over all that is due, with nothing left in the queue. */
+	_Atomic uint64_t passes_begun;
+	_Atomic uint64_t passes_ended;
+	/* Counts up when it is done with a file that falls on this place. */
+	_Atomic uint32_t settled[MRMR_SHARED_SETTLED];
+};
+
 /* A file that changed members while it was open keeps its file id. */
 struct mrmr_shared_move {
 	_Atomic uint32_t used;
@@ -72,10 +84,12 @@ struct mrmr_shared {
 	_Atomic uint32_t num_moves;   /* entries of moves[] in use */
 	_Atomic uint32_t swaps[MRMR_SWAPS]; /* see mrmr_dir_swaps */
 	_Atomic uint32_t rows;              /* see mrmr_pool_rows */
-	uint32_t unused;
+	_Atomic uint32_t protector; /* 1: one runs, and will look into the
+				       queue again (protector_start.c) */
 	struct mrmr_shared_member members[MRMR_MEMBERS_MAX];
 	struct mrmr_shared_move moves[MRMR_MOVES_MAX];
 	struct mrmr_shared_room room[MRMR_MEMBERS_MAX];
+	struct mrmr_shared_protector protect;
 };
 
 /*

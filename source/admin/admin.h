@@ -54,6 +54,7 @@ struct admin_verb {
 extern const struct admin_verb admin_verb_init;
 extern const struct admin_verb admin_verb_add;
 extern const struct admin_verb admin_verb_status;
+extern const struct admin_verb admin_verb_sync;
 extern const struct admin_verb admin_verb_where;
 extern const struct admin_verb admin_verb_eject;
 extern const struct admin_verb admin_verb_attach;
@@ -61,6 +62,9 @@ extern const struct admin_verb admin_verb_check;
 extern const struct admin_verb admin_verb_what_if;
 extern const struct admin_verb admin_verb_scrub;
 extern const struct admin_verb admin_verb_trash;
+extern const struct admin_verb admin_verb_scan;
+extern const struct admin_verb admin_verb_rebuild;
+extern const struct admin_verb admin_verb_recover;
 extern const struct admin_verb admin_verb_config;
 
 /* --- options.c ------------------------------------------------------------ */
@@ -123,6 +127,14 @@ int admin_fail(struct admin *admin, int status, const char *fmt, ...)
 /* Print the result if --json. Returns status. */
 int admin_finish(struct admin *admin, int status);
 
+/*
+ * Ask before something that cannot be undone: the sentence says what would be
+ * done. ADMIN_GO_ON (also with --yes, and with --dry-run); or, after the failure
+ * was said, the status: nobody is there to ask, or the answer was no. (ask.c)
+ */
+int admin_confirm(struct admin *admin, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
 /* Set a key of an object; a value that could not be made ends the program. */
 void admin_set(json_t *object, const char *key, json_t *value);
 void admin_append(json_t *array, json_t *value);
@@ -160,6 +172,10 @@ int admin_check_config(struct admin *admin, const struct mrmr_config *config,
 /* The member that a word means, or -1 after the failure was said. */
 int admin_config_member(struct admin *admin, const struct mrmr_config *config,
 			const char *word);
+
+/* Take a member out of a config. In rules, another one takes its place, or
+   (SIZE_MAX) none. */
+void admin_config_remove(struct mrmr_config *config, size_t index, size_t heir);
 
 /* A member's name and the beginning of its id. A talloc child of mem_ctx. */
 char *admin_member_label(void *mem_ctx,

@@ -21,10 +21,11 @@
 
 /* In the order of --help. */
 static const struct admin_verb *const verbs[] = {
-	&admin_verb_init,  &admin_verb_add,     &admin_verb_status,
-	&admin_verb_where, &admin_verb_eject,   &admin_verb_attach,
-	&admin_verb_check, &admin_verb_what_if, &admin_verb_scrub,
-	&admin_verb_trash, &admin_verb_config,
+	&admin_verb_init,    &admin_verb_add,   &admin_verb_status,
+	&admin_verb_sync,    &admin_verb_where, &admin_verb_eject,
+	&admin_verb_attach,  &admin_verb_check, &admin_verb_what_if,
+	&admin_verb_scrub,   &admin_verb_scan,  &admin_verb_rebuild,
+	&admin_verb_recover, &admin_verb_trash, &admin_verb_config,
 };
 #define NUM_VERBS (sizeof(verbs) / sizeof(verbs[0]))
 

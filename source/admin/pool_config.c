@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/file.h>
 #include <unistd.h>
@@ -84,4 +85,47 @@ char *admin_member_label(void *mem_ctx, const struct mrmr_member_config *member)
 	mrmr_uuid_format(&member->id, id);
 	return admin_need(talloc_asprintf(mem_ctx, "%s (%.8s)",
 					  mrmr_member_config_name(member), id));
+}
+
+/* Rules name members by their places; one that has no member left goes. */
+static void forget_in_rule(struct mrmr_rule_config *rule, size_t index,
+			   size_t heir)
+{
+	bool has_heir = false;
+	size_t num = 0;
+	size_t i;
+
+	for (i = 0; i < rule->num_members; i++) {
+		size_t member = rule->members[i];
+
+		member = member == index ? heir : member;
+		if (member == SIZE_MAX || (member == heir && has_heir)) {
+			continue;
+		}
+		has_heir = has_heir || member == heir;
+		rule->members[num++] = member > index ? member - 1 : member;
+	}
+	rule->num_members = num;
+}
+
+void admin_config_remove(struct mrmr_config *config, size_t index, size_t heir)
+{
+	size_t num = 0;
+	size_t i;
+
+	for (i = 0; i < config->num_rules; i++) {
+		struct mrmr_rule_config *rule = &config->rules[i];
+
+		if (rule->members != NULL) {
+			forget_in_rule(rule, index, heir);
+		}
+		if (rule->members == NULL || rule->num_members > 0) {
+			config->rules[num++] = *rule;
+		}
+	}
+	config->num_rules = num;
+	for (i = index + 1; i < config->num_members; i++) {
+		config->members[i - 1] = config->members[i];
+	}
+	config->num_members--;
 }

@@ -207,6 +207,85 @@ int admin_recruit_compare(struct admin *admin, const struct recruit *recruit,
 	return status;
 }
 
+/* --- joining a config ------------------------------------------------------- */
+
+static void note_file_system(struct admin *admin, const struct recruit *recruit,
+			     const struct mrmr_config *config)
+{
+	struct stat st = {0};
+	size_t i;
+
+	for (i = 0; i < config->num_members; i++) {
+		const char *path = config->members[i].mount_point;
+
+		if (path != NULL && stat(path, &st) == 0 &&
+		    st.st_dev == recruit->dev) {
+			admin_note(admin,
+				   "%s and %s are on one file system, and will "
+				   "be lost together",
+				   path, recruit->path);
+			return;
+		}
+	}
+}
+
+int admin_recruit_check(struct admin *admin, const struct recruit *recruit,
+			const struct mrmr_config *config)
+{
+	int status = ADMIN_GO_ON;
+	size_t i;
+
+	for (i = 0; i < config->num_members && status == ADMIN_GO_ON; i++) {
+		const struct mrmr_member_config *member = &config->members[i];
+
+		if (member->kind != MRMR_MEMBER_LOCAL) {
+			continue;
+		}
+		if (strcmp(member->mount_point, recruit->path) == 0) {
+			return admin_fail(admin, ADMIN_FAILED,
+					  "%s is a member already",
+					  recruit->path);
+		}
+		if (mrmr_uuid_equal(&member->id, &recruit->marker.member_id)) {
+			return admin_fail(admin, ADMIN_FAILED,
+					  "%s has the marker of the member %s; "
+					  "if it moved, change the "
+					  "\"mount_point\" in %s, line %u",
+					  recruit->path, member->mount_point,
+					  config->path, member->line);
+		}
+		status = admin_recruit_compare(admin, recruit,
+					       member->mount_point);
+	}
+	if (status == ADMIN_GO_ON) {
+		status = admin_recruit_compare(admin, recruit,
+					       config->state_dir);
+	}
+	if (status == ADMIN_GO_ON) {
+		note_file_system(admin, recruit, config);
+	}
+	return status;
+}
+
+void admin_recruit_append(const struct recruit *recruit,
+			  struct mrmr_config *config)
+{
+	struct mrmr_member_config *member = NULL;
+
+	config->members = admin_need(
+		talloc_realloc(config, config->members,
+			       struct mrmr_member_config,
+			       (unsigned int)config->num_members + 1));
+	member = &config->members[config->num_members++];
+	*member = (struct mrmr_member_config){
+		.id = recruit->marker.member_id,
+		.kind = MRMR_MEMBER_LOCAL,
+		.mount_point = recruit->path,
+		.name = recruit->path,
+		.min_free_bytes = config->min_free_bytes,
+	};
+}
+
 /* --- marking -------------------------------------------------------------- */
 
 int admin_recruit_mark(struct admin *admin, struct recruit *recruit)

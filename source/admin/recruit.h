@@ -41,6 +41,18 @@ struct recruit *admin_recruit_look(struct admin *admin, const char *word,
 int admin_recruit_compare(struct admin *admin, const struct recruit *recruit,
 			  const char *other_path);
 
+/*
+ * May it become a member of the pool with this config? Notes if it shares a file
+ * system with another one. ADMIN_GO_ON, or the status after the failure was
+ * said.
+ */
+int admin_recruit_check(struct admin *admin, const struct recruit *recruit,
+			const struct mrmr_config *config);
+
+/* Make it the last member of a config. */
+void admin_recruit_append(const struct recruit *recruit,
+			  struct mrmr_config *config);
+
 /* Write the marker. ADMIN_GO_ON, or the status after the failure was said. */
 int admin_recruit_mark(struct admin *admin, struct recruit *recruit);
 

@@ -4,7 +4,6 @@
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 #include <string.h>
-#include <sys/stat.h>
 
 #include <talloc.h>
 
@@ -71,81 +70,6 @@ static int set_wishes(struct admin *admin, struct mrmr_member_config *member,
 	return status;
 }
 
-static void note_file_system(struct admin *admin,
-			     const struct mrmr_config *config,
-			     const struct recruit *recruit)
-{
-	struct stat st = {0};
-	size_t i;
-
-	for (i = 0; i < config->num_members; i++) {
-		const char *path = config->members[i].mount_point;
-
-		if (path != NULL && stat(path, &st) == 0 &&
-		    st.st_dev == recruit->dev) {
-			admin_note(admin,
-				   "%s and %s are on one file system, and will "
-				   "be lost together",
-				   path, recruit->path);
-			return;
-		}
-	}
-}
-
-static int compare(struct admin *admin, const struct mrmr_config *config,
-		   const struct recruit *recruit)
-{
-	int status = ADMIN_GO_ON;
-	size_t i;
-
-	for (i = 0; i < config->num_members && status == ADMIN_GO_ON; i++) {
-		const struct mrmr_member_config *member = &config->members[i];
-
-		if (member->kind != MRMR_MEMBER_LOCAL) {
-			continue;
-		}
-		if (strcmp(member->mount_point, recruit->path) == 0) {
-			return admin_fail(admin, ADMIN_FAILED,
-					  "%s is a member already",
-					  recruit->path);
-		}
-		if (mrmr_uuid_equal(&member->id, &recruit->marker.member_id)) {
-			return admin_fail(admin, ADMIN_FAILED,
-					  "%s has the marker of the member %s; "
-					  "if it moved, change the "
-					  "\"mount_point\" in %s, line %u",
-					  recruit->path, member->mount_point,
-					  config->path, member->line);
-		}
-		status = admin_recruit_compare(admin, recruit,
-					       member->mount_point);
-	}
-	if (status == ADMIN_GO_ON) {
-		status = admin_recruit_compare(admin, recruit,
-					       config->state_dir);
-	}
-	return status;
-}
-
-static void append_member(struct mrmr_config *config,
-			  const struct recruit *recruit)
-{
-	struct mrmr_member_config *member = NULL;
-
-	config->members = admin_need(
-		talloc_realloc(config, config->members,
-			       struct mrmr_member_config,
-			       (unsigned int)config->num_members + 1));
-	member = &config->members[config->num_members++];
-	*member = (struct mrmr_member_config){
-		.id = recruit->marker.member_id,
-		.kind = MRMR_MEMBER_LOCAL,
-		.mount_point = recruit->path,
-		.name = recruit->path,
-		.min_free_bytes = config->min_free_bytes,
-	};
-}
-
 static int make(struct admin *admin, const struct mrmr_config *config,
 		struct recruit *recruit)
 {
@@ -192,10 +116,9 @@ static int add(struct admin *admin, const char *word,
 	if (recruit == NULL) {
 		return status;
 	}
-	status = compare(admin, config, recruit);
+	status = admin_recruit_check(admin, recruit, config);
 	if (status == ADMIN_GO_ON) {
-		note_file_system(admin, config, recruit);
-		append_member(config, recruit);
+		admin_recruit_append(recruit, config);
 		status = set_wishes(admin,
 				    &config->members[config->num_members - 1],
 				    wishes);

@@ -3,13 +3,19 @@
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
+#include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <talloc.h>
 
+#include <mrmr/catalog.h>
+#include <mrmr/queue.h>
 #include <mrmr/size.h>
+#include <mrmr/survey.h>
 
 #include "admin.h"
 #include "members.h"
@@ -22,11 +28,13 @@
 struct status {
 	struct admin *admin;
 	struct mrmr_pool *pool;
+	struct mrmr_catalog *catalog; /* NULL: nothing was ever protected */
 	json_t *duplicates;
 	json_t *directories;
 	char *lines; /* for people: the first overlaps, */
 	size_t num;  /* of so many */
 	bool has_work;
+	bool has_losses;
 };
 
 /* --- the pool and its members --------------------------------------------- */
@@ -58,6 +66,172 @@ static char *parity_text(struct admin *admin,
 		talloc_asprintf(admin, "%u to %u", parity->min, parity->max));
 }
 
+/* --- protection ------------------------------------------------------------- */
+
+static bool is_online(uint16_t number, void *private_data)
+{
+	const struct status *status = private_data;
+	struct mrmr_uuid id;
+	size_t i;
+
+	if (mrmr_catalog_member_id(status->catalog, number, &id) == -1) {
+		return false;
+	}
+	for (i = 0; i < status->pool->num_members; i++) {
+		const struct mrmr_member *member = &status->pool->members[i];
+
+		if (mrmr_uuid_equal(&member->config->id, &id)) {
+			return member->state == MRMR_MEMBER_ONLINE;
+		}
+	}
+	return false;
+}
+
+/* Only read; if it is not there, nothing is protected. */
+static void open_catalog(struct status *status)
+{
+	const struct mrmr_config *config = status->pool->config;
+	struct mrmr_error err = {0};
+	int state_fd =
+		open(config->state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (state_fd == -1) {
+		return;
+	}
+	status->catalog =
+		mrmr_catalog_open(status->admin, state_fd, &config->pool_id,
+				  MRMR_CATALOG_READ, &err);
+	if (status->catalog == NULL && err.code != ENOENT) {
+		admin_note(status->admin, "%s", err.text);
+		status->has_work = true;
+	}
+	close(state_fd);
+}
+
+static void set_bytes(struct status *status, const char *key, uint64_t bytes)
+{
+	admin_set(status->admin->result, key, json_integer((json_int_t)bytes));
+}
+
+static void put_survey(struct status *status, const struct mrmr_survey *survey)
+{
+	set_bytes(status, "known_files", survey->num_files);
+	set_bytes(status, "known_bytes", survey->file_bytes);
+	set_bytes(status, "protected_bytes", survey->protected_bytes);
+	set_bytes(status, "unprotected_bytes", survey->unprotected_bytes);
+	set_bytes(status, "pending_files", survey->pending_files);
+	set_bytes(status, "pending_bytes", survey->pending_bytes);
+	set_bytes(status, "degraded_bytes", survey->degraded_bytes);
+	set_bytes(status, "at_risk_bytes", survey->at_risk_bytes);
+	set_bytes(status, "lost_bytes", survey->lost_bytes);
+	set_bytes(status, "trash_bytes", survey->trash_bytes);
+	set_bytes(status, "parity_bytes", survey->parity_bytes);
+	set_bytes(status, "stripes", survey->num_stripes);
+	admin_set(status->admin->result, "needs_scan",
+		  json_boolean(survey->needs_scan));
+}
+
+static void say_bytes(struct status *status, const char *what, uint64_t bytes,
+		      const char *why)
+{
+	char size[MRMR_SIZE_LEN];
+
+	if (bytes > 0) {
+		admin_say(status->admin, "%-9s  %s %s", what,
+			  mrmr_size_format(bytes, size), why);
+		status->has_work = true;
+	}
+}
+
+static void say_survey(struct status *status, const struct mrmr_survey *survey)
+{
+	struct admin *admin = status->admin;
+	char size[MRMR_SIZE_LEN];
+	char all[MRMR_SIZE_LEN];
+
+	admin_say(admin, "Parity     %s wanted; %s in %llu stripes",
+		  parity_text(admin, &status->pool->config->parity),
+		  mrmr_size_format(survey->parity_bytes, size),
+		  (unsigned long long)survey->num_stripes);
+	admin_say(admin, "Protected  %s of %s in %llu files%s",
+		  mrmr_size_format(survey->protected_bytes, size),
+		  mrmr_size_format(survey->file_bytes, all),
+		  (unsigned long long)survey->num_files,
+		  survey->needs_scan ? "; others are still to be found" : "");
+	if (survey->pending_files > 0) {
+		admin_say(admin, "Pending    %llu files, new or changed (%s)",
+			  (unsigned long long)survey->pending_files,
+			  mrmr_size_format(survey->pending_bytes, size));
+	}
+	say_bytes(status, "Not", survey->unprotected_bytes, "in no stripe");
+	say_bytes(status, "Degraded", survey->degraded_bytes,
+		  "of stripes from which something is missing");
+	say_bytes(status, "At risk", survey->at_risk_bytes,
+		  "would be lost with one more drive");
+	say_bytes(status, "Away", survey->lost_bytes,
+		  "are not there, and cannot be computed from what is");
+	if (survey->trash_bytes > 0) {
+		admin_say(admin, "Trash      %s, which stays protected",
+			  mrmr_size_format(survey->trash_bytes, size));
+	}
+}
+
+static void report_protection(struct status *status)
+{
+	struct admin *admin = status->admin;
+	const struct mrmr_parity_wish *wish = &status->pool->config->parity;
+	struct mrmr_survey survey = {.needs_scan = true};
+
+	open_catalog(status);
+	if (status->catalog == NULL) {
+		/* nothing is claimed that is not there (invariant 3) */
+		survey.needs_scan = wish->max > 0;
+		put_survey(status, &survey);
+		admin_say(admin, "Parity     %s wanted; %s",
+			  parity_text(admin, wish),
+			  wish->max > 0 ? "nothing is protected yet"
+					: "nothing is protected");
+		return;
+	}
+	if (mrmr_survey(status->catalog, is_online, status, &survey) == -1) {
+		admin_note(admin, "the catalogue cannot be read: %s",
+			   strerror(errno));
+		status->has_work = true;
+	}
+	put_survey(status, &survey);
+	say_survey(status, &survey);
+	status->has_work = status->has_work || survey.pending_files > 0 ||
+			   survey.needs_scan || survey.unprotected_bytes > 0;
+	status->has_losses = survey.lost_bytes > 0;
+}
+
+/* How much of a member are files, and how much is parity. */
+static void put_member_sums(struct status *status,
+			    const struct mrmr_member *member, json_t *object)
+{
+	struct mrmr_catalog_sums sums = {0};
+	uint16_t number = MRMR_MEMBER_NONE;
+
+	if (status->catalog != NULL) {
+		number = mrmr_catalog_member(status->catalog,
+					     &member->config->id);
+	}
+	if (number != MRMR_MEMBER_NONE &&
+	    mrmr_catalog_sums(status->catalog, number, &sums) == -1) {
+		sums = (struct mrmr_catalog_sums){0};
+	}
+	admin_set(object, "data_bytes",
+		  json_integer((json_int_t)sums.file_bytes));
+	admin_set(object, "protected_bytes",
+		  json_integer((json_int_t)sums.protected_bytes));
+	admin_set(object, "parity_bytes",
+		  json_integer((json_int_t)sums.parity_bytes));
+	admin_set(object, "trash_bytes",
+		  json_integer((json_int_t)sums.trash_bytes));
+}
+
+/* --- the pool ------------------------------------------------------------------ */
+
 static void report_pool(struct status *status)
 {
 	struct admin *admin = status->admin;
@@ -83,9 +257,7 @@ static void report_pool(struct status *status)
 	admin_say(admin, "Pool       %s", id);
 	admin_say(admin, "Config     %s", config->path);
 	admin_say(admin, "State      %s", config->state_dir);
-	/* nothing is claimed that is not there (invariant 3) */
-	admin_say(admin, "Parity     %s wanted; not computed by this version",
-		  parity_text(admin, &config->parity));
+	report_protection(status);
 	admin_say(admin, "Placement  %s", config->placement);
 	admin_say(admin, "Space      %s free of %s",
 		  mrmr_size_format(free, free_text),
@@ -143,9 +315,12 @@ static void report_members(struct status *status)
 		  "Id", "State", "Total", "Free", "Reserve");
 	for (i = 0; i < pool->num_members; i++) {
 		const struct mrmr_member *member = &pool->members[i];
+		json_t *object = NULL;
 
+		object = admin_member_json(member);
+		put_member_sums(status, member, object);
 		report_member(status, member, width);
-		admin_append(array, admin_member_json(member));
+		admin_append(array, object);
 		if (member->state != MRMR_MEMBER_ONLINE || member->read_only) {
 			status->has_work = true;
 		}
@@ -305,13 +480,17 @@ static int run(struct admin *admin, const struct admin_verb *verb, int argc,
 	}
 	status.pool = admin_members_look(admin, config);
 	report_pool(&status);
-	if (admin_scrub_status(admin, config)) {
+	if (admin_scrub_status(admin, status.catalog)) {
 		status.has_work = true;
 	}
 	admin_say(admin, "%s", "");
 	report_members(&status);
 	report_overlaps(&status, quick != 0, full ? 0 : WALK_SECONDS_DEFAULT);
+	talloc_free(status.catalog);
 	talloc_free(status.pool);
+	if (status.has_losses) {
+		return ADMIN_LOST;
+	}
 	return status.has_work ? ADMIN_DEGRADED : ADMIN_OK;
 }
 
@@ -319,15 +498,20 @@ const struct admin_verb admin_verb_status = {
 	.name = "status",
 	.arguments = "",
 	.summary = "say how the pool and its members are",
-	.help = "Says which members are there, how much space there is, and "
-		"which names are on\n"
-		"more than one member: of files, the one on the member that "
-		"comes first in the\n"
-		"config is in the share, and the others wait to be looked at. "
-		"Says when what is\n"
-		"protected was scrubbed. Exit status 1: a member is not online "
-		"or is read-only, there\n"
-		"are such files, or the last scrub left something bad.\n",
+	.help = "Says what is protected, which members are there, how much "
+		"space there is, and\n"
+		"which names are on more than one member: of files, the one on "
+		"the member that\n"
+		"comes first in the config is in the share, and the others "
+		"wait to be looked at.\n"
+		"Says when what is protected was scrubbed. Exit status 1: a "
+		"member is not online or\n"
+		"is read-only, there are such files, something is still to be "
+		"protected, or less\n"
+		"protected than it should be, or the last scrub left something "
+		"bad. Exit status 2:\n"
+		"there are files that cannot be computed without a member that "
+		"is away.\n",
 	.needs_root = true,
 	.run = run,
 };

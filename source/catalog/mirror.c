@@ -443,17 +443,15 @@ static int is_there(struct mirroring *m, uint64_t id, bool *yes)
 
 static int ensure_dirs(struct mirroring *m, uint64_t dir_id);
 
-/* As many extents as in the catalogue; new ones are unknown. */
+/* As many extents as in the catalogue. New ones are unknown, but for those that
+   are all zero: these are in no stripe by which others could know them. */
 static int set_num_extents(struct mirroring *m, uint64_t id, uint32_t have,
 			   uint32_t want)
 {
-	struct mrmr_extent unknown[EXTENTS_PER_CHUNK] = {0};
+	struct mrmr_extent extents[EXTENTS_PER_CHUNK];
+	uint32_t got;
 	uint32_t i;
 
-	for (i = 0; i < EXTENTS_PER_CHUNK; i++) {
-		unknown[i].state = MRMR_EXTENT_UNKNOWN;
-		unknown[i].sequence = m->sequence;
-	}
 	if (have > want) {
 		return extents_cut(m->part, id, want);
 	}
@@ -461,7 +459,20 @@ static int set_num_extents(struct mirroring *m, uint64_t id, uint32_t have,
 		uint32_t n = EXTENTS_PER_CHUNK - have % EXTENTS_PER_CHUNK;
 
 		n = n < want - have ? n : want - have;
-		if (extents_put(m->part, id, have, unknown, n) == -1) {
+		if (extents_get(m->cat, id, have, extents, n, &got) == -1) {
+			return -1;
+		}
+		if (got != n) {
+			return damaged_record(m->cat, "extents");
+		}
+		for (i = 0; i < n; i++) {
+			if (extents[i].state != MRMR_EXTENT_ZERO) {
+				extents[i] = (struct mrmr_extent){
+					.state = MRMR_EXTENT_UNKNOWN};
+			}
+			extents[i].sequence = m->sequence;
+		}
+		if (extents_put(m->part, id, have, extents, n) == -1) {
 			return -1;
 		}
 		have += n;
@@ -715,7 +726,8 @@ static int is_extent_wanted(struct mirroring *m, const struct entry *entry,
 {
 	struct mrmr_stripe *stripe = NULL;
 
-	*wanted = entry->member == m->member;
+	*wanted =
+		entry->member == m->member || extent->state == MRMR_EXTENT_ZERO;
 	if (*wanted || extent->state != MRMR_EXTENT_IN_STRIPE) {
 		return 0;
 	}

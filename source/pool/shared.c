@@ -39,6 +39,8 @@ static void renew(struct mrmr_shared *shared, uint64_t boot)
 	}
 	memset(shared->moves, 0, sizeof(shared->moves));
 	atomic_store(&shared->num_moves, 0);
+	atomic_store(&shared->protector, 0);
+	memset(&shared->protect, 0, sizeof(shared->protect));
 	shared->boot = boot;
 	shared->magic = MRMR_SHARED_MAGIC;
 }

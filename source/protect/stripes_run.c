@@ -345,6 +345,8 @@ int run_encode(struct run *run, enum effort effort, struct mrmr_error *err)
 	if (begin(run, err) == -1) {
 		return -1;
 	}
+	/* a slot that is left has no unit to keep rows away from */
+	layout_tidy(layout);
 	choose_rows(run);
 	memset(run->parity.data, 0, run->stride * run->num_rows);
 	for (i = 0; i < layout->num_slots; i++) {

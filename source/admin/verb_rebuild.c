@@ -1,0 +1,555 @@
+/*
+ * mrmr-admin rebuild: brings back what was on a member that is lost.
+ *
+ * With --onto, the new member joins the config first, so that what is brought
+ * back is in the share at once; the lost one leaves it last, when nothing of it
+ * is left. In between, all that was done is in the catalogue: the command can be
+ * given again, as it was, at any time.
+ *
+ * The protector has to wait meanwhile, as one process at a time writes the
+ * catalogue; so it gets its share of the time here.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <time.h>
+
+#include <talloc.h>
+
+#include <mrmr/local.h>
+#include <mrmr/protector.h>
+#include <mrmr/rebuild.h>
+#include <mrmr/size.h>
+
+#include "admin.h"
+#include "engine.h"
+#include "progress.h"
+#include "recruit.h"
+
+#define NS_PER_S INT64_C(1000000000)
+#define PROTECT_EVERY_NS (60 * NS_PER_S)
+#define PROTECT_FOR_NS (20 * NS_PER_S)
+
+struct work {
+	struct admin *admin;
+	struct mrmr_config *config; /* as it is in the file */
+	size_t lost;
+	size_t onto;             /* or MRMR_REBUILD_SPREAD */
+	struct recruit *recruit; /* who is to join; NULL: it has, or nobody */
+	struct mrmr_engine *engine;
+	struct admin_progress *progress;
+	bool is_parity;
+	int64_t protected_ns;
+	json_t *troubles;
+};
+
+static const char *const trouble_names[] = {"lost", "unprotected", "taken",
+					    "failed", "older"};
+
+/* --- what happens meanwhile ----------------------------------------------------- */
+
+static void show(const struct mrmr_rebuild_progress *now, void *private_data)
+{
+	struct work *work = private_data;
+
+	if (now->is_parity && !work->is_parity) {
+		work->is_parity = true;
+		admin_progress_end(work->progress);
+		work->progress = admin_progress_begin(work->admin, "Parity",
+						      ADMIN_PROGRESS_BYTES);
+	}
+	admin_progress_set(work->progress, now->done_bytes, now->todo_bytes);
+}
+
+static void tell(enum mrmr_rebuild_trouble kind, const char *path,
+		 uint64_t size_bytes, const char *why, void *private_data)
+{
+	struct work *work = private_data;
+	json_t *object = admin_need(json_object());
+
+	admin_progress_hide(work->progress);
+	admin_note(work->admin, "%s: %s", path, why);
+	admin_set(object, "path", admin_json_text(path));
+	admin_set(object, "trouble", json_string(trouble_names[kind]));
+	admin_set(object, "size_bytes", json_integer((json_int_t)size_bytes));
+	admin_set(object, "why", admin_json_text(why));
+	admin_append(work->troubles, object);
+}
+
+static bool should_stop(void *private_data)
+{
+	return admin_should_stop(NULL);
+}
+
+static bool should_stop_protecting(void *private_data)
+{
+	const struct work *work = private_data;
+
+	return admin_should_stop(NULL) ||
+	       mrmr_now_ns() - work->protected_ns > PROTECT_FOR_NS;
+}
+
+/* What clients write is protected all the same. That it cannot be is no reason
+   not to bring back what is lost. */
+static int protect_for_a_while(struct mrmr_error *err, void *private_data)
+{
+	struct work *work = private_data;
+	const struct mrmr_protect_options options = {
+		.settle_ns = MRMR_SETTLE_NS_DEFAULT,
+		.should_stop = should_stop_protecting,
+		.private_data = work,
+	};
+	struct mrmr_protect_result result;
+	struct mrmr_error why = {0};
+
+	if (mrmr_now_ns() - work->protected_ns < PROTECT_EVERY_NS ||
+	    mrmr_queue_is_empty(work->engine->queue)) {
+		return 0;
+	}
+	work->protected_ns = mrmr_now_ns();
+	if (mrmr_protect(work->engine, &options, &result, &why) == -1) {
+		admin_progress_hide(work->progress);
+		admin_note(work->admin, "new files are not protected yet: %s",
+			   why.text);
+	}
+	work->protected_ns = mrmr_now_ns();
+	return 0;
+}
+
+/* --- reporting --------------------------------------------------------------------- */
+
+static void set_number(struct admin *admin, const char *key, uint64_t number)
+{
+	admin_set(admin->result, key, json_integer((json_int_t)number));
+}
+
+static void set_result(struct admin *admin,
+		       const struct mrmr_rebuild_result *result)
+{
+	set_number(admin, "files", result->files);
+	set_number(admin, "bytes", result->bytes);
+	set_number(admin, "adopted_files", result->adopted);
+	set_number(admin, "stripes", result->stripes);
+	set_number(admin, "parity_bytes", result->parity_bytes);
+	set_number(admin, "lost_files", result->lost_files);
+	set_number(admin, "lost_bytes", result->lost_bytes);
+	set_number(admin, "taken_files", result->taken_files);
+	set_number(admin, "failed_files", result->failed_files);
+	set_number(admin, "older_files", result->older_files);
+	set_number(admin, "stripes_left", result->stripes_left);
+	set_number(admin, "bare_extents", result->bare_extents);
+	admin_set(admin->result, "complete", json_boolean(result->is_complete));
+	admin_set(admin->result, "interrupted",
+		  json_boolean(result->is_stopped));
+}
+
+static void say_left(struct admin *admin,
+		     const struct mrmr_rebuild_result *result)
+{
+	char size[MRMR_SIZE_LEN];
+
+	if (result->lost_files > 0) {
+		admin_say(admin,
+			  "%llu files, %s, are lost: they cannot be computed "
+			  "from what is there",
+			  (unsigned long long)result->lost_files,
+			  mrmr_size_format(result->lost_bytes, size));
+	}
+	if (result->older_files > 0) {
+		admin_say(admin, "%llu files lack their last change",
+			  (unsigned long long)result->older_files);
+	}
+	if (result->taken_files > 0) {
+		admin_say(admin,
+			  "%llu files were left out, as something else has "
+			  "their names",
+			  (unsigned long long)result->taken_files);
+	}
+	if (result->failed_files > 0) {
+		admin_say(admin, "%llu files could not be brought back now",
+			  (unsigned long long)result->failed_files);
+	}
+	if (result->stripes_left > 0) {
+		admin_say(admin,
+			  "%llu parity blocks could not be made again now",
+			  (unsigned long long)result->stripes_left);
+	}
+	if (result->bare_extents > 0) {
+		admin_say(admin,
+			  "%llu blocks came back, but are not protected: there "
+			  "was no room for their parity",
+			  (unsigned long long)result->bare_extents);
+	}
+}
+
+static int status_of(const struct mrmr_rebuild_result *result)
+{
+	if (result->lost_files > 0) {
+		return ADMIN_LOST;
+	}
+	if (result->is_stopped || result->failed_files > 0 ||
+	    result->taken_files > 0 || result->stripes_left > 0 ||
+	    result->bare_extents > 0 || result->older_files > 0) {
+		return ADMIN_DEGRADED;
+	}
+	return ADMIN_OK;
+}
+
+/* --- who is to take it -------------------------------------------------------------- */
+
+static int find_path(const struct mrmr_config *config, const char *path)
+{
+	size_t i;
+
+	for (i = 0; i < config->num_members; i++) {
+		const char *other = config->members[i].mount_point;
+
+		if (other != NULL && strcmp(other, path) == 0) {
+			return (int)i;
+		}
+	}
+	return -1;
+}
+
+/* The new drive takes the place of the old one: the same role, the same stack,
+   as it will be where that was. */
+static void join(struct work *work)
+{
+	struct mrmr_config *config = work->config;
+	struct mrmr_member_config *member = NULL;
+	const struct mrmr_member_config *lost = NULL;
+
+	admin_recruit_append(work->recruit, config);
+	work->onto = config->num_members - 1;
+	member = &config->members[work->onto];
+	lost = &config->members[work->lost];
+	member->role = lost->role;
+	member->tier = lost->tier;
+	member->stack = lost->stack;
+	member->min_free_bytes = lost->min_free_bytes;
+}
+
+/* A path that is a member already is one of an attempt before, most likely. */
+static int find_onto(struct work *work, const char *word)
+{
+	struct admin *admin = work->admin;
+	int status = ADMIN_GO_ON;
+	int index;
+
+	work->recruit = admin_recruit_look(admin, word, &work->config->pool_id,
+					   &status);
+	if (work->recruit == NULL) {
+		return status;
+	}
+	index = find_path(work->config, work->recruit->path);
+	if (index == (int)work->lost) {
+		return admin_fail(admin, ADMIN_USAGE,
+				  "%s is the lost member itself; mount the new "
+				  "drive elsewhere, or, if it is mounted "
+				  "there, "
+				  "remove the lost one from the pool's config "
+				  "by its id",
+				  work->recruit->path);
+	}
+	if (index != -1) {
+		work->recruit = NULL;
+		work->onto = (size_t)index;
+		return ADMIN_GO_ON;
+	}
+	status = admin_recruit_check(admin, work->recruit, work->config);
+	if (status == ADMIN_GO_ON) {
+		join(work);
+		status = admin_check_config(admin, work->config,
+					    work->config->path);
+	}
+	return status;
+}
+
+static int let_join(struct work *work)
+{
+	struct admin *admin = work->admin;
+	struct mrmr_error err = {0};
+	int status;
+
+	if (work->recruit == NULL) {
+		return ADMIN_GO_ON;
+	}
+	status = admin_recruit_mark(admin, work->recruit);
+	if (status == ADMIN_GO_ON &&
+	    admin_step(admin, "add %s to %s", work->recruit->path,
+		       work->config->path) &&
+	    mrmr_config_save(work->config, work->config->path, &err) == -1) {
+		admin_recruit_undo(admin, work->recruit);
+		status = admin_fail(admin, ADMIN_FAILED, "%s", err.text);
+	}
+	return status;
+}
+
+/* --- the lost one goes ----------------------------------------------------------------- */
+
+static int let_leave(struct work *work)
+{
+	struct admin *admin = work->admin;
+	struct mrmr_config *config = admin_config(admin);
+	struct mrmr_error err = {0};
+	struct mrmr_config *checked = NULL;
+	char *label = NULL;
+	char *text = NULL;
+
+	if (config == NULL) {
+		return ADMIN_CONFIG;
+	}
+	label = admin_member_label(admin, &config->members[work->lost]);
+	admin_config_remove(config, work->lost,
+			    work->onto == MRMR_REBUILD_SPREAD ? SIZE_MAX
+							      : work->onto);
+	text = admin_need(mrmr_config_format(admin, config));
+	checked = mrmr_config_parse(admin, config->path, text, strlen(text),
+				    &err);
+	if (checked == NULL) {
+		admin_note(admin,
+			   "%s has nothing any more, but stays in the config: "
+			   "without it, this would be no valid one: %s",
+			   label, err.text);
+		return ADMIN_DEGRADED;
+	}
+	if (mrmr_rebuild_forget(work->engine, work->lost, &err) == -1 ||
+	    mrmr_config_save(config, config->path, &err) == -1) {
+		return admin_fail(admin, ADMIN_FAILED, "%s", err.text);
+	}
+	admin_say(admin, "%s has left the pool", label);
+	return ADMIN_OK;
+}
+
+/* --- doing it ---------------------------------------------------------------------------- */
+
+static struct mrmr_rebuild_options options_of(struct work *work)
+{
+	return (struct mrmr_rebuild_options){
+		.lost = work->lost,
+		.onto = work->onto,
+		.progress = show,
+		.trouble = tell,
+		.between = protect_for_a_while,
+		.should_stop = should_stop,
+		.private_data = work,
+	};
+}
+
+static int do_it(struct work *work)
+{
+	const struct mrmr_rebuild_options options = options_of(work);
+	struct admin *admin = work->admin;
+	struct mrmr_rebuild_result result = {0};
+	struct mrmr_error err = {0};
+	char size[MRMR_SIZE_LEN];
+	int status;
+	int ret;
+
+	work->progress =
+		admin_progress_begin(admin, "Rebuilding", ADMIN_PROGRESS_BYTES);
+	work->protected_ns = mrmr_now_ns();
+	ret = mrmr_rebuild(work->engine, &options, &result, &err);
+	admin_progress_end(work->progress);
+	set_result(admin, &result);
+	admin_say(admin, "%llu files are there again, %s",
+		  (unsigned long long)result.files,
+		  mrmr_size_format(result.bytes, size));
+	if (result.stripes > 0) {
+		admin_say(admin, "%llu parity blocks were made again, %s",
+			  (unsigned long long)result.stripes,
+			  mrmr_size_format(result.parity_bytes, size));
+	}
+	say_left(admin, &result);
+	if (ret == -1) {
+		return admin_fail(admin, ADMIN_FAILED, "%s", err.text);
+	}
+	status = status_of(&result);
+	if (result.is_stopped) {
+		admin_say(admin, "interrupted; the same command goes on");
+	}
+	if (result.is_complete) {
+		int left = let_leave(work);
+
+		status = status == ADMIN_OK || left >= ADMIN_USAGE ? left
+								   : status;
+	}
+	return status;
+}
+
+static uint64_t room_of(const struct recruit *recruit)
+{
+	struct statvfs fs = {0};
+
+	if (fstatvfs(recruit->root_fd, &fs) == -1) {
+		return 0;
+	}
+	return (uint64_t)fs.f_bavail * fs.f_frsize;
+}
+
+static int plan_it(struct work *work)
+{
+	struct mrmr_rebuild_options options = options_of(work);
+	struct admin *admin = work->admin;
+	struct mrmr_rebuild_result result = {0};
+	struct mrmr_error err = {0};
+	char size[MRMR_SIZE_LEN];
+	char parity[MRMR_SIZE_LEN];
+	char room[MRMR_SIZE_LEN];
+	int ret;
+
+	if (work->recruit != NULL) {
+		options.onto = MRMR_REBUILD_SPREAD; /* not in the pool yet */
+	}
+	work->progress =
+		admin_progress_begin(admin, "Looking", ADMIN_PROGRESS_BYTES);
+	ret = mrmr_rebuild_plan(work->engine, &options, &result, &err);
+	admin_progress_end(work->progress);
+	if (ret == -1) {
+		return admin_fail(admin, ADMIN_FAILED, "%s", err.text);
+	}
+	if (work->recruit != NULL) {
+		result.room_bytes = room_of(work->recruit);
+	}
+	set_result(admin, &result);
+	set_number(admin, "room_bytes", result.room_bytes);
+	admin_step(admin,
+		   "bring back %llu files, %s, and %llu parity blocks, %s; "
+		   "there is room for %s",
+		   (unsigned long long)result.files,
+		   mrmr_size_format(result.bytes, size),
+		   (unsigned long long)result.stripes,
+		   mrmr_size_format(result.parity_bytes, parity),
+		   mrmr_size_format(result.room_bytes, room));
+	say_left(admin, &result);
+	if (result.lost_files == 0 && result.bytes > result.room_bytes) {
+		admin_note(admin, "there is too little room for all of it");
+		return ADMIN_DEGRADED;
+	}
+	return status_of(&result);
+}
+
+/* Whatever its state is called: if its marker is under its mount point, it is
+   not lost. */
+static int check_is_lost(struct work *work)
+{
+	const struct mrmr_member *lost =
+		&work->engine->pool->members[work->lost];
+
+	if (lost->config->kind != MRMR_MEMBER_LOCAL) {
+		return admin_fail(work->admin, ADMIN_FAILED,
+				  "%s: remote members are not built yet",
+				  mrmr_member_name(lost));
+	}
+	if (lost->state == MRMR_MEMBER_ONLINE ||
+	    (lost->state != MRMR_MEMBER_FOREIGN &&
+	     mrmr_local_marker_seen(lost))) {
+		return admin_fail(work->admin, ADMIN_FAILED,
+				  "%s is there, so its files are not lost; if "
+				  "it is failing, unmount it, and they are "
+				  "computed from the others",
+				  mrmr_member_name(lost));
+	}
+	return ADMIN_GO_ON;
+}
+
+static int rebuild(struct admin *admin, const char *word, const char *onto)
+{
+	struct work work = {.admin = admin, .onto = MRMR_REBUILD_SPREAD};
+	int status = admin_lock_config(admin);
+	int index;
+
+	if (status != ADMIN_GO_ON) {
+		return status;
+	}
+	work.config = admin_config(admin);
+	if (work.config == NULL) {
+		return ADMIN_CONFIG;
+	}
+	index = admin_config_member(admin, work.config, word);
+	if (index == -1) {
+		return ADMIN_USAGE;
+	}
+	work.lost = (size_t)index;
+	if (onto != NULL) {
+		status = find_onto(&work, onto);
+	}
+	if (status != ADMIN_GO_ON) {
+		return status;
+	}
+	/* Nothing is changed before it is clear that it is lost. */
+	work.engine = admin_engine_open(admin,
+					admin->dry_run ? MRMR_ENGINE_READ
+						       : MRMR_ENGINE_WRITE,
+					&status);
+	if (work.engine == NULL) {
+		return status;
+	}
+	work.troubles = admin_need(json_array());
+	admin_set(admin->result, "troubles", json_incref(work.troubles));
+	status = check_is_lost(&work);
+	if (status == ADMIN_GO_ON && work.recruit != NULL && !admin->dry_run) {
+		status = let_join(&work);
+		if (status == ADMIN_GO_ON) {
+			admin_engine_close(work.engine);
+			work.engine =
+				admin_engine_open(admin, MRMR_ENGINE_WRITE,
+						  &status);
+		}
+	}
+	if (status == ADMIN_GO_ON && work.engine != NULL) {
+		status = admin->dry_run ? plan_it(&work) : do_it(&work);
+	}
+	json_decref(work.troubles);
+	admin_engine_close(work.engine);
+	return status;
+}
+
+static int run(struct admin *admin, const struct admin_verb *verb, int argc,
+	       const char **argv)
+{
+	char *onto = NULL;
+	int spread = 0;
+	const struct poptOption options[] = {
+		{"onto", '\0', POPT_ARG_STRING, &onto, 0,
+		 "a new drive that takes the place of the lost one", "MEMBER"},
+		{"spread", '\0', POPT_ARG_NONE, &spread, 0,
+		 "onto the members that are left, as far as there is room (the "
+		 "default)",
+		 NULL},
+		POPT_TABLEEND,
+	};
+	const char **words = NULL;
+	int status =
+		admin_parse(admin, verb, options, argc, argv, 1, 1, &words);
+
+	onto = admin_take_text(admin, &onto);
+	if (status != ADMIN_GO_ON) {
+		return status;
+	}
+	if (onto != NULL && spread) {
+		return admin_fail(admin, ADMIN_USAGE,
+				  "--onto and --spread exclude each other");
+	}
+	admin_stop_on_signals();
+	return rebuild(admin, words[0], onto);
+}
+
+const struct admin_verb admin_verb_rebuild = {
+	.name = "rebuild",
+	.arguments = "MEMBER",
+	.summary = "bring back what was on a member that is lost",
+	.help = "Computes the files that were on MEMBER, which must not be "
+		"there, from the other\n"
+		"members, and puts them onto these, or onto a new one; then "
+		"makes the parity again\n"
+		"that was on it. The share may be in use. It may be "
+		"interrupted; the same command\n"
+		"goes on. When nothing is left to do, MEMBER leaves the "
+		"config. --dry-run says what\n"
+		"can be brought back. Exit status 2: not all of it.\n",
+	.needs_root = true,
+	.run = run,
+};

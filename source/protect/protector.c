@@ -1,0 +1,452 @@
+/*
+ * MRMR: the protector (see mrmr/protector.h).
+ *
+ * What it goes through again and again:
+ *
+ *     events_take     the queue -> names in the catalogue, files pending
+ *     scan_run        where the queue has missed something
+ *     mend_run        stripes that are not as the pool is now
+ *     batches_run     pending files that are due -> stripes
+ *     trash_run       the trash that is over its time, or in the way
+ *
+ * Each step is made of transactions, and each transaction leaves the catalogue,
+ * the list of what is pending and the mark in the queue in step with each
+ * other. So it does not matter where it is killed: what was committed has
+ * happened, what was not will be done again.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <talloc.h>
+
+#include <mrmr/fault.h>
+#include <mrmr/log.h>
+
+#include "protector_private.h"
+
+#define FAILURES_MAX 5
+#define WAIT_NS 50000000L
+#define PATIENCE_NS (60 * INT64_C(1000000000))
+
+int64_t protector_now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+bool protector_should_stop(const struct protector *p)
+{
+	return p->options->should_stop != NULL &&
+	       p->options->should_stop(p->options->private_data);
+}
+
+bool protector_must_hurry(const struct protector *p)
+{
+	return mrmr_now_ns() <
+	       atomic_load(&p->pool->shared->protect.hurry_until_ns);
+}
+
+int protector_no_memory(struct mrmr_error *err)
+{
+	return mrmr_error_set(err, ENOMEM, "out of memory");
+}
+
+int protector_fail_catalog(const struct protector *p, struct mrmr_error *err)
+{
+	return mrmr_error_set(err, errno,
+			      "the catalogue in %s cannot be changed: %s",
+			      p->pool->config->state_dir, strerror(errno));
+}
+
+/* --- failures ----------------------------------------------------------------- */
+
+bool protector_is_fatal(int error)
+{
+	return error == ENOMEM || error == EMFILE || error == ENFILE ||
+	       error == EILSEQ || error == EBUSY || error == EOVERFLOW;
+}
+
+/* A member may have gone in the middle of it. */
+int protector_try_again(struct protector *p, struct mrmr_error *err)
+{
+	struct mrmr_error look_err = {0};
+	int error = err->code;
+
+	if (++p->failures >= FAILURES_MAX || protector_is_fatal(error) ||
+	    protector_should_stop(p)) {
+		return protector_should_stop(p) ? 0 : -1;
+	}
+	mrmr_log(MRMR_LOG_WARNING,
+		 "files could not be protected, and are tried again: %s",
+		 err->text);
+	mrmr_pool_look(p->pool);
+	if (mrmr_engine_look(p->engine, &look_err) == -1) {
+		*err = look_err;
+		return -1;
+	}
+	err->code = 0;
+	return 0;
+}
+
+/* --- transactions ------------------------------------------------------------ */
+
+int protector_begin(struct protector *p, struct mrmr_error *err)
+{
+	if (mrmr_catalog_begin(p->catalog) == -1) {
+		return protector_fail_catalog(p, err);
+	}
+	p->in_transaction = true;
+	p->before = *p->result;
+	p->num_loose = 0;
+	return 0;
+}
+
+void protector_cancel(struct protector *p)
+{
+	struct pending *pending = NULL;
+
+	if (!p->in_transaction) {
+		return;
+	}
+	p->in_transaction = false;
+	*p->result = p->before;
+	p->num_loose = 0;
+	mrmr_catalog_cancel(p->catalog);
+	/* The list in memory has what has not happened. If it cannot be read,
+	   that is harmless: nodes that are not there are left out. */
+	pending = pending_load(p, p->engine, NULL);
+	if (pending != NULL) {
+		talloc_free(p->pending);
+		p->pending = pending;
+	}
+}
+
+int protector_loosen(struct protector *p, uint16_t member, uint64_t inode)
+{
+	size_t size = talloc_array_length(p->loose);
+
+	if (inode == 0 || member == MRMR_MEMBER_NONE) {
+		return 0;
+	}
+	if (p->num_loose == size) {
+		struct loose_inode *loose =
+			talloc_realloc(p, p->loose, struct loose_inode,
+				       size > 0 ? 2 * size : 64);
+
+		if (loose == NULL) {
+			errno = ENOMEM;
+			return -1;
+		}
+		p->loose = loose;
+	}
+	p->loose[p->num_loose++] = (struct loose_inode){member, inode};
+	return 0;
+}
+
+static void settle(struct protector *p, uint16_t number, uint64_t inode)
+{
+	size_t index = mrmr_engine_member(p->engine, number);
+
+	if (index != SIZE_MAX) {
+		atomic_fetch_add(protector_settled(p->pool,
+						   &p->pool->members[index]
+							    .config->id,
+						   inode),
+				 1);
+	}
+}
+
+int protector_commit(struct protector *p, struct mrmr_error *err)
+{
+	size_t i;
+
+	if (pending_save(p->pending) == -1) {
+		protector_fail_catalog(p, err);
+		protector_cancel(p);
+		return -1;
+	}
+	if (mrmr_catalog_commit(p->catalog, err) == -1) {
+		protector_cancel(p);
+		return -1;
+	}
+	p->in_transaction = false;
+	(void)mrmr_fault("protect-before-drop");
+	for (i = 0; i < p->num_loose; i++) {
+		settle(p, p->loose[i].member, p->loose[i].inode);
+		tidy_let_go(p, p->loose[i].member, p->loose[i].inode);
+	}
+	p->num_loose = 0;
+	return 0;
+}
+
+/* --- how much there is ------------------------------------------------------------- */
+
+static void tell_usage(struct protector *p)
+{
+	size_t i;
+
+	/* Not before all of it is known. */
+	if (p->scan_path != NULL) {
+		return;
+	}
+	for (i = 0; i < p->pool->num_members; i++) {
+		struct mrmr_catalog_sums sums;
+
+		if (mrmr_catalog_sums(p->catalog, p->engine->number[i],
+				      &sums) == 0) {
+			mrmr_pool_set_usage(p->pool, &p->pool->members[i],
+					    sums.file_bytes + sums.trash_bytes,
+					    sums.parity_bytes);
+		}
+	}
+}
+
+/* What of a file is in no stripe. */
+static uint64_t count_bare(struct protector *p, uint64_t id)
+{
+	struct mrmr_extent extents[64];
+	uint64_t bytes = 0;
+	uint32_t first = 0;
+	uint32_t got = 0;
+	uint32_t i;
+
+	while (mrmr_catalog_get_extents(p->catalog, id, first, extents, 64,
+					&got) == 0 &&
+	       got > 0) {
+		for (i = 0; i < got; i++) {
+			bytes += extents[i].state == MRMR_EXTENT_BARE
+					 ? extents[i].len_bytes
+					 : 0;
+		}
+		first += got;
+	}
+	return bytes;
+}
+
+static void count_left(struct protector *p)
+{
+	struct mrmr_protect_result *result = p->result;
+	uint32_t i;
+
+	for (i = 0; i < pending_end(p->pending); i++) {
+		const struct pending_entry *entry = pending_get(p->pending, i);
+
+		if (entry->node == 0) {
+			continue;
+		}
+		result->open_files += entry->is_open;
+		if ((entry->flags & PENDING_NO_ROOM) != 0) {
+			result->unprotected_files++;
+			result->unprotected_bytes += count_bare(p, entry->node);
+		}
+		result->unreadable_files +=
+			(entry->flags & PENDING_UNREADABLE) != 0;
+	}
+}
+
+/* --- going on, and ending --------------------------------------------------------------- */
+
+/* When the next one is due; 0: none will be. */
+static int64_t next_due_ns(struct protector *p)
+{
+	int64_t next = 0;
+	uint32_t i;
+
+	for (i = 0; i < pending_end(p->pending); i++) {
+		const struct pending_entry *entry = pending_get(p->pending, i);
+
+		if (entry->node == 0 || entry->is_skipped ||
+		    (entry->flags & (PENDING_NO_ROOM | PENDING_UNREADABLE)) !=
+			    0) {
+			continue;
+		}
+		if (next == 0 || entry->retry_ns < next) {
+			next = entry->retry_ns > 0 ? entry->retry_ns : 1;
+		}
+	}
+	return next;
+}
+
+/* False: nothing has come. */
+static bool wait_for_work(struct protector *p, int64_t until_ns)
+{
+	const struct timespec pause = {.tv_nsec = WAIT_NS};
+
+	do {
+		if (!mrmr_queue_is_empty(p->engine->queue) ||
+		    trash_is_wished(p)) {
+			return true;
+		}
+		nanosleep(&pause, NULL);
+	} while (!protector_should_stop(p) && !protector_must_hurry(p) &&
+		 protector_now_ns() < until_ns);
+	return false;
+}
+
+/* The page says that nobody looks any more. If there is something by now, it
+   was too early. */
+static bool is_over(struct protector *p)
+{
+	struct mrmr_shared *shared = p->pool->shared;
+
+	if (atomic_exchange(&shared->protector, 0) == 0) {
+		return true;
+	}
+	if (mrmr_queue_is_empty(p->engine->queue) && !trash_is_wished(p)) {
+		return true;
+	}
+	atomic_store(&shared->protector, 1);
+	return false;
+}
+
+/* One turn. *any tells if it has changed anything. */
+static int turn(struct protector *p, bool *any, struct mrmr_error *err)
+{
+	if (mrmr_engine_look(p->engine, err) == -1) {
+		return -1;
+	}
+	if (p->options->names_only) {
+		return events_take(p, any, err) == -1 ||
+				       scan_run(p, any, err) == -1
+			       ? -1
+			       : 0;
+	}
+	if (mend_run(p, any, err) == -1) {
+		*any = true;
+		return protector_try_again(p, err);
+	}
+	if (events_take(p, any, err) == -1 || scan_run(p, any, err) == -1 ||
+	    batches_run(p, any, err) == -1) {
+		return -1;
+	}
+	if ((!*any && !p->trash_is_seen) || trash_is_wished(p)) {
+		if (trash_run(p, err) == -1) {
+			*any = true;
+			return protector_try_again(p, err);
+		}
+	}
+	if (!*any && mend_seek_bare(p, any, err) == -1) {
+		return -1;
+	}
+	tell_usage(p);
+	return 0;
+}
+
+static int ask_scan(struct protector *p, struct mrmr_error *err)
+{
+	if (protector_begin(p, err) == -1) {
+		return -1;
+	}
+	if (names_ask_scan(p, "") == -1) {
+		protector_fail_catalog(p, err);
+		protector_cancel(p);
+		return -1;
+	}
+	return protector_commit(p, err);
+}
+
+static int run(struct protector *p, struct mrmr_error *err)
+{
+	int64_t busy_ns = protector_now_ns();
+
+	if (p->options->scan && ask_scan(p, err) == -1) {
+		return -1;
+	}
+
+	while (!protector_should_stop(p)) {
+		struct mrmr_shared_protector *page = &p->pool->shared->protect;
+		uint64_t pass = atomic_fetch_add(&page->passes_begun, 1) + 1;
+		bool any = false;
+		int64_t next;
+
+		if (turn(p, &any, err) == -1) {
+			return -1;
+		}
+		if (any || !mrmr_queue_is_empty(p->engine->queue)) {
+			busy_ns = protector_now_ns();
+			continue;
+		}
+		atomic_store(&page->passes_ended, pass);
+		next = next_due_ns(p);
+		if (!p->options->background || next == 0) {
+			if (is_over(p)) {
+				break;
+			}
+			continue;
+		}
+		/* A file that stays open for long is not waited for: that it is
+		   closed is an event, which starts the next protector. */
+		if (protector_now_ns() - busy_ns >
+		    PATIENCE_NS + p->options->settle_ns) {
+			break;
+		}
+		if (wait_for_work(p, next)) {
+			busy_ns = protector_now_ns();
+		}
+	}
+	return 0;
+}
+
+/* Nothing here is as urgent as what clients do. */
+static void step_back(void)
+{
+	const int idle_class = 3 << 13; /* IOPRIO_CLASS_IDLE */
+
+	syscall(SYS_ioprio_set, 1 /* IOPRIO_WHO_PROCESS */, 0, idle_class);
+	setpriority(PRIO_PROCESS, 0, 10);
+}
+
+int mrmr_protect(struct mrmr_engine *engine,
+		 const struct mrmr_protect_options *options,
+		 struct mrmr_protect_result *result, struct mrmr_error *err)
+{
+	const struct sigaction ignore = {.sa_handler = SIG_IGN};
+	struct sigaction before = {.sa_handler = SIG_DFL};
+	struct protector *p = talloc_zero(engine, struct protector);
+	struct mrmr_error ignored = {0};
+	int saved_errno;
+	int ret = -1;
+
+	err = err != NULL ? err : &ignored;
+	err->code = 0;
+	*result = (struct mrmr_protect_result){0};
+	if (p == NULL) {
+		return protector_no_memory(err);
+	}
+	p->engine = engine;
+	p->pool = engine->pool;
+	p->catalog = engine->catalog;
+	p->options = options;
+	p->result = result;
+	p->large =
+		talloc_zero_array(p, struct large_file, p->pool->num_members);
+	p->pending = pending_load(p, engine, err);
+	/* how the kernel asks for a lease back */
+	sigaction(SIGIO, &ignore, &before);
+	if (options->background) {
+		step_back();
+	}
+	if (p->large != NULL && p->pending != NULL && scan_load(p) == 0) {
+		tidy_begin(p);
+		ret = room_begin(p) == 0 ? run(p, err)
+					 : protector_fail_catalog(p, err);
+		count_left(p);
+		tidy_end(p, ret == 0);
+	} else if (err->code == 0) {
+		protector_fail_catalog(p, err);
+	}
+	saved_errno = errno;
+	sigaction(SIGIO, &before, NULL);
+	talloc_free(p);
+	errno = saved_errno;
+	return ret;
+}

@@ -1,0 +1,553 @@
+/*
+ * MRMR: the protector: batches: from what is pending to a commit.
+ *
+ * A stripe is full if it has a block of each unit. So a batch takes about as
+ * much of each member as of the others, as far as there is something pending on
+ * them.
+ *
+ * One batch is one transaction. Until the commit, nothing that was there has
+ * been touched: new parity blocks are new files, and pre-images of the versions
+ * that are protected stay. After it, nothing needs the old ones any more.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#include <errno.h>
+#include <string.h>
+
+#include <talloc.h>
+
+#include <mrmr/fault.h>
+#include <mrmr/log.h>
+
+#include "protector_private.h"
+
+#define BATCH_BYTES (UINT64_C(256) << 20)
+#define BATCH_FILES 4096
+#define TRIES_MAX 3
+#define RETRY_NS INT64_C(1000000000)
+
+struct batch {
+	struct protector *p;
+	struct mrmr_live_member **members; /* of pool->members[], or NULL */
+	struct target *targets;            /* talloc */
+	size_t num;
+	uint32_t *finished; /* talloc; entries that need nothing */
+	size_t num_finished;
+	struct mrmr_change *changes; /* of all targets */
+	size_t num_changes;
+};
+
+/* Entries that are due, by the member that they lie on; those that lie on none
+   are the last list. */
+struct due {
+	uint32_t *entries; /* talloc */
+	size_t num;
+	size_t next;
+	uint64_t taken_bytes; /* in this batch */
+};
+
+struct mrmr_live_member *batch_member(struct batch *batch, uint16_t number)
+{
+	size_t index = mrmr_engine_member(batch->p->engine, number);
+
+	if (index == SIZE_MAX) {
+		errno = ENODEV;
+		return NULL;
+	}
+	if (batch->members[index] == NULL) {
+		batch->members[index] =
+			mrmr_live_member_open(batch, batch->p->engine, number);
+	}
+	return batch->members[index];
+}
+
+struct batch *batch_new(struct protector *p)
+{
+	struct batch *batch = talloc_zero(p, struct batch);
+
+	if (batch == NULL) {
+		return NULL;
+	}
+	batch->p = p;
+	batch->members = talloc_zero_array(batch, struct mrmr_live_member *,
+					   p->pool->num_members);
+	batch->targets = talloc_array(batch, struct target, BATCH_FILES);
+	batch->finished = talloc_array(batch, uint32_t, BATCH_FILES);
+	if (batch->members == NULL || batch->targets == NULL ||
+	    batch->finished == NULL) {
+		TALLOC_FREE(batch);
+	}
+	return batch;
+}
+
+/* --- choosing ---------------------------------------------------------------- */
+
+static bool is_due(const struct protector *p, const struct pending_entry *entry,
+		   int64_t now_ns)
+{
+	if (entry->node == 0 || entry->is_skipped ||
+	    (entry->retry_ns > now_ns && !protector_must_hurry(p))) {
+		return false;
+	}
+	/* What hindered these is for a person, or for a change of the pool, to
+	   mend; to read them again and again would be of no use. */
+	return !p->options->background ||
+	       (entry->flags & (PENDING_NO_ROOM | PENDING_UNREADABLE)) == 0;
+}
+
+static int add_due(void *mem_ctx, struct due *due, uint32_t entry)
+{
+	size_t size = talloc_array_length(due->entries);
+
+	if (due->num == size) {
+		uint32_t *more = talloc_realloc(mem_ctx, due->entries, uint32_t,
+						size > 0 ? 2 * size : 64);
+
+		if (more == NULL) {
+			errno = ENOMEM;
+			return -1;
+		}
+		due->entries = more;
+	}
+	due->entries[due->num++] = entry;
+	return 0;
+}
+
+static struct due *find_due(struct protector *p, size_t *num)
+{
+	size_t num_lists = p->pool->num_members + 1;
+	struct due *lists = talloc_zero_array(p, struct due, num_lists);
+	int64_t now_ns = protector_now_ns();
+	uint32_t i;
+
+	*num = 0;
+	for (i = 0; lists != NULL && i < pending_end(p->pending); i++) {
+		const struct pending_entry *entry = pending_get(p->pending, i);
+		size_t index;
+
+		if (!is_due(p, entry, now_ns)) {
+			continue;
+		}
+		index = mrmr_engine_member(p->engine, entry->member);
+		index = index == SIZE_MAX ? num_lists - 1 : index;
+		if (add_due(lists, &lists[index], i) == -1) {
+			TALLOC_FREE(lists);
+			break;
+		}
+		(*num)++;
+	}
+	return lists;
+}
+
+/* The list of which least was taken; NULL: there is enough of all. */
+static struct due *next_due(struct protector *p, struct due *lists,
+			    uint64_t quota)
+{
+	struct due *best = NULL;
+	size_t i;
+
+	for (i = 0; i <= p->pool->num_members; i++) {
+		struct due *due = &lists[i];
+
+		if (due->next < due->num && due->taken_bytes < quota &&
+		    (best == NULL || due->taken_bytes < best->taken_bytes)) {
+			best = due;
+		}
+	}
+	return best;
+}
+
+static uint64_t quota_of(struct protector *p, struct due *lists)
+{
+	uint64_t num = 0;
+	size_t i;
+
+	for (i = 0; i <= p->pool->num_members; i++) {
+		num += lists[i].next < lists[i].num;
+		lists[i].taken_bytes = 0;
+	}
+	return BATCH_BYTES / (num > 0 ? num : 1);
+}
+
+/* It could not be read, declared or looked at. */
+static void failed(struct protector *p, uint32_t index, int error)
+{
+	struct pending_entry *entry = pending_get(p->pending, index);
+
+	p->has_changed = true;
+	entry->retry_ns =
+		p->options->background ? protector_now_ns() + RETRY_NS : 0;
+	if (++entry->tries < TRIES_MAX) {
+		return;
+	}
+	mrmr_log(MRMR_LOG_ERROR, "a file (node %llu) cannot be protected: %s%s",
+		 (unsigned long long)entry->node, strerror(error),
+		 error == EINVAL || error == EOPNOTSUPP
+			 ? "; does its file system know leases (fcntl)?"
+			 : "");
+	pending_set_flags(p->pending, index, entry->flags | PENDING_UNREADABLE);
+	entry->is_skipped = true;
+}
+
+static int choose_one(struct batch *batch, struct due *due, uint64_t quota)
+{
+	struct protector *p = batch->p;
+	struct target *target = &batch->targets[batch->num];
+	uint32_t index = due->entries[due->next];
+	enum readiness readiness = TARGET_LATER;
+
+	if (target_prepare(p, batch, index, quota - due->taken_bytes, target,
+			   &readiness) == -1) {
+		if (protector_is_fatal(errno)) {
+			return -1;
+		}
+		due->next++;
+		failed(p, index, errno);
+		return 0;
+	}
+	switch (readiness) {
+	case TARGET_READY:
+		batch->num++;
+		due->taken_bytes += target->bytes;
+		break;
+	case TARGET_NOTHING_TO_DO:
+		batch->finished[batch->num_finished++] = index;
+		break;
+	case TARGET_LATER:
+		break;
+	case TARGET_SKIPPED:
+		pending_get(p->pending, index)->is_skipped = true;
+		break;
+	}
+	if (readiness == TARGET_READY && !target->is_complete) {
+		due->taken_bytes = quota; /* the rest of it comes next */
+		return 0;
+	}
+	due->next++;
+	return 0;
+}
+
+static int choose(struct batch *batch, struct due *lists)
+{
+	struct protector *p = batch->p;
+	uint64_t quota = quota_of(p, lists);
+	struct due *due = NULL;
+
+	while (batch->num < BATCH_FILES && batch->num_finished < BATCH_FILES &&
+	       !protector_should_stop(p) &&
+	       (due = next_due(p, lists, quota)) != NULL) {
+		if (choose_one(batch, due, quota) == -1) {
+			return -1;
+		}
+	}
+	return 0;
+}
+
+/* --- carrying out -------------------------------------------------------------- */
+
+static int put_nodes(struct batch *batch, bool first)
+{
+	size_t i;
+
+	for (i = 0; i < batch->num; i++) {
+		struct target *target = &batch->targets[i];
+
+		if (target->is_gone || target->is_cut ||
+		    target->is_put_first != first) {
+			continue;
+		}
+		if (mrmr_catalog_put(batch->p->catalog, &target->node, NULL) ==
+		    -1) {
+			return -1;
+		}
+	}
+	return 0;
+}
+
+/* Together: what is in one stripe must be changed at once. */
+static int gather_changes(struct batch *batch)
+{
+	size_t num = 0;
+	size_t i;
+
+	for (i = 0; i < batch->num; i++) {
+		num += batch->targets[i].num_changes;
+	}
+	batch->changes = talloc_array(batch, struct mrmr_change, num + 1);
+	if (batch->changes == NULL) {
+		errno = ENOMEM;
+		return -1;
+	}
+	for (i = 0; i < batch->num; i++) {
+		struct target *target = &batch->targets[i];
+		size_t bytes = target->num_changes * sizeof(batch->changes[0]);
+
+		if (bytes > 0) {
+			memcpy(batch->changes + batch->num_changes,
+			       target->changes, bytes);
+		}
+		talloc_free(target->changes);
+		target->changes = batch->changes + batch->num_changes;
+		batch->num_changes += target->num_changes;
+	}
+	return 0;
+}
+
+struct outcome {
+	uint64_t no_room_bytes;
+	uint64_t done_bytes;
+	int error; /* of one that could not be read */
+};
+
+static struct outcome sum_up(const struct target *target)
+{
+	struct outcome outcome = {.error = 0};
+	size_t i;
+
+	for (i = 0; i < target->num_changes; i++) {
+		const struct mrmr_change *change = &target->changes[i];
+
+		if (change->error == ENOSPC && change->len_bytes > 0) {
+			outcome.no_room_bytes += change->len_bytes;
+		} else if (change->error != 0) {
+			outcome.error = change->error;
+		} else {
+			outcome.done_bytes += change->len_bytes;
+		}
+	}
+	return outcome;
+}
+
+static void note_large(struct protector *p, const struct target *target)
+{
+	size_t index = mrmr_engine_member(p->engine, target->node.member);
+	struct large_file *large = NULL;
+
+	if (index == SIZE_MAX) {
+		return;
+	}
+	large = &p->large[index];
+	if (!target->is_complete) {
+		large->id = target->node.id;
+		large->generation = target->node.generation;
+		large->serial = target->serial;
+	} else if (large->id == target->node.id) {
+		large->id = 0;
+	}
+}
+
+/* How it went with a file, within the transaction. */
+static int conclude(struct batch *batch, struct target *target)
+{
+	struct protector *p = batch->p;
+	struct pending_entry *entry = pending_get(p->pending, target->entry);
+	struct outcome outcome = sum_up(target);
+	int ret = 0;
+
+	if (target->is_gone && outcome.error == 0) {
+		ret = target_remove_gone(p, target);
+	} else if (target->is_cut && outcome.error == 0) {
+		ret = mrmr_catalog_cut_extents(p->catalog, target->node.id,
+					       target->num_extents);
+	} else if (!target->is_gone && !target->is_cut) {
+		if (target->old->num_extents > target->num_extents) {
+			ret = mrmr_catalog_cut_extents(p->catalog,
+						       target->node.id,
+						       target->num_extents);
+		}
+		if (ret == 0) {
+			ret = protector_loosen(p, target->node.member,
+					       target->node.inode);
+		}
+		if (ret == 0 && target->has_moved) {
+			ret = protector_loosen(p, target->old->member,
+					       target->old->inode);
+		}
+		note_large(p, target);
+	}
+	if (ret == -1) {
+		return -1;
+	}
+	p->result->protected_bytes += outcome.done_bytes;
+	p->progress.done_bytes += outcome.done_bytes;
+	if (outcome.error != 0) {
+		failed(p, target->entry, outcome.error);
+		return 0;
+	}
+	if (outcome.no_room_bytes > 0) {
+		if (room_note(p) == -1) {
+			return -1;
+		}
+		pending_set_flags(p->pending, target->entry,
+				  entry->flags | PENDING_NO_ROOM);
+		entry->is_skipped = target->is_complete;
+		return 0;
+	}
+	if (target->is_cut) {
+		p->has_changed = true;
+		pending_set_flags(p->pending, target->entry,
+				  entry->flags & (uint8_t)~PENDING_LOST);
+		return 0;
+	}
+	if (!target->is_complete) {
+		return 0;
+	}
+	p->progress.done_files++;
+	if (!target->is_gone) {
+		p->result->protected_files++;
+	}
+	/* It may have changed again since it was declared. */
+	if (entry->serial == target->serial &&
+	    (entry->flags & PENDING_NO_ROOM) == 0) {
+		pending_remove(p->pending, target->entry);
+	}
+	return 0;
+}
+
+static int change_catalog(struct batch *batch, struct mrmr_stripes *work,
+			  struct mrmr_error *err)
+{
+	struct protector *p = batch->p;
+	size_t i;
+
+	if (gather_changes(batch) == -1 || put_nodes(batch, true) == -1) {
+		return protector_fail_catalog(p, err);
+	}
+	if (batch->num_changes > 0 &&
+	    mrmr_stripes_apply(work, batch->changes, batch->num_changes, err) ==
+		    -1) {
+		return -1;
+	}
+	if (mrmr_fault("protect-applied") != 0) {
+		return mrmr_error_set(err, errno, "stopped by a test");
+	}
+	if (put_nodes(batch, false) == -1) {
+		return protector_fail_catalog(p, err);
+	}
+	for (i = 0; i < batch->num; i++) {
+		if (conclude(batch, &batch->targets[i]) == -1) {
+			return protector_fail_catalog(p, err);
+		}
+	}
+	for (i = 0; i < batch->num_finished; i++) {
+		pending_remove(p->pending, batch->finished[i]);
+	}
+	if (mrmr_stripes_sync(work, err) == -1) {
+		return -1;
+	}
+	if (mrmr_fault("protect-synced") != 0) {
+		return mrmr_error_set(err, errno, "stopped by a test");
+	}
+	return 0;
+}
+
+static bool stop_stripes(void *private_data)
+{
+	return protector_should_stop(private_data);
+}
+
+static int carry_out(struct batch *batch, struct mrmr_error *err)
+{
+	struct protector *p = batch->p;
+	const struct mrmr_stripes_options options = {
+		.should_stop = stop_stripes,
+		.private_data = p,
+	};
+	struct mrmr_stripes *work =
+		mrmr_stripes_new(batch, p->engine, &options);
+	int error;
+
+	if (work == NULL) {
+		return protector_no_memory(err);
+	}
+	if (protector_begin(p, err) == -1) {
+		mrmr_stripes_abort(work);
+		return -1;
+	}
+	if (change_catalog(batch, work, err) == -1 ||
+	    protector_commit(p, err) == -1) {
+		error = err->code;
+		protector_cancel(p);
+		mrmr_stripes_abort(work);
+		errno = error;
+		return -1;
+	}
+	/* What comes now is only tidying up, and cannot fail any more. */
+	(void)mrmr_fault("protect-committed");
+	mrmr_stripes_finish(work);
+	return 0;
+}
+
+static int run_batch(struct protector *p, struct due *lists, bool *any,
+		     bool *again, struct mrmr_error *err)
+{
+	struct batch *batch = batch_new(p);
+	int ret;
+
+	*again = false;
+	if (batch == NULL) {
+		return protector_no_memory(err);
+	}
+	if (choose(batch, lists) == -1) {
+		mrmr_error_set(err, errno, "files cannot be looked at: %s",
+			       strerror(errno));
+		talloc_free(batch);
+		return -1;
+	}
+	if (batch->num == 0 && batch->num_finished == 0) {
+		talloc_free(batch);
+		return 0;
+	}
+	ret = carry_out(batch, err);
+	talloc_free(batch);
+	if (ret == 0) {
+		*any = true;
+		if (p->options->progress != NULL) {
+			p->progress.todo_files = p->progress.done_files +
+						 pending_num(p->pending);
+			p->progress.todo_bytes = p->progress.done_bytes +
+						 pending_bytes(p->pending);
+			p->options->progress(&p->progress,
+					     p->options->private_data);
+		}
+		return 0;
+	}
+	*again = true;
+	return protector_try_again(p, err);
+}
+
+int batches_run(struct protector *p, bool *any, struct mrmr_error *err)
+{
+	struct due *lists = NULL;
+	bool again = false;
+	size_t num = 0;
+	size_t left;
+	int ret = 0;
+
+	lists = find_due(p, &num);
+	if (lists == NULL) {
+		return protector_no_memory(err);
+	}
+	do {
+		size_t i;
+
+		if (num > 0) {
+			ret = run_batch(p, lists, any, &again, err);
+		}
+		left = 0;
+		for (i = 0; i <= p->pool->num_members; i++) {
+			left += lists[i].num - lists[i].next;
+		}
+		/* What happens meanwhile is taken between two batches, so that
+		   names do not get too far behind. */
+	} while (ret == 0 && !again && left > 0 && num > 0 &&
+		 mrmr_queue_is_empty(p->engine->queue) &&
+		 !protector_should_stop(p));
+	/* The list was read anew if something has failed. */
+	talloc_free(lists);
+	if (again || p->has_changed) {
+		*any = true;
+	}
+	p->has_changed = false;
+	return ret;
+}

@@ -1,0 +1,531 @@
+/*
+ * MRMR: the protector: events from the queue.
+ *
+ * Each event is applied once. What was taken from the queue and not done with
+ * is taken again by the next process, so each transaction also keeps a mark: a
+ * fingerprint of the last event it has applied. Those up to it are skipped.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#include <endian.h>
+#include <errno.h>
+#include <string.h>
+
+#include <talloc.h>
+#include <xxhash.h>
+
+#include <mrmr/fault.h>
+#include <mrmr/log.h>
+
+#include "protector_private.h"
+
+#define MARK_NOTE "events"
+#define PER_TRANSACTION 4096
+
+/* --- each kind -------------------------------------------------------------- */
+
+struct event {
+	const struct mrmr_event *of;
+	void *frame;
+	uint16_t number; /* of the member, MRMR_MEMBER_NONE */
+};
+
+/* The node that an event is about, by its inode, or NULL. */
+static int find_known(struct protector *p, const struct event *e,
+		      struct mrmr_node **node)
+{
+	uint64_t id;
+
+	*node = NULL;
+	if (e->of->inode == 0 || e->number == MRMR_MEMBER_NONE) {
+		return 0;
+	}
+	if (mrmr_catalog_find_inode(p->catalog, e->number, e->of->inode, &id) ==
+	    -1) {
+		return errno == ENOENT ? 0 : -1;
+	}
+	return mrmr_catalog_get(p->catalog, e->frame, id, node);
+}
+
+/* The node under a path, or NULL. */
+static int find_path(struct protector *p, const struct event *e,
+		     const char *path, struct mrmr_node **node)
+{
+	*node = NULL;
+	if (mrmr_catalog_find_path(p->catalog, e->frame, path, node) == -1) {
+		*node = NULL;
+		return errno == ENOENT || errno == ENOTDIR ? 0 : -1;
+	}
+	return 0;
+}
+
+static bool is_of_event(const struct event *e, const struct mrmr_node *node)
+{
+	return node->kind != MRMR_NODE_DIRECTORY && node->member == e->number &&
+	       (e->of->inode == 0 || node->inode == 0 ||
+		node->inode == e->of->inode);
+}
+
+/* What is under a path now, if it is what the event is about. */
+static int look_for(struct protector *p, const struct event *e,
+		    const char *path, struct look *look)
+{
+	if (look_at(p, e->frame, path, look) == -1) {
+		return -1;
+	}
+	if (look->is_there &&
+	    (look->kind == MRMR_NODE_DIRECTORY || look->number != e->number ||
+	     (e->of->inode != 0 &&
+	      (uint64_t)look->st.st_ino != e->of->inode))) {
+		look->is_there = false;
+	}
+	return 0;
+}
+
+static int changed(struct protector *p, const struct event *e)
+{
+	struct mrmr_node *node = NULL;
+	struct look look;
+	uint64_t id;
+
+	if (look_for(p, e, e->of->path, &look) == -1) {
+		return -1;
+	}
+	if (look.is_there) {
+		return names_see_path(p, e->of->path, &look, true);
+	}
+	if (find_known(p, e, &node) == -1) {
+		return -1;
+	}
+	if (node == NULL && find_path(p, e, e->of->path, &node) == 0 &&
+	    node != NULL && !is_of_event(e, node)) {
+		node = NULL;
+	}
+	if (node != NULL) {
+		return pending_add(p->pending, node->id, node->member,
+				   node->size_bytes, 0);
+	}
+	if (e->of->inode == 0) {
+		return names_ask_scan(p, e->of->path);
+	}
+	return names_promise(p, e->of->path, e->number, e->of->inode, &id);
+}
+
+static int attributes(struct protector *p, const struct event *e)
+{
+	struct mrmr_node *node = NULL;
+	struct look look;
+
+	if (e->number != MRMR_MEMBER_NONE) {
+		if (look_for(p, e, e->of->path, &look) == -1) {
+			return -1;
+		}
+		if (look.is_there) {
+			return names_see_path(p, e->of->path, &look, false);
+		}
+		if (find_known(p, e, &node) == -1) {
+			return -1;
+		}
+		return node != NULL
+			       ? pending_add(p->pending, node->id, node->member,
+					     node->size_bytes, 0)
+			       : 0;
+	}
+	/* a directory; made if it is not known, also if it has another name by
+	   now */
+	if (look_at(p, e->frame, e->of->path, &look) == -1) {
+		return -1;
+	}
+	if (!look.is_there || look.kind != MRMR_NODE_DIRECTORY) {
+		char *below = talloc_asprintf(e->frame, "%s/x", e->of->path);
+		const char *name = NULL;
+		uint64_t dir_id;
+
+		return below != NULL ? names_parent(p, below, &dir_id, &name)
+				     : -1;
+	}
+	return names_see_path(p, e->of->path, &look, false);
+}
+
+/* Give a node that is known the name `to`. */
+static int give_name(struct protector *p, const struct event *e, uint64_t id,
+		     const struct mrmr_link *from)
+{
+	struct mrmr_node *there = NULL;
+	const char *name = NULL;
+	uint64_t dir_id;
+
+	if (names_parent(p, e->of->to, &dir_id, &name) == -1) {
+		return -1;
+	}
+	if (mrmr_catalog_find(p->catalog, e->frame, dir_id, name, &there) ==
+	    0) {
+		if (there->id == id) {
+			return 0;
+		}
+		if (names_detach(p, dir_id, name) == -1) {
+			return -1;
+		}
+	} else if (errno != ENOENT) {
+		return -1;
+	}
+	return from != NULL ? mrmr_catalog_rename(p->catalog, from->dir_id,
+						  from->name, dir_id, name)
+			    : mrmr_catalog_link(p->catalog, id, dir_id, name);
+}
+
+static int renamed_directory(struct protector *p, const struct event *e,
+			     const struct mrmr_node *node)
+{
+	const struct mrmr_link from = {.dir_id = node->dir_id, node->name};
+	struct mrmr_node *there = NULL;
+	struct look look;
+
+	if (find_path(p, e, e->of->to, &there) == -1) {
+		return -1;
+	}
+	/* Only an empty directory can have been replaced. A scan has been ahead
+	   of this event, or something was missed. */
+	if (there != NULL && there->id != node->id) {
+		if (there->kind != MRMR_NODE_DIRECTORY ||
+		    mrmr_catalog_remove(p->catalog, there->dir_id,
+					there->name) == -1) {
+			return names_ask_scan(p, "");
+		}
+	}
+	if (give_name(p, e, node->id, &from) == -1) {
+		return -1;
+	}
+	/* it may be a promise */
+	if (look_at(p, e->frame, e->of->to, &look) == -1) {
+		return -1;
+	}
+	if (look.is_there && look.kind == MRMR_NODE_DIRECTORY) {
+		return names_set(p, node, &look);
+	}
+	return 0;
+}
+
+static int renamed(struct protector *p, const struct event *e)
+{
+	struct mrmr_node *node = NULL;
+	struct mrmr_node *known = NULL;
+	struct look look;
+	uint64_t id;
+
+	if (find_path(p, e, e->of->path, &node) == -1) {
+		return -1;
+	}
+	if (e->number == MRMR_MEMBER_NONE) {
+		if (node != NULL && node->kind == MRMR_NODE_DIRECTORY) {
+			return renamed_directory(p, e, node);
+		}
+		return names_ask_scan(p, e->of->to);
+	}
+	if (node != NULL && is_of_event(e, node)) {
+		const struct mrmr_link from = {node->dir_id, node->name};
+
+		return give_name(p, e, node->id, &from);
+	}
+	if (look_for(p, e, e->of->to, &look) == -1) {
+		return -1;
+	}
+	if (look.is_there) {
+		return names_see_path(p, e->of->to, &look, false);
+	}
+	if (find_known(p, e, &known) == -1) {
+		return -1;
+	}
+	if (known != NULL) {
+		return pending_add(p->pending, known->id, known->member,
+				   known->size_bytes, 0);
+	}
+	return names_promise(p, e->of->to, e->number, e->of->inode, &id);
+}
+
+static int removed(struct protector *p, const struct event *e)
+{
+	struct mrmr_node *node = NULL;
+
+	if (find_path(p, e, e->of->path, &node) == -1) {
+		return -1;
+	}
+	if (node == NULL || node->id == MRMR_ID_ROOT) {
+		return 0;
+	}
+	if ((node->kind == MRMR_NODE_DIRECTORY) !=
+	    (e->number == MRMR_MEMBER_NONE)) {
+		return 0;
+	}
+	if (node->kind != MRMR_NODE_DIRECTORY && !is_of_event(e, node)) {
+		return 0;
+	}
+	return names_detach(p, node->dir_id, node->name);
+}
+
+static int trashed(struct protector *p, const struct event *e)
+{
+	struct mrmr_node *node = NULL;
+	struct mrmr_link *links = NULL;
+	char *name = NULL;
+	size_t num = 0;
+
+	p->trash_is_seen = false;
+	if (find_path(p, e, e->of->path, &node) == -1) {
+		return -1;
+	}
+	if (node == NULL || !is_of_event(e, node)) {
+		/* by its inode, if it is under another name: nothing else has
+		   gone by this one */
+		if (find_known(p, e, &node) == -1) {
+			return -1;
+		}
+		return node != NULL
+			       ? pending_add(p->pending, node->id, node->member,
+					     node->size_bytes, 0)
+			       : 0;
+	}
+	name = talloc_asprintf(e->frame, "%u/%s", node->member, e->of->to);
+	if (name == NULL) {
+		errno = ENOMEM;
+		return -1;
+	}
+	if (mrmr_catalog_links(p->catalog, e->frame, node->id, &links, &num) ==
+	    -1) {
+		return -1;
+	}
+	if (num > 1) {
+		/* A file with a name that is not in the trash is not in the
+		   trash: its first name is one of those. */
+		if (mrmr_catalog_remove(p->catalog, node->dir_id, node->name) ==
+		    -1) {
+			return -1;
+		}
+		return mrmr_catalog_link(p->catalog, node->id, MRMR_ID_TRASH,
+					 name);
+	}
+	if (node->num_extents == 0) {
+		return names_detach(p, node->dir_id, node->name);
+	}
+	return mrmr_catalog_rename(p->catalog, node->dir_id, node->name,
+				   MRMR_ID_TRASH, name);
+}
+
+static int linked(struct protector *p, const struct event *e)
+{
+	struct mrmr_node *node = NULL;
+	struct look look;
+
+	if (find_known(p, e, &node) == -1 ||
+	    (node == NULL && find_path(p, e, e->of->path, &node) == -1)) {
+		return -1;
+	}
+	if (node != NULL && is_of_event(e, node)) {
+		return give_name(p, e, node->id, NULL);
+	}
+	if (look_for(p, e, e->of->path, &look) == -1) {
+		return -1;
+	}
+	if (look.is_there &&
+	    names_see_path(p, e->of->path, &look, false) == -1) {
+		return -1;
+	}
+	if (look_for(p, e, e->of->to, &look) == -1) {
+		return -1;
+	}
+	if (look.is_there) {
+		return names_see_path(p, e->of->to, &look, false);
+	}
+	return names_ask_scan(p, "");
+}
+
+static int lost(struct protector *p, const struct event *e)
+{
+	struct mrmr_node *node = NULL;
+
+	if (find_known(p, e, &node) == -1 || node == NULL) {
+		return errno == ENOENT || node == NULL ? 0 : -1;
+	}
+	return pending_add(p->pending, node->id, node->member, node->size_bytes,
+			   PENDING_LOST);
+}
+
+static int apply_kind(struct protector *p, const struct event *e)
+{
+	switch (e->of->kind) {
+	case MRMR_EVENT_CHANGED:
+	case MRMR_EVENT_MOVED:
+		return changed(p, e);
+	case MRMR_EVENT_ATTRIBUTES:
+		return attributes(p, e);
+	case MRMR_EVENT_RENAMED:
+		return renamed(p, e);
+	case MRMR_EVENT_REMOVED:
+		return removed(p, e);
+	case MRMR_EVENT_TRASHED:
+		return trashed(p, e);
+	case MRMR_EVENT_LINKED:
+		return linked(p, e);
+	case MRMR_EVENT_LOST:
+		return lost(p, e);
+	case MRMR_EVENT_SCAN:
+		return names_ask_scan(p, e->of->path);
+	}
+	return 0;
+}
+
+/* Those that say that the event does not fit to what is known. */
+static bool is_contradiction(int error)
+{
+	return error == ENOENT || error == EEXIST || error == ENOTDIR ||
+	       error == EINVAL || error == ENAMETOOLONG || error == EPERM ||
+	       error == ENODEV || error == EACCES || error == ESTALE;
+}
+
+static int apply(struct protector *p, const struct mrmr_event *event)
+{
+	static const struct mrmr_uuid nil;
+	struct event e = {
+		.of = event,
+		.frame = talloc_new(p),
+		.number = mrmr_uuid_equal(&event->member, &nil)
+				  ? MRMR_MEMBER_NONE
+				  : mrmr_catalog_member(p->catalog,
+							&event->member),
+	};
+	int saved_errno;
+	int ret = 0;
+
+	if (e.frame == NULL) {
+		errno = ENOMEM;
+		return -1;
+	}
+	/* of a member that has left the pool: nothing is known of it any more */
+	if (e.number != MRMR_MEMBER_NONE ||
+	    mrmr_uuid_equal(&event->member, &nil)) {
+		ret = apply_kind(p, &e);
+	}
+	saved_errno = errno;
+	talloc_free(e.frame);
+	errno = saved_errno;
+	if (ret == -1 && is_contradiction(errno)) {
+		mrmr_log(MRMR_LOG_INFO,
+			 "an event of '%s' does not fit to what is known (%s); "
+			 "a scan will settle it",
+			 event->path, strerror(errno));
+		ret = names_ask_scan(p, "");
+	}
+	return ret;
+}
+
+/* --- the mark ------------------------------------------------------------------ */
+
+static uint64_t fingerprint(const struct mrmr_event *event)
+{
+	uint64_t sum = XXH3_64bits(event->path, strlen(event->path));
+
+	sum = XXH3_64bits_withSeed(event->to, strlen(event->to), sum);
+	sum = XXH3_64bits_withSeed(event->member.byte, 16, sum);
+	sum = XXH3_64bits_withSeed(&event->inode, sizeof(event->inode), sum);
+	sum = XXH3_64bits_withSeed(&event->time_ns, sizeof(event->time_ns),
+				   sum);
+	return XXH3_64bits_withSeed(&event->kind, sizeof(event->kind), sum);
+}
+
+static int put_mark(struct protector *p, const struct mrmr_event *event)
+{
+	uint64_t mark = htole64(fingerprint(event));
+
+	return mrmr_catalog_put_note(p->catalog, MARK_NOTE,
+				     (const uint8_t *)&mark, sizeof(mark));
+}
+
+/* How many of the events were applied before. */
+static int count_applied(struct protector *p, const struct mrmr_event *events,
+			 size_t num, size_t *applied)
+{
+	uint8_t *value = NULL;
+	uint64_t mark = 0;
+	size_t len = 0;
+	size_t i;
+
+	*applied = 0;
+	value = mrmr_catalog_get_note(p->catalog, p, MARK_NOTE, &len);
+	if (value == NULL) {
+		return errno == ENOENT ? 0 : -1;
+	}
+	if (len == sizeof(mark)) {
+		memcpy(&mark, value, sizeof(mark));
+	}
+	talloc_free(value);
+	for (i = num; i > 0; i--) {
+		if (fingerprint(&events[i - 1]) == le64toh(mark)) {
+			*applied = i;
+			break;
+		}
+	}
+	return 0;
+}
+
+/* --- taking ---------------------------------------------------------------------- */
+
+static int apply_some(struct protector *p, const struct mrmr_event *events,
+		      size_t num, struct mrmr_error *err)
+{
+	size_t i;
+
+	if (protector_begin(p, err) == -1) {
+		return -1;
+	}
+	for (i = 0; i < num; i++) {
+		if (apply(p, &events[i]) == -1) {
+			protector_fail_catalog(p, err);
+			protector_cancel(p);
+			return -1;
+		}
+	}
+	if (put_mark(p, &events[num - 1]) == -1) {
+		protector_fail_catalog(p, err);
+		protector_cancel(p);
+		return -1;
+	}
+	return protector_commit(p, err);
+}
+
+int events_take(struct protector *p, bool *any, struct mrmr_error *err)
+{
+	struct mrmr_event *events = NULL;
+	size_t done = 0;
+	size_t num = 0;
+	int ret = 0;
+
+	if (mrmr_queue_take(p->engine->queue, p, &events, &num) == -1) {
+		return mrmr_error_set(err, errno,
+				      "what has happened in the share cannot "
+				      "be read from the queue in %s: %s",
+				      p->pool->config->state_dir,
+				      strerror(errno));
+	}
+	if (num > 0 && count_applied(p, events, num, &done) == -1) {
+		talloc_free(events);
+		return protector_fail_catalog(p, err);
+	}
+	while (ret == 0 && done < num) {
+		size_t part = num - done;
+
+		part = part < PER_TRANSACTION ? part : PER_TRANSACTION;
+		ret = apply_some(p, events + done, part, err);
+		done += part;
+		if (ret == 0 && mrmr_fault("protect-events") != 0) {
+			ret = mrmr_error_set(err, errno, "stopped by a test");
+		}
+	}
+	talloc_free(events);
+	if (ret == 0 && num > 0) {
+		*any = true;
+	}
+	if (ret == 0 && (num > 0 || !mrmr_queue_is_empty(p->engine->queue))) {
+		mrmr_queue_done(p->engine->queue);
+	}
+	return ret;
+}

@@ -1,0 +1,307 @@
+/*
+ * MRMR: the protector: making stripes whole, after the pool has changed.
+ *
+ * A stripe is as it should be if it has as many rows as the pool wants, and each
+ * of its members belongs to the pool. (That one is away is nothing to be mended:
+ * it may return. What changes meanwhile is put elsewhere as it changes.) It was
+ * so when it was made, so all stripes are gone through only when the pool is not
+ * what it was: a note has a fingerprint of its members and rows, and how far it
+ * was gone through for that. First those that have lost a member, then the rest.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#include <endian.h>
+#include <errno.h>
+#include <string.h>
+
+#include <talloc.h>
+#include <xxhash.h>
+
+#include <mrmr/fault.h>
+
+#include "protector_private.h"
+
+#define NOTE "mended"
+#define LOOKED_AT 4096 /* stripes a transaction, at most; */
+#define MENDED 128     /* of these */
+
+enum phase {
+	PHASE_LEFT, /* those with members that have left the pool */
+	PHASE_ROWS,
+	PHASE_OVER,
+};
+
+struct course {
+	uint64_t fingerprint;
+	uint64_t phase;
+	uint64_t cursor;    /* the last stripe that was looked at */
+	uint64_t num_short; /* that could not be made whole */
+};
+
+static uint64_t fingerprint(struct protector *p)
+{
+	uint64_t sum = mrmr_pool_rows(p->pool);
+	size_t i;
+
+	for (i = 0; i < p->pool->num_members; i++) {
+		sum = XXH3_64bits_withSeed(p->pool->members[i].config->id.byte,
+					   16, sum + p->pool->units.unit[i]);
+	}
+	return sum;
+}
+
+static int load(struct protector *p, struct course *course)
+{
+	uint64_t values[4] = {0};
+	uint8_t *note = NULL;
+	size_t len = 0;
+
+	*course = (struct course){0};
+	note = mrmr_catalog_get_note(p->catalog, p, NOTE, &len);
+	if (note == NULL) {
+		return errno == ENOENT ? 0 : -1;
+	}
+	if (len == sizeof(values)) {
+		memcpy(values, note, sizeof(values));
+		*course = (struct course){
+			.fingerprint = le64toh(values[0]),
+			.phase = le64toh(values[1]),
+			.cursor = le64toh(values[2]),
+			.num_short = le64toh(values[3]),
+		};
+	}
+	talloc_free(note);
+	return 0;
+}
+
+static int save(struct protector *p, const struct course *course)
+{
+	const uint64_t values[4] = {
+		htole64(course->fingerprint),
+		htole64(course->phase),
+		htole64(course->cursor),
+		htole64(course->num_short),
+	};
+
+	return mrmr_catalog_put_note(p->catalog, NOTE, (const uint8_t *)values,
+				     sizeof(values));
+}
+
+static bool has_left(struct protector *p, const struct mrmr_stripe *stripe)
+{
+	uint32_t i;
+
+	for (i = 0; i < stripe->num_slots; i++) {
+		if (mrmr_engine_member(p->engine, stripe->slots[i].member) ==
+		    SIZE_MAX) {
+			return true;
+		}
+	}
+	for (i = 0; i < stripe->num_rows; i++) {
+		if (mrmr_engine_member(p->engine, stripe->rows[i].member) ==
+		    SIZE_MAX) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool is_wrong(struct protector *p, const struct course *course,
+		     const struct mrmr_stripe *stripe)
+{
+	return course->phase == PHASE_LEFT
+		       ? has_left(p, stripe)
+		       : stripe->num_rows != mrmr_pool_rows(p->pool);
+}
+
+/* One stripe after the cursor. *mended tells if it was. 0 at the end. */
+static int look_at_next(struct protector *p, struct mrmr_stripes *work,
+			struct course *course, bool *mended,
+			struct mrmr_error *err)
+{
+	struct mrmr_stripe *stripe = NULL;
+	bool wrong;
+	int ret;
+
+	*mended = false;
+	if (mrmr_catalog_next_stripe(p->catalog, p, course->cursor, &stripe) ==
+	    -1) {
+		return errno == ENOENT ? 0 : protector_fail_catalog(p, err);
+	}
+	course->cursor = stripe->id;
+	wrong = is_wrong(p, course, stripe);
+	ret = wrong ? narrow_and_mend(p, work, stripe, mended, err) : 1;
+	talloc_free(stripe);
+	if (ret != 0) {
+		return ret;
+	}
+	if (*mended) {
+		p->result->mended_stripes++;
+	}
+	/* as it is now; it may have gone */
+	if (mrmr_catalog_get_stripe(p->catalog, p, course->cursor, &stripe) ==
+	    0) {
+		course->num_short += is_wrong(p, course, stripe);
+		talloc_free(stripe);
+	} else if (errno != ENOENT) {
+		return protector_fail_catalog(p, err);
+	}
+	return 1;
+}
+
+static int mend_some(struct protector *p, struct mrmr_stripes *work,
+		     struct course *course, struct mrmr_error *err)
+{
+	unsigned int looked_at = 0;
+	unsigned int mended = 0;
+
+	while (looked_at < LOOKED_AT && mended < MENDED &&
+	       course->phase != PHASE_OVER && !protector_should_stop(p)) {
+		bool was_mended = false;
+		int ret = look_at_next(p, work, course, &was_mended, err);
+
+		if (ret == -1) {
+			return -1;
+		}
+		if (ret == 0) {
+			course->phase++;
+			course->cursor = 0;
+		}
+		looked_at++;
+		mended += was_mended;
+	}
+	if (mrmr_fault("mend-done") != 0) {
+		return mrmr_error_set(err, errno, "stopped by a test");
+	}
+	if (mrmr_stripes_sync(work, err) == -1) {
+		return -1;
+	}
+	return save(p, course) == 0 ? 0 : protector_fail_catalog(p, err);
+}
+
+int mend_run(struct protector *p, bool *any, struct mrmr_error *err)
+{
+	uint64_t now = fingerprint(p);
+	struct mrmr_stripes *work = NULL;
+	bool could_not = p->cannot_narrow;
+	struct course course;
+
+	if (load(p, &course) == -1) {
+		return protector_fail_catalog(p, err);
+	}
+	/* A person who asks for it has perhaps made room. */
+	if (course.fingerprint != now ||
+	    (course.phase == PHASE_OVER && course.num_short > 0 &&
+	     !p->options->background && !p->has_mended)) {
+		course = (struct course){.fingerprint = now};
+	} else if (course.phase == PHASE_OVER) {
+		return 0;
+	}
+	p->has_mended = true;
+	work = mrmr_stripes_new(p, p->engine, NULL);
+	if (work == NULL) {
+		return protector_no_memory(err);
+	}
+	if (protector_begin(p, err) == -1 ||
+	    mend_some(p, work, &course, err) == -1 ||
+	    protector_commit(p, err) == -1) {
+		int error = err->code;
+
+		protector_cancel(p);
+		mrmr_stripes_abort(work);
+		talloc_free(work);
+		if (p->cannot_narrow && !could_not) {
+			/* again, with those left as they are */
+			err->code = 0;
+			*any = true;
+			return 0;
+		}
+		errno = error;
+		return -1;
+	}
+	(void)mrmr_fault("mend-committed");
+	mrmr_stripes_finish(work);
+	talloc_free(work);
+	*any = true;
+	return 0;
+}
+
+/* --- files that lost their parity ---------------------------------------------- */
+
+static int has_bare(struct protector *p, const struct mrmr_node *node,
+		    bool *bare)
+{
+	struct mrmr_extent extents[64];
+	uint32_t first = 0;
+	uint32_t got = 0;
+	uint32_t i;
+
+	*bare = false;
+	while (first < node->num_extents) {
+		if (mrmr_catalog_get_extents(p->catalog, node->id, first,
+					     extents, 64, &got) == -1) {
+			return -1;
+		}
+		for (i = 0; i < got; i++) {
+			*bare = *bare || extents[i].state == MRMR_EXTENT_BARE;
+		}
+		if (got == 0 || *bare) {
+			break;
+		}
+		first += got;
+	}
+	return 0;
+}
+
+static int seek(struct protector *p, bool *any)
+{
+	struct mrmr_node *node = NULL;
+	uint64_t id = 0;
+
+	while (mrmr_catalog_next(p->catalog, p, id, &node) == 0) {
+		bool bare = false;
+		int ret = 0;
+
+		id = node->id;
+		if (node->kind == MRMR_NODE_FILE &&
+		    node->dir_id != MRMR_ID_TRASH &&
+		    pending_find(p->pending, id) == PENDING_NONE) {
+			ret = has_bare(p, node, &bare);
+		}
+		if (ret == 0 && bare) {
+			*any = true;
+			ret = pending_add(p->pending, id, node->member,
+					  node->size_bytes, 0);
+		}
+		TALLOC_FREE(node);
+		if (ret == -1) {
+			return -1;
+		}
+	}
+	return errno == ENOENT ? 0 : -1;
+}
+
+int mend_seek_bare(struct protector *p, bool *any, struct mrmr_error *err)
+{
+	struct mrmr_catalog_sums sums;
+
+	if (p->has_sought_bare || p->options->background) {
+		return 0;
+	}
+	p->has_sought_bare = true;
+	if (mrmr_catalog_sums(p->catalog, MRMR_MEMBER_NONE, &sums) == -1) {
+		return protector_fail_catalog(p, err);
+	}
+	if (sums.protected_bytes >= sums.file_bytes) {
+		return 0;
+	}
+	if (protector_begin(p, err) == -1) {
+		return -1;
+	}
+	if (seek(p, any) == -1) {
+		protector_fail_catalog(p, err);
+		protector_cancel(p);
+		return -1;
+	}
+	return protector_commit(p, err);
+}

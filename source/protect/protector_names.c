@@ -1,0 +1,571 @@
+/*
+ * MRMR: the protector: the names in the catalogue.
+ *
+ * Events are applied to the catalogue in their order, as what they say: what
+ * lies on the members when they are read may be ahead of them, as more events
+ * are in the queue by then. So what an event tells of a name is done to the
+ * name, and the members are only asked for attributes, and for what events do
+ * not tell. A file that an event tells of, and that is under that name no more,
+ * gets an entry nonetheless, a promise: the events that moved it are to come,
+ * and find it. Where an event contradicts the catalogue, a scan settles it.
+ *
+ * What is on which inode decides who is who: a name with another inode is
+ * another file, and a file that is found under a new name is the one that the
+ * catalogue knows by its inode, if that is under its old name no more.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include <talloc.h>
+
+#include "protector_private.h"
+
+/* --- paths ------------------------------------------------------------------- */
+
+char *names_path(struct protector *p, void *mem_ctx, uint64_t dir_id,
+		 const char *name)
+{
+	bool in_trash = false;
+	char *dir = mrmr_catalog_path(p->catalog, mem_ctx, dir_id, &in_trash);
+	char *path = NULL;
+
+	if (dir == NULL) {
+		return NULL;
+	}
+	path = talloc_asprintf(mem_ctx, "%s%s%s", dir,
+			       dir[0] != '\0' ? "/" : "", name);
+	talloc_free(dir);
+	if (path == NULL) {
+		errno = ENOMEM;
+	}
+	return path;
+}
+
+int names_ask_scan(struct protector *p, const char *path)
+{
+	/* Two of them are one of everything. */
+	const char *wanted =
+		p->scan_path == NULL || strcmp(p->scan_path, path) == 0 ? path
+									: "";
+	char *copy = talloc_strdup(p, wanted);
+
+	if (copy == NULL) {
+		errno = ENOMEM;
+		return -1;
+	}
+	talloc_free(p->scan_path);
+	p->scan_path = copy;
+	return mrmr_catalog_put_note(p->catalog, MRMR_SCAN_NOTE,
+				     (const uint8_t *)copy, strlen(copy) + 1);
+}
+
+/* --- attributes --------------------------------------------------------------- */
+
+bool names_differ(const struct mrmr_node *node, const struct look *look)
+{
+	if (node->kind != MRMR_NODE_FILE) {
+		return false;
+	}
+	if (node->num_extents == 0) {
+		return look->st.st_size > 0;
+	}
+	return node->size_bytes != (uint64_t)look->st.st_size ||
+	       node->mtime_ns != look_mtime_ns(&look->st) ||
+	       node->inode != (uint64_t)look->st.st_ino ||
+	       (uint64_t)node->num_extents * node->grid_bytes <
+		       node->size_bytes;
+}
+
+static bool same_xattrs(const struct mrmr_node *node, const struct look *look)
+{
+	return node->xattrs_len == look->xattrs_len &&
+	       (look->xattrs_len == 0 ||
+		memcmp(node->xattrs, look->xattrs, look->xattrs_len) == 0);
+}
+
+static bool same_target(const struct mrmr_node *node, const struct look *look)
+{
+	if (node->target == NULL || look->target == NULL) {
+		return node->target == look->target;
+	}
+	return strcmp(node->target, look->target) == 0;
+}
+
+/* The inode, size and time of a file are those of the version whose extents
+   there are. */
+static void fill(struct mrmr_node *node, const struct look *look)
+{
+	bool is_protected =
+		node->kind == MRMR_NODE_FILE && node->num_extents > 0;
+
+	node->mode = look->st.st_mode;
+	node->uid = look->st.st_uid;
+	node->gid = look->st.st_gid;
+	node->device = look->kind == MRMR_NODE_SPECIAL
+			       ? (uint64_t)look->st.st_rdev
+			       : 0;
+	node->xattrs = look->xattrs;
+	node->xattrs_len = look->xattrs_len;
+	node->target = look->target;
+	if (is_protected) {
+		return;
+	}
+	node->member = look->number;
+	node->inode = look->kind == MRMR_NODE_DIRECTORY
+			      ? 0
+			      : (uint64_t)look->st.st_ino;
+	node->size_bytes =
+		look->kind == MRMR_NODE_FILE ? (uint64_t)look->st.st_size : 0;
+	/* of directories, it changes with each name in them */
+	node->mtime_ns = look_mtime_ns(&look->st);
+}
+
+int names_set(struct protector *p, const struct mrmr_node *node,
+	      const struct look *look)
+{
+	struct mrmr_node now = *node;
+
+	fill(&now, look);
+	if (now.mode == node->mode && now.uid == node->uid &&
+	    now.gid == node->gid && now.device == node->device &&
+	    now.member == node->member && now.inode == node->inode &&
+	    now.size_bytes == node->size_bytes &&
+	    now.mtime_ns == node->mtime_ns && same_xattrs(node, look) &&
+	    same_target(node, look)) {
+		return 0;
+	}
+	return mrmr_catalog_put(p->catalog, &now, NULL);
+}
+
+/* --- directories ------------------------------------------------------------------ */
+
+/* A directory that is not known yet. If it is not there under this name, it was
+   renamed by an event that is to come. */
+static int make_directory(struct protector *p, void *frame, uint64_t dir_id,
+			  const char *name, uint64_t *id)
+{
+	char *path = names_path(p, frame, dir_id, name);
+	struct mrmr_node node = {
+		.dir_id = dir_id,
+		.name = (char *)name,
+		.kind = MRMR_NODE_DIRECTORY,
+		.member = MRMR_MEMBER_NONE,
+		.mode = S_IFDIR | 0700,
+	};
+	struct look look;
+	bool is_known;
+
+	if (path == NULL || look_at(p, frame, path, &look) == -1) {
+		return -1;
+	}
+	is_known = look.is_there && look.kind == MRMR_NODE_DIRECTORY;
+	if (is_known) {
+		fill(&node, &look);
+	}
+	if (mrmr_catalog_put(p->catalog, &node, id) == -1) {
+		return -1;
+	}
+	return is_known ? 0
+			: pending_add(p->pending, *id, MRMR_MEMBER_NONE, 0, 0);
+}
+
+static int enter_directory(struct protector *p, void *frame, uint64_t dir_id,
+			   const char *name, uint64_t *id)
+{
+	struct mrmr_node *node = NULL;
+
+	if (mrmr_catalog_find(p->catalog, frame, dir_id, name, &node) == 0) {
+		if (node->kind == MRMR_NODE_DIRECTORY) {
+			*id = node->id;
+			return 0;
+		}
+		if (names_detach(p, dir_id, name) == -1) {
+			return -1;
+		}
+	} else if (errno != ENOENT) {
+		return -1;
+	}
+	return make_directory(p, frame, dir_id, name, id);
+}
+
+int names_parent(struct protector *p, const char *path, uint64_t *dir_id,
+		 const char **name)
+{
+	void *frame = talloc_new(p);
+	const char *slash = NULL;
+	int ret = frame != NULL ? 0 : -1;
+
+	*dir_id = MRMR_ID_ROOT;
+	while (ret == 0 && (slash = strchr(path, '/')) != NULL) {
+		char *part =
+			talloc_strndup(frame, path, (size_t)(slash - path));
+
+		ret = part != NULL
+			      ? enter_directory(p, frame, *dir_id, part, dir_id)
+			      : -1;
+		path = slash + 1;
+	}
+	*name = path;
+	talloc_free(frame);
+	return ret;
+}
+
+/* --- names that are gone --------------------------------------------------------- */
+
+struct children {
+	void *mem_ctx;
+	char **names;
+	size_t num;
+};
+
+static int take_child(const struct mrmr_node *node, void *private_data)
+{
+	struct children *children = private_data;
+	char **names = talloc_realloc(children->mem_ctx, children->names,
+				      char *, children->num + 1);
+
+	if (names == NULL) {
+		errno = ENOMEM;
+		return -1;
+	}
+	children->names = names;
+	names[children->num] = talloc_strdup(names, node->name);
+	if (names[children->num] == NULL) {
+		errno = ENOMEM;
+		return -1;
+	}
+	children->num++;
+	return 0;
+}
+
+static int detach_directory(struct protector *p, void *frame,
+			    const struct mrmr_node *node)
+{
+	struct children children = {.mem_ctx = frame};
+	size_t i;
+
+	if (mrmr_catalog_list(p->catalog, node->id, take_child, &children) ==
+	    -1) {
+		return -1;
+	}
+	for (i = 0; i < children.num; i++) {
+		if (names_detach(p, node->id, children.names[i]) == -1) {
+			return -1;
+		}
+	}
+	if (mrmr_catalog_remove(p->catalog, node->dir_id, node->name) == -1) {
+		return errno == ENOTEMPTY ? 0 : -1;
+	}
+	return 0;
+}
+
+/* A file whose last name this was. */
+static int detach_file(struct protector *p, void *frame,
+		       const struct mrmr_node *node)
+{
+	char *name = NULL;
+
+	if (node->num_extents == 0) {
+		uint32_t entry = pending_find(p->pending, node->id);
+
+		if (entry != PENDING_NONE) {
+			pending_remove(p->pending, entry);
+		}
+		if (protector_loosen(p, node->member, node->inode) == -1) {
+			return -1;
+		}
+		return mrmr_catalog_remove(p->catalog, node->dir_id,
+					   node->name);
+	}
+	name = talloc_asprintf(frame, "%u/" GONE_FOLDER "%" PRIx64,
+			       node->member, node->id);
+	if (name == NULL) {
+		errno = ENOMEM;
+		return -1;
+	}
+	if (mrmr_catalog_rename(p->catalog, node->dir_id, node->name,
+				MRMR_ID_TRASH, name) == -1) {
+		return -1;
+	}
+	return pending_add(p->pending, node->id, node->member, 0, 0);
+}
+
+static int detach(struct protector *p, void *frame, uint64_t dir_id,
+		  const char *name)
+{
+	struct mrmr_node *node = NULL;
+	struct mrmr_link *links = NULL;
+	size_t num = 0;
+
+	if (mrmr_catalog_find(p->catalog, frame, dir_id, name, &node) == -1) {
+		return errno == ENOENT ? 0 : -1;
+	}
+	if (node->kind == MRMR_NODE_DIRECTORY) {
+		return detach_directory(p, frame, node);
+	}
+	/* missing is not deleted (invariant 5) */
+	if (mrmr_engine_member(p->engine, node->member) != SIZE_MAX &&
+	    mrmr_engine_online(p->engine, node->member) == NULL) {
+		return 0;
+	}
+	if (mrmr_catalog_links(p->catalog, frame, node->id, &links, &num) ==
+	    -1) {
+		return -1;
+	}
+	if (num > 1) {
+		return mrmr_catalog_remove(p->catalog, dir_id, name);
+	}
+	return detach_file(p, frame, node);
+}
+
+int names_detach(struct protector *p, uint64_t dir_id, const char *name)
+{
+	void *frame = talloc_new(p);
+	int saved_errno;
+	int ret;
+
+	if (frame == NULL) {
+		errno = ENOMEM;
+		return -1;
+	}
+	ret = detach(p, frame, dir_id, name);
+	saved_errno = errno;
+	talloc_free(frame);
+	errno = saved_errno;
+	return ret;
+}
+
+bool names_is_gone(const char *name)
+{
+	const char *slash = strchr(name, '/');
+
+	return slash != NULL &&
+	       strncmp(slash + 1, GONE_FOLDER, strlen(GONE_FOLDER)) == 0;
+}
+
+/* --- names that are there ---------------------------------------------------------- */
+
+/* Does a name of a node still lead to its inode? */
+static bool is_current(struct protector *p, void *frame,
+		       const struct mrmr_link *link,
+		       const struct mrmr_node *node, const struct look *look)
+{
+	char *path = NULL;
+
+	if (link->dir_id == MRMR_ID_TRASH) {
+		const char *slash = strchr(link->name, '/');
+
+		return look->st.st_nlink > 1 && slash != NULL &&
+		       look_has_inode(p, node->member, true, slash + 1,
+				      node->inode);
+	}
+	path = names_path(p, frame, link->dir_id, link->name);
+	return path != NULL &&
+	       look_has_inode(p, node->member, false, path, node->inode);
+}
+
+/*
+ * The file with this inode is known under other names. It gets this one: in
+ * place of one that leads to it no more, else as a further one.
+ */
+static int claim(struct protector *p, void *frame, const struct mrmr_node *node,
+		 uint64_t dir_id, const char *name, const struct look *look)
+{
+	struct mrmr_link *links = NULL;
+	size_t num = 0;
+	size_t i;
+
+	if (mrmr_catalog_links(p->catalog, frame, node->id, &links, &num) ==
+	    -1) {
+		return -1;
+	}
+	for (i = 0; i < num; i++) {
+		if (!is_current(p, frame, &links[i], node, look)) {
+			return mrmr_catalog_rename(p->catalog, links[i].dir_id,
+						   links[i].name, dir_id, name);
+		}
+	}
+	return mrmr_catalog_link(p->catalog, node->id, dir_id, name);
+}
+
+/* Is what has the name in the catalogue the same thing? */
+static bool is_same(const struct mrmr_node *node, const struct look *look)
+{
+	if (node->kind != look->kind || node->member != look->number) {
+		return false;
+	}
+	/* An inode changes when a file is put back from a backup, and at each
+	   mount of some file systems. */
+	return true;
+}
+
+static int find_by_inode(struct protector *p, void *frame,
+			 const struct look *look, struct mrmr_node **node)
+{
+	uint64_t id;
+
+	*node = NULL;
+	if (look->kind == MRMR_NODE_DIRECTORY) {
+		return 0;
+	}
+	if (mrmr_catalog_find_inode(p->catalog, look->number,
+				    (uint64_t)look->st.st_ino, &id) == -1) {
+		return errno == ENOENT ? 0 : -1;
+	}
+	if (mrmr_catalog_get(p->catalog, frame, id, node) == -1) {
+		return -1;
+	}
+	/* the inode was given to something else meanwhile */
+	if ((*node)->kind != look->kind) {
+		*node = NULL;
+	}
+	return 0;
+}
+
+static int create(struct protector *p, uint64_t dir_id, const char *name,
+		  const struct look *look, uint64_t *id)
+{
+	struct mrmr_node node = {
+		.dir_id = dir_id,
+		.name = (char *)name,
+		.kind = look->kind,
+	};
+
+	fill(&node, look);
+	return mrmr_catalog_put(p->catalog, &node, id);
+}
+
+/* The node that has the name, after whatever had it before gave way. NULL: none
+   yet. */
+static int find_owner(struct protector *p, void *frame, uint64_t dir_id,
+		      const char *name, const struct look *look,
+		      struct mrmr_node **owner)
+{
+	struct mrmr_node *known = NULL;
+
+	*owner = NULL;
+	if (mrmr_catalog_find(p->catalog, frame, dir_id, name, owner) == -1 &&
+	    errno != ENOENT) {
+		return -1;
+	}
+	if (find_by_inode(p, frame, look, &known) == -1) {
+		return -1;
+	}
+	if (*owner != NULL && (known != NULL ? known->id == (*owner)->id
+					     : is_same(*owner, look))) {
+		return 0;
+	}
+	if (*owner != NULL) {
+		if (names_detach(p, dir_id, name) == -1) {
+			return -1;
+		}
+		*owner = NULL;
+	}
+	if (known == NULL) {
+		return 0;
+	}
+	if (claim(p, frame, known, dir_id, name, look) == -1) {
+		return -1;
+	}
+	return mrmr_catalog_get(p->catalog, frame, known->id, owner);
+}
+
+static int see(struct protector *p, void *frame, uint64_t dir_id,
+	       const char *name, const struct look *look, bool force,
+	       uint64_t *id)
+{
+	struct mrmr_node *owner = NULL;
+	bool differs = look->kind == MRMR_NODE_FILE && look->st.st_size > 0;
+
+	if (find_owner(p, frame, dir_id, name, look, &owner) == -1) {
+		return -1;
+	}
+	if (owner == NULL) {
+		/* EEXIST: what has the name is on a member that is away */
+		if (create(p, dir_id, name, look, id) == -1) {
+			*id = MRMR_ID_NONE;
+			return errno == EEXIST ? 0 : -1;
+		}
+	} else {
+		*id = owner->id;
+		differs = names_differ(owner, look);
+		if (names_set(p, owner, look) == -1) {
+			return -1;
+		}
+	}
+	if (look->kind == MRMR_NODE_FILE &&
+	    (differs || (force && owner != NULL && owner->num_extents > 0))) {
+		return pending_add(p->pending, *id, look->number,
+				   (uint64_t)look->st.st_size, 0);
+	}
+	return 0;
+}
+
+int names_see(struct protector *p, uint64_t dir_id, const char *name,
+	      const struct look *look, bool force, uint64_t *id)
+{
+	void *frame = talloc_new(p);
+	int saved_errno;
+	int ret;
+
+	if (frame == NULL) {
+		errno = ENOMEM;
+		return -1;
+	}
+	ret = see(p, frame, dir_id, name, look, force, id);
+	saved_errno = errno;
+	talloc_free(frame);
+	errno = saved_errno;
+	return ret;
+}
+
+int names_see_path(struct protector *p, const char *path,
+		   const struct look *look, bool force)
+{
+	const char *name = NULL;
+	uint64_t dir_id;
+	uint64_t id;
+
+	if (!look->is_there) {
+		return 0;
+	}
+	if (path[0] == '\0') {
+		struct mrmr_node *root = NULL;
+		int ret = mrmr_catalog_get(p->catalog, p, MRMR_ID_ROOT, &root);
+
+		if (ret == 0) {
+			ret = names_set(p, root, look);
+		}
+		talloc_free(root);
+		return ret;
+	}
+	if (names_parent(p, path, &dir_id, &name) == -1) {
+		return -1;
+	}
+	return names_see(p, dir_id, name, look, force, &id);
+}
+
+int names_promise(struct protector *p, const char *path, uint16_t member,
+		  uint64_t inode, uint64_t *id)
+{
+	struct mrmr_node node = {
+		.kind = MRMR_NODE_FILE,
+		.member = member,
+		.inode = inode,
+		.mode = S_IFREG | 0600,
+	};
+	const char *name = NULL;
+
+	if (names_parent(p, path, &node.dir_id, &name) == -1 ||
+	    names_detach(p, node.dir_id, name) == -1) {
+		return -1;
+	}
+	node.name = (char *)name;
+	if (mrmr_catalog_put(p->catalog, &node, id) == -1) {
+		return -1;
+	}
+	return pending_add(p->pending, *id, member, 0, 0);
+}

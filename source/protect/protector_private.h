@@ -1,0 +1,285 @@
+/*
+ * MRMR: the protector: what its files share. The theory is in protector.c.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#ifndef PROTECTOR_PRIVATE_H
+#define PROTECTOR_PRIVATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+#include <mrmr/protector.h>
+#include <mrmr/shared.h>
+#include <mrmr/stripes.h>
+
+struct pending;
+
+/* An inode of which nothing may have to be guarded any more, once what is being
+   done is committed. */
+struct loose_inode {
+	uint16_t member;
+	uint64_t inode;
+};
+
+/* A file that is too large for one batch, between two of them; one a member. */
+struct large_file {
+	uint64_t id; /* 0: none */
+	uint32_t generation;
+	uint32_t serial; /* of its pending entry when it was declared */
+};
+
+struct protector {
+	struct mrmr_engine *engine;
+	struct mrmr_pool *pool;
+	struct mrmr_catalog *catalog;
+	const struct mrmr_protect_options *options;
+	struct mrmr_protect_result *result;
+	struct pending *pending;
+	struct loose_inode *loose; /* talloc */
+	size_t num_loose;
+	struct large_file *large; /* of pool->members[] */
+	char *scan_path;          /* to be scanned; NULL: nothing. Durable */
+	bool is_doubtful;         /* so it waits for a person */
+	struct mrmr_protect_progress progress;
+	struct mrmr_protect_result before; /* the transaction */
+	unsigned int failures;             /* of batches, one after another */
+	bool in_transaction;
+	bool trash_is_seen;   /* since something came into it */
+	bool has_sought_bare; /* files that lost their parity */
+	bool has_noted_room;  /* for those that found none */
+	bool has_mended;      /* this process has begun to */
+	bool cannot_narrow;   /* stripes that are too wide: there is no room */
+	bool has_changed;     /* something, so that another pass is worth it */
+};
+
+int64_t protector_now_ns(void); /* CLOCK_REALTIME, as times of files */
+bool protector_should_stop(const struct protector *p);
+int protector_no_memory(struct mrmr_error *err);
+/* errno, of the catalogue. */
+int protector_fail_catalog(const struct protector *p, struct mrmr_error *err);
+
+/* Does somebody wait for what is closed now? */
+bool protector_must_hurry(const struct protector *p);
+/* Counts up when a file is done with, for those who wait (protector_start.c). */
+_Atomic uint32_t *protector_settled(struct mrmr_pool *pool,
+				    const struct mrmr_uuid *member,
+				    uint64_t inode);
+
+/* --- batches (protector.c) --------------------------------------------------- */
+
+int protector_begin(struct protector *p, struct mrmr_error *err);
+/* After a failure that may have come from a member that went: looks at the pool
+   again. -1: it is no use to go on. */
+bool protector_is_fatal(int error);
+int protector_try_again(struct protector *p, struct mrmr_error *err);
+/* Also keeps what is pending. Cancels if it fails. */
+int protector_commit(struct protector *p, struct mrmr_error *err);
+void protector_cancel(struct protector *p);
+/* Nothing may depend on this inode any more, after the commit. */
+int protector_loosen(struct protector *p, uint16_t member, uint64_t inode);
+
+/* --- garbage (protector_tidy.c) ------------------------------------------------ */
+
+void tidy_begin(struct protector *p);
+void tidy_end(struct protector *p, bool well);
+/* Parity blocks that no stripe names. Outside of batches. */
+void tidy_blobs(struct protector *p);
+void tidy_let_go(struct protector *p, uint16_t number, uint64_t inode);
+
+/* --- what is to be protected (protector_pending.c) --------------------------- */
+
+enum pending_flags {
+	PENDING_NO_ROOM = 1,    /* there was none for its parity */
+	PENDING_UNREADABLE = 2, /* it could not be read */
+	PENDING_LOST = 4,       /* protected bytes of it were given up */
+};
+
+#define PENDING_NONE UINT32_MAX
+
+struct pending_entry {
+	uint64_t node; /* 0: free */
+	uint64_t bytes;
+	int64_t retry_ns; /* not to be looked at before */
+	uint32_t serial;  /* another one whenever it is added again */
+	uint16_t member;  /* number */
+	uint8_t flags;
+	uint8_t tries;   /* that failed */
+	bool is_open;    /* for writing, when it was looked at last */
+	bool is_skipped; /* not to be tried again by this process */
+};
+
+/* As the catalogue has it. NULL with *err. A talloc child of mem_ctx. */
+struct pending *pending_load(void *mem_ctx, struct mrmr_engine *engine,
+			     struct mrmr_error *err);
+/* Within a transaction: what has changed. */
+int pending_save(struct pending *pending);
+/* Add a node, or note that something has happened to it again. 0, -1 ENOMEM. */
+int pending_add(struct pending *pending, uint64_t node, uint16_t member,
+		uint64_t bytes, uint8_t flags);
+void pending_remove(struct pending *pending, uint32_t index);
+void pending_set_flags(struct pending *pending, uint32_t index, uint8_t flags);
+struct pending_entry *pending_get(struct pending *pending, uint32_t index);
+/* PENDING_NONE if it is not among them. */
+uint32_t pending_find(const struct pending *pending, uint64_t node);
+/* Indices go up to this; not all of them are in use. */
+uint32_t pending_end(const struct pending *pending);
+uint64_t pending_num(const struct pending *pending);
+uint64_t pending_bytes(const struct pending *pending);
+
+/* --- what lies on the members (protector_look.c) ------------------------------ */
+
+struct look {
+	bool is_there;
+	enum mrmr_node_kind kind;
+	size_t member;   /* index; MRMR_IN_SPINE for directories */
+	uint16_t number; /* of it, MRMR_MEMBER_NONE for directories */
+	struct stat st;
+	uint8_t *xattrs; /* talloc children of the mem_ctx given */
+	size_t xattrs_len;
+	char *target;
+};
+
+struct mrmr_dir;
+
+/* By a pool path; 0, or -1 with errno if it cannot be known. */
+int look_at(struct protector *p, void *mem_ctx, const char *path,
+	    struct look *look);
+int look_in(struct protector *p, void *mem_ctx, struct mrmr_dir *dir,
+	    const char *name, struct look *look);
+int64_t look_mtime_ns(const struct stat *st);
+/* A file of a member by its path there, through no symlink. A descriptor. */
+int look_open(int at_fd, const char *path, int flags);
+/* Has a member this inode under this path (below its root, or its trash)? */
+bool look_has_inode(struct protector *p, uint16_t number, bool in_trash,
+		    const char *path, uint64_t inode);
+
+/* --- the names in the catalogue (protector_names.c) --------------------------- */
+
+#define GONE_FOLDER ".gone/" /* see names_detach() */
+
+/* The directory that holds the last component of path, made with what is above
+   it if it is missing. *name points into path. */
+int names_parent(struct protector *p, const char *path, uint64_t *dir_id,
+		 const char **name);
+/* This is what (dir_id, name) is now. Sets *id. If it differs from what is
+   protected, or force, it is pending from now on. */
+int names_see(struct protector *p, uint64_t dir_id, const char *name,
+	      const struct look *look, bool force, uint64_t *id);
+/* The same by path; ENOENT is no failure (is_there false): nothing is done. */
+int names_see_path(struct protector *p, const char *path,
+		   const struct look *look, bool force);
+/* A file that an event tells of, and that nobody can look at under this name
+   any more: later events tell where it went. */
+int names_promise(struct protector *p, const char *path, uint16_t member,
+		  uint64_t inode, uint64_t *id);
+/*
+ * The name leads to nothing, or to something else. If it was a file's last one,
+ * the file is gone; if it is in stripes, it becomes an entry of the trash under
+ * a name that nothing has on disk, and pending: what is left of it leaves its
+ * stripes. Of a directory, all that is below; what lies on a member that is not
+ * online stays, and the directory with it.
+ */
+int names_detach(struct protector *p, uint64_t dir_id, const char *name);
+/* Is this name in the trash one of those? */
+bool names_is_gone(const char *name);
+/* Set what the attributes of a node are; extents and the version that is
+   protected stay. */
+int names_set(struct protector *p, const struct mrmr_node *node,
+	      const struct look *look);
+bool names_differ(const struct mrmr_node *node, const struct look *look);
+/* The path of (dir_id, name); talloc. NULL with errno. */
+char *names_path(struct protector *p, void *mem_ctx, uint64_t dir_id,
+		 const char *name);
+/* Ask for a scan of what is at and below path, "" for everything. */
+int names_ask_scan(struct protector *p, const char *path);
+
+/* --- events (protector_events.c), scanning (protector_scan.c) ------------------ */
+
+/* Take what is in the queue and bring the catalogue's names in step. *any tells
+   if there was anything. */
+int events_take(struct protector *p, bool *any, struct mrmr_error *err);
+
+/* What was asked for by a protector that did not come to it. */
+#define MRMR_SCAN_NOTE "scan"
+int scan_load(struct protector *p);
+/* Do the scan that was asked for, if any. */
+int scan_run(struct protector *p, bool *any, struct mrmr_error *err);
+
+/* --- protecting ------------------------------------------------------------------ */
+
+/* A file on its way into stripes (protector_target.c). */
+struct target {
+	uint32_t entry; /* pending */
+	uint32_t serial;
+	const struct mrmr_node *old; /* as the catalogue has it */
+	struct mrmr_node node;       /* as it shall be */
+	struct mrmr_live *now;
+	struct mrmr_live *was;
+	struct mrmr_change *changes;
+	size_t num_changes;
+	uint32_t num_extents; /* that the file is to have */
+	uint64_t bytes;       /* to be read */
+	bool is_put_first; /* its node before its extents: it has none that are
+			      of another version */
+	bool is_complete;  /* with these changes, it is protected in whole */
+	bool has_moved;    /* its inode is another one now */
+	bool is_gone;      /* it is to leave its stripes, and the catalogue */
+	bool is_cut;       /* extents of it leave, and nothing else changes */
+};
+
+enum readiness {
+	TARGET_READY,
+	TARGET_NOTHING_TO_DO, /* no longer pending; maybe new attributes */
+	TARGET_LATER,         /* entry->retry_ns says when */
+	TARGET_SKIPPED,       /* by this process */
+};
+
+struct batch;
+
+/* Have a pending file ready to be protected: due, declared, its changes made.
+   up to max_bytes of them if it may be done in parts. -1: errno. */
+int target_prepare(struct protector *p, struct batch *batch, uint32_t entry,
+		   uint64_t max_bytes, struct target *target,
+		   enum readiness *readiness);
+
+/* What belongs to a batch (protector_batch.c). */
+struct mrmr_live_member *batch_member(struct batch *batch, uint16_t number);
+
+struct batch *batch_new(struct protector *p);
+/* The changes by which a file leaves its stripes; then, after they were applied,
+   have it, with all names, leave the catalogue. -1: errno. */
+int target_prepare_gone(struct protector *p, struct batch *batch,
+			struct target *target);
+int target_remove_gone(struct protector *p, const struct target *target);
+
+/* One pass over what is pending and due. *any tells if anything was done. */
+int batches_run(struct protector *p, bool *any, struct mrmr_error *err);
+
+/* --- the trash (protector_trash.c), mending (protector_mend.c) ------------------ */
+
+/* Remove what is over its time, and make the room that is asked for. */
+int trash_run(struct protector *p, struct mrmr_error *err);
+/* Does anybody wait for room? */
+bool trash_is_wished(struct protector *p);
+
+/* Some of the stripes that are not as they should be. *any: if there may be
+   more. */
+int mend_run(struct protector *p, bool *any, struct mrmr_error *err);
+/* mrmr_stripes_mend(), after slots have left for which there is no place any
+   more with as many rows as are wanted (protector_narrow.c). If they find no
+   other stripe, -1, and p->cannot_narrow is set. */
+int narrow_and_mend(struct protector *p, struct mrmr_stripes *work,
+		    const struct mrmr_stripe *stripe, bool *mended,
+		    struct mrmr_error *err);
+/* Files of which something is in no stripe, and that are not pending: their
+   stripes could not be kept. Once a run, if the sums tell that there are any. */
+int mend_seek_bare(struct protector *p, bool *any, struct mrmr_error *err);
+/* Those that found no room are tried again once there is more than there was
+   when they did (protector_room.c). */
+int room_note(struct protector *p);
+int room_begin(struct protector *p);
+
+#endif

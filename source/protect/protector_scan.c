@@ -1,0 +1,584 @@
+/*
+ * MRMR: the protector: a scan, where events may have been missed.
+ *
+ * Goes through the union as it is now, directory by directory, and brings the
+ * catalogue in step: names that are there, names that are gone. What differs
+ * from what is protected, by size, time and inode, becomes pending. Before
+ * that, the trash of each member: a file in it that the catalogue knows under a
+ * name has been deleted. A scan that does not come to its end is begun anew by
+ * the next protector, and finds most of it done.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <talloc.h>
+
+#include <mrmr/dir.h>
+#include <mrmr/fault.h>
+#include <mrmr/listing.h>
+#include <mrmr/log.h>
+#include <mrmr/names.h>
+#include <mrmr/scan.h>
+#include <mrmr/staging.h>
+
+#include "protector_private.h"
+
+#define PER_TRANSACTION 4096
+
+struct scan {
+	struct protector *p;
+	char **todo; /* directories, talloc */
+	size_t num_todo;
+	size_t in_transaction; /* names seen since it began */
+	struct mrmr_error *err;
+};
+
+/* --- transactions -------------------------------------------------------------- */
+
+/* Between two directories: nothing that is read from the catalogue is kept. */
+static int commit_some(struct scan *scan)
+{
+	if (mrmr_fault("protect-scan") != 0) {
+		return -1;
+	}
+	if (scan->in_transaction < PER_TRANSACTION) {
+		return 0;
+	}
+	scan->in_transaction = 0;
+	if (protector_commit(scan->p, scan->err) == -1 ||
+	    protector_begin(scan->p, scan->err) == -1) {
+		return -1;
+	}
+	return 0;
+}
+
+static int push(struct scan *scan, const char *path)
+{
+	if ((scan->num_todo & (scan->num_todo - 1)) == 0) {
+		size_t num = scan->num_todo > 0 ? 2 * scan->num_todo : 1;
+		char **todo = talloc_realloc(scan->p, scan->todo, char *, num);
+
+		if (todo == NULL) {
+			errno = ENOMEM;
+			return -1;
+		}
+		scan->todo = todo;
+	}
+	scan->todo[scan->num_todo] = talloc_strdup(scan->todo, path);
+	if (scan->todo[scan->num_todo] == NULL) {
+		errno = ENOMEM;
+		return -1;
+	}
+	scan->num_todo++;
+	return 0;
+}
+
+/* --- directories --------------------------------------------------------------- */
+
+struct known {
+	void *mem_ctx;
+	const char **listed; /* sorted */
+	size_t num_listed;
+	char **gone;
+	size_t num_gone;
+};
+
+static int compare(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static int find_gone(const struct mrmr_node *node, void *private_data)
+{
+	struct known *known = private_data;
+	const char *name = node->name;
+	char **gone = NULL;
+
+	if (known->num_listed > 0 &&
+	    bsearch(&name, known->listed, known->num_listed,
+		    sizeof(known->listed[0]), compare) != NULL) {
+		return 0;
+	}
+	gone = talloc_realloc(known->mem_ctx, known->gone, char *,
+			      known->num_gone + 1);
+	if (gone == NULL) {
+		errno = ENOMEM;
+		return -1;
+	}
+	known->gone = gone;
+	gone[known->num_gone] = talloc_strdup(gone, name);
+	if (gone[known->num_gone] == NULL) {
+		errno = ENOMEM;
+		return -1;
+	}
+	known->num_gone++;
+	return 0;
+}
+
+/* What the catalogue has in a directory, and the listing has not. */
+static int drop_gone(struct scan *scan, void *frame, uint64_t dir_id,
+		     const char *path, struct mrmr_listing *listing)
+{
+	struct protector *p = scan->p;
+	struct known known = {.mem_ctx = frame};
+	size_t i;
+
+	known.num_listed = mrmr_listing_count(listing);
+	known.listed = talloc_array(frame, const char *, known.num_listed);
+	if (known.listed == NULL) {
+		errno = ENOMEM;
+		return -1;
+	}
+	for (i = 0; i < known.num_listed; i++) {
+		known.listed[i] = mrmr_listing_get(listing, i).name;
+	}
+	qsort(known.listed, known.num_listed, sizeof(known.listed[0]), compare);
+	if (mrmr_catalog_list(p->catalog, dir_id, find_gone, &known) == -1) {
+		return -1;
+	}
+	for (i = 0; i < known.num_gone; i++) {
+		char *below = talloc_asprintf(frame, "%s%s%s", path,
+					      path[0] != '\0' ? "/" : "",
+					      known.gone[i]);
+		struct look look;
+
+		/* it may have come since */
+		if (below == NULL || look_at(p, frame, below, &look) == -1) {
+			return -1;
+		}
+		if (!look.is_there &&
+		    names_detach(p, dir_id, known.gone[i]) == -1) {
+			return -1;
+		}
+	}
+	return 0;
+}
+
+static int see_entry(struct scan *scan, void *frame, struct mrmr_dir *dir,
+		     uint64_t dir_id, const char *path, const char *name)
+{
+	struct protector *p = scan->p;
+	struct look look;
+	char *below = NULL;
+	uint64_t id;
+
+	if (look_in(p, frame, dir, name, &look) == -1) {
+		mrmr_log(MRMR_LOG_WARNING, "'%s%s%s' cannot be looked at: %s",
+			 path, path[0] != '\0' ? "/" : "", name,
+			 strerror(errno));
+		return 0;
+	}
+	if (!look.is_there) {
+		return 0;
+	}
+	if (names_see(p, dir_id, name, &look, false, &id) == -1) {
+		return -1;
+	}
+	scan->in_transaction++;
+	if (look.kind != MRMR_NODE_DIRECTORY) {
+		return 0;
+	}
+	below = talloc_asprintf(frame, "%s%s%s", path,
+				path[0] != '\0' ? "/" : "", name);
+	return below != NULL ? push(scan, below) : -1;
+}
+
+static int scan_entries(struct scan *scan, struct mrmr_dir *dir,
+			uint64_t dir_id, const char *path)
+{
+	struct protector *p = scan->p;
+	struct mrmr_listing *listing = mrmr_listing_new(p, dir);
+	size_t num;
+	size_t i;
+	int ret = 0;
+
+	if (listing == NULL) {
+		return -1;
+	}
+	num = mrmr_listing_count(listing);
+	for (i = 2; i < num && ret == 0; i++) { /* after . and .. */
+		void *frame = talloc_new(listing);
+
+		ret = frame != NULL
+			      ? see_entry(scan, frame, dir, dir_id, path,
+					  mrmr_listing_get(listing, i).name)
+			      : -1;
+		talloc_free(frame);
+	}
+	if (ret == 0) {
+		ret = drop_gone(scan, listing, dir_id, path, listing);
+	}
+	talloc_free(listing);
+	return ret;
+}
+
+static int open_spine(struct protector *p, const char *path)
+{
+	return path[0] == '\0' ? fcntl(p->pool->spine_fd, F_DUPFD_CLOEXEC, 0)
+			       : look_open(p->pool->spine_fd, path,
+					   O_RDONLY | O_DIRECTORY);
+}
+
+static int scan_directory(struct scan *scan, const char *path)
+{
+	struct protector *p = scan->p;
+	struct mrmr_node *node = NULL;
+	struct mrmr_dir *dir = NULL;
+	int saved_errno;
+	int ret;
+	int fd;
+
+	mrmr_pool_use(p->pool);
+	if (mrmr_catalog_find_path(p->catalog, p, path, &node) == -1) {
+		return errno == ENOENT || errno == ENOTDIR ? 0 : -1;
+	}
+	fd = open_spine(p, path);
+	dir = fd != -1 ? mrmr_dir_get(p->pool, fd) : NULL;
+	saved_errno = errno;
+	if (fd != -1) {
+		close(fd);
+	}
+	if (dir == NULL || node->kind != MRMR_NODE_DIRECTORY) {
+		talloc_free(node);
+		errno = saved_errno;
+		/* removed meanwhile: there is an event of that */
+		return dir != NULL || errno == ENOENT || errno == ENOTDIR ||
+				       errno == ELOOP
+			       ? 0
+			       : -1;
+	}
+	dir->pins++;
+	ret = scan_entries(scan, dir, node->id, path);
+	dir->pins--;
+	saved_errno = errno;
+	talloc_free(node);
+	errno = saved_errno;
+	return ret == 0 ? commit_some(scan) : -1;
+}
+
+/* --- the trash ------------------------------------------------------------------- */
+
+/* A file in the trash that is known under a name has lost that. */
+static int see_trashed(struct scan *scan, void *frame, uint16_t number,
+		       const char *path, const struct stat *st)
+{
+	struct protector *p = scan->p;
+	char *name = talloc_asprintf(frame, "%u/%s", number, path);
+	struct mrmr_link *links = NULL;
+	size_t num = 0;
+	uint64_t id;
+	size_t i;
+
+	if (name == NULL) {
+		errno = ENOMEM;
+		return -1;
+	}
+	if (mrmr_catalog_find_inode(p->catalog, number, (uint64_t)st->st_ino,
+				    &id) == -1) {
+		return errno == ENOENT ? 0 : -1;
+	}
+	if (mrmr_catalog_links(p->catalog, frame, id, &links, &num) == -1) {
+		return -1;
+	}
+	for (i = 0; i < num; i++) {
+		char *known = NULL;
+
+		if (links[i].dir_id == MRMR_ID_TRASH) {
+			if (strcmp(links[i].name, name) == 0) {
+				return 0;
+			}
+			if (names_is_gone(links[i].name)) {
+				break;
+			}
+			continue;
+		}
+		known = names_path(p, frame, links[i].dir_id, links[i].name);
+		if (known == NULL) {
+			return -1;
+		}
+		if (!look_has_inode(p, number, false, known,
+				    (uint64_t)st->st_ino)) {
+			break;
+		}
+	}
+	if (i == num) {
+		/* each name leads to it, so this one is a further one */
+		return mrmr_catalog_link(p->catalog, id, MRMR_ID_TRASH, name);
+	}
+	if (num == 1) {
+		return mrmr_catalog_rename(p->catalog, links[i].dir_id,
+					   links[i].name, MRMR_ID_TRASH, name);
+	}
+	if (mrmr_catalog_remove(p->catalog, links[i].dir_id, links[i].name) ==
+	    -1) {
+		return -1;
+	}
+	return mrmr_catalog_link(p->catalog, id, MRMR_ID_TRASH, name);
+}
+
+static int scan_trash(struct scan *scan, uint16_t number, int at_fd,
+		      const char *path);
+
+static int trash_entry(struct scan *scan, uint16_t number, int dir_fd,
+		       const char *path, const char *name)
+{
+	void *frame = talloc_new(scan->p);
+	char *below = talloc_asprintf(frame, "%s%s%s", path,
+				      path[0] != '\0' ? "/" : "", name);
+	struct stat st = {0};
+	int saved_errno;
+	int ret = 0;
+
+	if (below == NULL) {
+		errno = ENOMEM;
+		ret = -1;
+	} else if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == -1) {
+		ret = errno == ENOENT ? 0 : -1;
+	} else if (S_ISREG(st.st_mode)) {
+		scan->in_transaction++;
+		ret = see_trashed(scan, frame, number, below, &st);
+	} else if (S_ISDIR(st.st_mode)) {
+		int fd =
+			openat(dir_fd, name,
+			       O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+		ret = fd != -1 ? scan_trash(scan, number, fd, below) : -1;
+	}
+	saved_errno = errno;
+	talloc_free(frame);
+	errno = saved_errno;
+	return ret;
+}
+
+/* Takes over dir_fd. */
+static int scan_trash(struct scan *scan, uint16_t number, int dir_fd,
+		      const char *path)
+{
+	DIR *dir = fdopendir(dir_fd);
+	struct dirent *entry = NULL;
+	int saved_errno;
+	int ret = 0;
+
+	if (dir == NULL) {
+		saved_errno = errno;
+		close(dir_fd);
+		errno = saved_errno;
+		return -1;
+	}
+	while (ret == 0 && (errno = 0, entry = readdir(dir)) != NULL) {
+		if (strcmp(entry->d_name, ".") != 0 &&
+		    strcmp(entry->d_name, "..") != 0) {
+			ret = trash_entry(scan, number, dirfd(dir), path,
+					  entry->d_name);
+		}
+	}
+	if (ret == 0 && errno != 0) {
+		ret = -1;
+	}
+	saved_errno = errno;
+	closedir(dir);
+	errno = saved_errno;
+	return ret;
+}
+
+static int scan_all_trash(struct scan *scan)
+{
+	struct protector *p = scan->p;
+	size_t i;
+
+	for (i = 0; i < p->pool->num_members; i++) {
+		const struct mrmr_member *member = &p->pool->members[i];
+		int fd;
+
+		if (member->state != MRMR_MEMBER_ONLINE) {
+			continue;
+		}
+		fd = openat(member->private_fd, MRMR_TRASH,
+			    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (fd == -1 && errno == ENOENT) {
+			continue;
+		}
+		if (fd == -1 ||
+		    scan_trash(scan, p->engine->number[i], fd, "") == -1) {
+			return -1;
+		}
+	}
+	return commit_some(scan);
+}
+
+/* --- all of it -------------------------------------------------------------------- */
+
+static int scan_all(struct scan *scan, const char *path)
+{
+	struct protector *p = scan->p;
+	void *frame = talloc_new(p);
+	struct look look;
+	int ret = -1;
+
+	if (scan_all_trash(scan) == 0 && look_at(p, frame, path, &look) == 0 &&
+	    names_see_path(p, path, &look, false) == 0) {
+		ret = 0;
+	}
+	if (ret == 0 && look.is_there && look.kind == MRMR_NODE_DIRECTORY) {
+		ret = push(scan, path);
+	}
+	talloc_free(frame);
+	while (ret == 0 && scan->num_todo > 0 && !protector_should_stop(p)) {
+		char *next = scan->todo[--scan->num_todo];
+
+		ret = scan_directory(scan, next);
+		talloc_free(next);
+	}
+	return ret;
+}
+
+int scan_load(struct protector *p)
+{
+	size_t len = 0;
+	uint8_t *value =
+		mrmr_catalog_get_note(p->catalog, p, MRMR_SCAN_NOTE, &len);
+
+	if (value == NULL) {
+		return errno == ENOENT ? 0 : -1;
+	}
+	p->scan_path = talloc_strndup(p, (const char *)value, len);
+	talloc_free(value);
+	if (p->scan_path == NULL) {
+		errno = ENOMEM;
+		return -1;
+	}
+	return 0;
+}
+
+/* --- is it to be believed? --------------------------------------------------------- */
+
+static bool is_pending(uint64_t id, void *private_data)
+{
+	const struct protector *p = private_data;
+
+	return pending_find(p->pending, id) != PENDING_NONE;
+}
+
+static bool is_stopped(void *private_data)
+{
+	return protector_should_stop(private_data);
+}
+
+static void describe_doubt(const struct protector *p, size_t index,
+			   const struct mrmr_scan_member *counts,
+			   struct mrmr_error *err)
+{
+	const char *name = mrmr_member_name(&p->pool->members[index]);
+
+	mrmr_error_set(err, ECANCELED,
+		       "member %s: of %llu files that are known, %llu are gone "
+		       "and %llu have changed, and nobody has told of it; if "
+		       "the drive is not what it should be (made anew, "
+		       "encrypted), parity is what brings them back; if it is "
+		       "right so: mrmr-admin scan --accept-loss %s",
+		       name, (unsigned long long)counts->num_files,
+		       (unsigned long long)(counts->num_gone -
+					    counts->num_moved),
+		       (unsigned long long)counts->num_changed, name);
+}
+
+/* 1: it is not, *err says why. */
+static int doubt(struct protector *p, struct mrmr_error *err)
+{
+	const struct mrmr_scan_options options = {
+		.is_expected = is_pending,
+		.should_stop = is_stopped,
+		.private_data = p,
+	};
+	const bool *accept = p->options->accept_loss;
+	struct mrmr_scan_member *members =
+		talloc_zero_array(p, struct mrmr_scan_member,
+				  p->pool->num_members);
+	size_t i;
+	int ret = 0;
+
+	if (members == NULL) {
+		return protector_no_memory(err);
+	}
+	ret = mrmr_scan_look(p->engine, &options, members, err);
+	for (i = 0; ret == 0 && i < p->pool->num_members; i++) {
+		if (mrmr_scan_is_doubtful(&members[i]) &&
+		    (accept == NULL || !accept[i])) {
+			describe_doubt(p, i, &members[i], err);
+			ret = 1;
+		}
+	}
+	talloc_free(members);
+	return ret;
+}
+
+/* What was asked for stays, in the catalogue, until a person has answered. */
+static int refuse(struct protector *p, struct mrmr_error *err)
+{
+	p->is_doubtful = true;
+	p->result->is_scan_refused = true;
+	if (p->options->scan) {
+		errno = ECANCELED;
+		return -1;
+	}
+	mrmr_log(MRMR_LOG_ERROR, "%s", err->text);
+	err->code = 0;
+	return 0;
+}
+
+int scan_run(struct protector *p, bool *any, struct mrmr_error *err)
+{
+	struct scan scan = {.p = p, .err = err};
+	char *path = NULL;
+	int ret;
+
+	if (p->scan_path == NULL || p->is_doubtful) {
+		return 0;
+	}
+	if (p->scan_path[0] == '\0') {
+		ret = doubt(p, err);
+		if (ret != 0) {
+			return ret == 1                   ? refuse(p, err)
+			       : protector_should_stop(p) ? 0
+							  : -1;
+		}
+	}
+	path = talloc_move(p, &p->scan_path);
+	if (protector_begin(p, err) == -1) {
+		p->scan_path = path;
+		return -1;
+	}
+	ret = scan_all(&scan, path);
+	if (ret == 0 && p->scan_path == NULL && !protector_should_stop(p)) {
+		ret = mrmr_catalog_put_note(p->catalog, MRMR_SCAN_NOTE, NULL,
+					    0);
+	}
+	TALLOC_FREE(scan.todo);
+	if (ret == -1) {
+		int error = errno;
+
+		if (err->code == 0) {
+			mrmr_error_set(err, error,
+				       "the pool cannot be scanned: %s",
+				       strerror(error));
+		}
+		protector_cancel(p);
+		talloc_free(p->scan_path);
+		p->scan_path = path;
+		errno = error;
+		return -1;
+	}
+	*any = true;
+	ret = protector_commit(p, err);
+	if (ret == 0 && path[0] == '\0' && !protector_should_stop(p)) {
+		tidy_blobs(p);
+	}
+	talloc_free(path);
+	return ret;
+}

@@ -1,0 +1,615 @@
+/*
+ * MRMR: the protector: a file that is due.
+ *
+ * A file that somebody has open for writing cannot be declared: who opened it
+ * before does not know that its bytes are to be kept. The kernel tells, by
+ * refusing a read lease. While this process has the lease, nobody can open the
+ * file for writing: he is made to wait. So the file is declared then, and the
+ * lease given back; whoever opens it afterwards finds the declaration. What the
+ * file has at that moment is the version that is protected.
+ *
+ * (Were it declared before, somebody who has it open could write in between,
+ * and close it: the version would be that of the declaration where he kept what
+ * he overwrote, with a size and time of later.)
+ *
+ * A large file is protected in parts, one batch each, if it has no extents of
+ * an earlier version. If it has, they and the new ones cannot be told apart by
+ * the generation, which is one for all of them: it is changed at once.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <talloc.h>
+
+#include <mrmr/fault.h>
+#include <mrmr/guard.h>
+#include <mrmr/log.h>
+#include <mrmr/undo.h>
+#include <mrmr/xattrs.h>
+
+#include "protector_private.h"
+
+#define RETRY_NS INT64_C(1000000000)
+
+/* --- is it due? -------------------------------------------------------------- */
+
+static int64_t ctime_ns(const struct stat *st)
+{
+	return (int64_t)st->st_ctim.tv_sec * INT64_C(1000000000) +
+	       st->st_ctim.tv_nsec;
+}
+
+static bool is_quiet(struct protector *p, struct pending_entry *entry,
+		     const struct stat *st)
+{
+	int64_t now = protector_now_ns();
+	int64_t settled = ctime_ns(st) + p->options->settle_ns;
+
+	/* A time to come tells that the clock was put back. */
+	if (p->options->everything || protector_must_hurry(p) ||
+	    settled <= now || ctime_ns(st) > now) {
+		return true;
+	}
+	entry->retry_ns = settled;
+	return false;
+}
+
+/* --- finding it ----------------------------------------------------------------- */
+
+struct finding {
+	struct protector *p;
+	void *frame;
+	struct pending_entry *entry;
+	const struct mrmr_node *node;
+	struct mrmr_member *member;
+	int fd;
+	struct stat st;
+};
+
+/* The catalogue is changed outside of the batch. */
+static int see_alone(struct protector *p, const char *path,
+		     const struct look *look)
+{
+	struct mrmr_error err = {0};
+	const char *name = NULL;
+	uint64_t dir_id;
+	int ret;
+
+	if (protector_begin(p, &err) == -1) {
+		return -1;
+	}
+	if (look->is_there) {
+		ret = names_see_path(p, path, look, true);
+	} else {
+		ret = names_parent(p, path, &dir_id, &name);
+		if (ret == 0) {
+			ret = names_detach(p, dir_id, name);
+		}
+	}
+	if (ret == -1) {
+		int saved_errno = errno;
+
+		protector_cancel(p);
+		errno = saved_errno;
+		return -1;
+	}
+	p->has_changed = true;
+	return protector_commit(p, &err);
+}
+
+/*
+ * Nothing, or something else, is where it should be. Once there are no events
+ * to come that would tell why, it is as it looks.
+ */
+static int settle_name(struct finding *f, const char *path,
+		       enum readiness *readiness)
+{
+	struct protector *p = f->p;
+	struct look look;
+
+	f->entry->retry_ns = protector_now_ns() + RETRY_NS / 10;
+	*readiness = TARGET_LATER;
+	if (!mrmr_queue_is_empty(p->engine->queue)) {
+		return 0;
+	}
+	if (look_at(p, f->frame, path, &look) == -1) {
+		return -1;
+	}
+	/* it may have come back; or a scan has to look for it */
+	if (look.is_there && look.kind == MRMR_NODE_FILE &&
+	    look.number == f->node->member) {
+		return 0;
+	}
+	return see_alone(p, path, &look);
+}
+
+/* Nodes that are no files: their attributes, where they are by now. */
+static int settle_other(struct finding *f, const char *path,
+			enum readiness *readiness)
+{
+	struct protector *p = f->p;
+	struct look look;
+
+	*readiness = TARGET_NOTHING_TO_DO;
+	if (look_at(p, f->frame, path, &look) == -1) {
+		return -1;
+	}
+	if (!look.is_there) {
+		return settle_name(f, path, readiness);
+	}
+	return see_alone(p, path, &look);
+}
+
+static int open_file(struct finding *f, const char *path)
+{
+	f->fd = look_open(f->member->root_fd, path, O_RDONLY);
+	if (f->fd == -1) {
+		return -1;
+	}
+	if (fstat(f->fd, &f->st) == -1) {
+		return -1;
+	}
+	if (!S_ISREG(f->st.st_mode)) {
+		errno = ENOENT;
+		return -1;
+	}
+	return 0;
+}
+
+/* --- declaring -------------------------------------------------------------------- */
+
+/* Has anybody written to it since it was declared last? Who did has left
+   pre-images. */
+static bool has_preimages(const struct finding *f)
+{
+	char name[sizeof(MRMR_UNDO "/") + 16];
+	struct stat st;
+
+	snprintf(name, sizeof(name), MRMR_UNDO "/%" PRIx64,
+		 (uint64_t)f->st.st_ino);
+	return fstatat(f->member->private_fd, name, &st, AT_SYMLINK_NOFOLLOW) ==
+	       0;
+}
+
+/* What is known of it is what it has. To be asked while it cannot change. */
+static bool is_unchanged(const struct finding *f)
+{
+	return f->node->num_extents > 0 &&
+	       f->node->inode == (uint64_t)f->st.st_ino &&
+	       f->node->size_bytes == (uint64_t)f->st.st_size &&
+	       f->node->mtime_ns == look_mtime_ns(&f->st) && !has_preimages(f);
+}
+
+/* 1; 0 if somebody has it open for writing; -1. f->st is what it was then. */
+static int declare(struct finding *f, uint32_t *generation, bool *unchanged)
+{
+	struct protector *p = f->p;
+	int saved_errno;
+	int ret;
+
+	if (fcntl(f->fd, F_SETLEASE, F_RDLCK) == -1) {
+		return errno == EAGAIN ? 0 : -1;
+	}
+	ret = fstat(f->fd, &f->st);
+	if (ret == 0) {
+		*unchanged = is_unchanged(f);
+		ret = mrmr_guard_declare(p->engine->guard,
+					 &f->member->config->id,
+					 (uint64_t)f->st.st_ino, generation);
+	}
+	saved_errno = errno;
+	fcntl(f->fd, F_SETLEASE, F_UNLCK);
+	errno = saved_errno;
+	if (ret == -1) {
+		return -1;
+	}
+	return mrmr_fault("protect-declared") == 0 ? 1 : -1;
+}
+
+/* --- what is to change --------------------------------------------------------------- */
+
+static uint32_t count_extents(uint64_t size_bytes, uint32_t grid_bytes)
+{
+	return (uint32_t)((size_bytes + grid_bytes - 1) / grid_bytes);
+}
+
+static uint32_t extent_len(const struct mrmr_node *node, uint32_t index)
+{
+	uint64_t left = node->size_bytes - (uint64_t)index * node->grid_bytes;
+
+	return left < node->grid_bytes ? (uint32_t)left : node->grid_bytes;
+}
+
+static bool is_done(const struct mrmr_extent *extent, uint32_t len_bytes)
+{
+	return extent->len_bytes == len_bytes &&
+	       (extent->state == MRMR_EXTENT_IN_STRIPE ||
+		extent->state == MRMR_EXTENT_ZERO);
+}
+
+static int load_extents(struct protector *p, void *mem_ctx,
+			const struct mrmr_node *node,
+			struct mrmr_extent **extents)
+{
+	uint32_t got = 0;
+
+	*extents = talloc_array(mem_ctx, struct mrmr_extent,
+				node->num_extents + 1);
+	if (*extents == NULL) {
+		errno = ENOMEM;
+		return -1;
+	}
+	if (node->num_extents > 0 &&
+	    mrmr_catalog_get_extents(p->catalog, node->id, 0, *extents,
+				     node->num_extents, &got) == -1) {
+		return -1;
+	}
+	if (got != node->num_extents) {
+		errno = EILSEQ;
+		return -1;
+	}
+	return 0;
+}
+
+static void add_change(struct target *target, uint32_t index, uint32_t len,
+		       const struct mrmr_extent *old)
+{
+	struct mrmr_change *change = &target->changes[target->num_changes++];
+
+	*change = (struct mrmr_change){
+		.file = target->node.id,
+		.member = target->node.member,
+		.index = index,
+		.offset = (uint64_t)index * target->node.grid_bytes,
+		.now = len > 0 ? target->now : NULL,
+		.len_bytes = len,
+	};
+	if (old != NULL && old->state == MRMR_EXTENT_IN_STRIPE) {
+		change->old = *old;
+		change->has_old = true;
+		change->was = target->was;
+	}
+	target->bytes += len;
+}
+
+/*
+ * Those extents that the catalogue does not have as they are. In parts, up to
+ * max_bytes of them, unless some are of another version.
+ */
+static int find_changes(struct protector *p, void *mem_ctx,
+			struct target *target, bool unchanged,
+			uint64_t max_bytes)
+{
+	uint32_t num_old = target->old->num_extents;
+	uint32_t num_new = target->num_extents;
+	uint32_t most = num_old > num_new ? num_old : num_new;
+	struct mrmr_extent *extents = NULL;
+	uint32_t i;
+
+	target->is_complete = true;
+	if (most == 0) {
+		return 0;
+	}
+	if (load_extents(p, mem_ctx, target->old, &extents) == -1) {
+		return -1;
+	}
+	if (unchanged || num_old == 0) {
+		uint64_t parts =
+			max_bytes / target->node.grid_bytes + num_old + 1;
+
+		most = most < parts ? most : (uint32_t)parts;
+	}
+	target->changes = talloc_array(mem_ctx, struct mrmr_change, most + 1);
+	if (target->changes == NULL) {
+		errno = ENOMEM;
+		return -1;
+	}
+	most = num_old > num_new ? num_old : num_new;
+	for (i = 0; i < most; i++) {
+		const struct mrmr_extent *old =
+			i < num_old ? &extents[i] : NULL;
+		uint32_t len = i < num_new ? extent_len(&target->node, i) : 0;
+
+		if ((unchanged && old != NULL && is_done(old, len)) ||
+		    (len == 0 && old->state != MRMR_EXTENT_IN_STRIPE)) {
+			continue;
+		}
+		if (target->is_put_first && target->bytes > 0 &&
+		    target->bytes + len > max_bytes) {
+			target->is_complete = false;
+			break;
+		}
+		add_change(target, i, len, old);
+	}
+	talloc_free(extents);
+	return 0;
+}
+
+/* --- making a target ------------------------------------------------------------------ */
+
+static int open_lives(struct protector *p, struct batch *batch,
+		      struct target *target, bool unchanged)
+{
+	struct mrmr_live_member *member =
+		batch_member(batch, target->node.member);
+	/* Many small files, or a few large ones, which stay open. */
+	bool is_closed = target->node.size_bytes <= target->node.grid_bytes;
+
+	if (member == NULL) {
+		return -1;
+	}
+	if (target->node.size_bytes > 0 &&
+	    mrmr_live_open_on(batch, p->engine, member, &target->node,
+			      is_closed, &target->now) == -1) {
+		return -1;
+	}
+	/* If they are nowhere, there is an erasure to be mended. */
+	if (!unchanged && target->old->num_extents > 0 &&
+	    mrmr_live_open_on(batch, p->engine, member, target->old, is_closed,
+			      &target->was) == -1) {
+		if (errno == ENOMEM || errno == EMFILE || errno == ENFILE) {
+			return -1;
+		}
+		target->was = NULL;
+	}
+	return 0;
+}
+
+static int fill_node(struct finding *f, struct batch *batch,
+		     struct target *target, uint32_t generation)
+{
+	struct mrmr_node *node = &target->node;
+
+	*node = *f->node;
+	node->inode = (uint64_t)f->st.st_ino;
+	node->size_bytes = (uint64_t)f->st.st_size;
+	node->mtime_ns = look_mtime_ns(&f->st);
+	node->mode = f->st.st_mode;
+	node->uid = f->st.st_uid;
+	node->gid = f->st.st_gid;
+	node->generation = generation;
+	if (f->node->num_extents == 0) {
+		node->grid_bytes = f->p->pool->config->block_size_bytes;
+	}
+	target->num_extents = count_extents(node->size_bytes, node->grid_bytes);
+	node->xattrs = NULL;
+	node->xattrs_len = 0;
+	if (mrmr_xattrs_read(batch, f->fd, &node->xattrs, &node->xattrs_len) ==
+		    -1 &&
+	    errno != E2BIG) {
+		return -1;
+	}
+	return 0;
+}
+
+/* A file that has gone, or is to go, of which something is in stripes. */
+int target_prepare_gone(struct protector *p, struct batch *batch,
+			struct target *target)
+{
+	struct mrmr_live_member *member =
+		batch_member(batch, target->old->member);
+
+	target->node = *target->old;
+	if (member != NULL &&
+	    mrmr_live_open_on(batch, p->engine, member, target->old, true,
+			      &target->was) == -1) {
+		target->was = NULL;
+	}
+	target->num_extents = 0;
+	return find_changes(p, batch, target, false, UINT64_MAX);
+}
+
+/* All of its names are in the trash, by now or for good. */
+int target_remove_gone(struct protector *p, const struct target *target)
+{
+	struct mrmr_link *links = NULL;
+	uint32_t entry;
+	size_t num = 0;
+	size_t i;
+	int ret;
+
+	if (mrmr_catalog_links(p->catalog, p, target->node.id, &links, &num) ==
+		    -1 ||
+	    mrmr_catalog_cut_extents(p->catalog, target->node.id, 0) == -1) {
+		return -1;
+	}
+	entry = pending_find(p->pending, target->node.id);
+	if (entry != PENDING_NONE) {
+		pending_remove(p->pending, entry);
+	}
+	ret = protector_loosen(p, target->old->member, target->old->inode);
+	for (i = 0; i < num && ret == 0; i++) {
+		ret = mrmr_catalog_remove(p->catalog, links[i].dir_id,
+					  links[i].name);
+	}
+	talloc_free(links);
+	return ret;
+}
+
+/* The old bytes of an extent are there, or nobody needs them. */
+static bool can_be_read(struct target *target, const struct mrmr_extent *extent,
+			uint32_t index, uint8_t *buf)
+{
+	return extent->state != MRMR_EXTENT_IN_STRIPE ||
+	       (target->was != NULL &&
+		mrmr_live_read(target->was, buf, extent->len_bytes,
+			       (uint64_t)index * target->node.grid_bytes) == 0);
+}
+
+/*
+ * Protected bytes were given up, by a cut, and the file is still open: the
+ * version that is protected cannot be had any more, and a new one not yet. What
+ * is lost leaves its stripes, so that the rest of them are whole again. It is
+ * the end of the file, from some extent on.
+ */
+static int prepare_lost(struct finding *f, struct batch *batch,
+			struct target *target)
+{
+	struct protector *p = f->p;
+	struct mrmr_live_member *member = batch_member(batch, f->node->member);
+	struct mrmr_extent *extents = NULL;
+	uint8_t *buf = NULL;
+	uint32_t first = 0;
+	uint32_t i;
+
+	target->node = *f->node;
+	target->is_cut = true;
+	if (member == NULL || load_extents(p, batch, f->node, &extents) == -1) {
+		return -1;
+	}
+	if (mrmr_live_open_on(batch, p->engine, member, f->node, false,
+			      &target->was) == -1) {
+		target->was = NULL;
+	}
+	buf = talloc_array(batch, uint8_t, f->node->grid_bytes + 1);
+	target->changes = talloc_array(batch, struct mrmr_change,
+				       f->node->num_extents + 1);
+	if (buf == NULL || target->changes == NULL) {
+		errno = ENOMEM;
+		return -1;
+	}
+	while (first < f->node->num_extents &&
+	       can_be_read(target, &extents[first], first, buf)) {
+		first++;
+	}
+	for (i = first; i < f->node->num_extents; i++) {
+		if (extents[i].state == MRMR_EXTENT_IN_STRIPE) {
+			add_change(target, i, 0, &extents[i]);
+		}
+	}
+	target->num_extents = first;
+	target->is_complete = true;
+	talloc_free(buf);
+	return 0;
+}
+
+static int prepare(struct finding *f, struct batch *batch, uint64_t max_bytes,
+		   struct target *target, enum readiness *readiness)
+{
+	struct protector *p = f->p;
+	const struct large_file *large = &p->large[f->member->index];
+	uint32_t generation = 0;
+	bool unchanged = false;
+	int ret;
+
+	/* Something else has its name; events to come may tell where it is. */
+	if (f->node->inode != 0 && f->node->inode != (uint64_t)f->st.st_ino &&
+	    !mrmr_queue_is_empty(p->engine->queue)) {
+		f->entry->retry_ns = protector_now_ns() + RETRY_NS / 10;
+		*readiness = TARGET_LATER;
+		return 0;
+	}
+	/* the next part of a large one: it was declared with the first */
+	if (large->id == f->node->id &&
+	    large->generation == f->node->generation) {
+		target->serial = large->serial;
+		target->node = *f->node;
+		target->num_extents =
+			count_extents(f->node->size_bytes, f->node->grid_bytes);
+		target->is_put_first = true;
+		if (open_lives(p, batch, target, true) == -1) {
+			return -1;
+		}
+		*readiness = TARGET_READY;
+		return find_changes(p, batch, target, true, max_bytes);
+	}
+	if (!is_quiet(p, f->entry, &f->st)) {
+		*readiness = TARGET_LATER;
+		return 0;
+	}
+	ret = declare(f, &generation, &unchanged);
+	if (ret == 0) {
+		f->entry->is_open = true;
+		f->entry->retry_ns = protector_now_ns() + RETRY_NS;
+		*readiness = TARGET_LATER;
+		if ((f->entry->flags & PENDING_LOST) != 0) {
+			*readiness = TARGET_READY;
+			return prepare_lost(f, batch, target);
+		}
+		return 0;
+	}
+	if (ret == -1 || fill_node(f, batch, target, generation) == -1 ||
+	    open_lives(p, batch, target, unchanged) == -1) {
+		return -1;
+	}
+	target->is_put_first = unchanged || f->node->num_extents == 0;
+	target->has_moved = f->node->inode != target->node.inode;
+	*readiness = TARGET_READY;
+	return find_changes(p, batch, target, unchanged, max_bytes);
+}
+
+static int find(struct finding *f, struct batch *batch, uint64_t max_bytes,
+		struct target *target, enum readiness *readiness)
+{
+	struct protector *p = f->p;
+	bool in_trash = false;
+	char *path =
+		mrmr_catalog_path(p->catalog, f->frame, f->node->id, &in_trash);
+
+	if (path == NULL) {
+		return -1;
+	}
+	if (in_trash) {
+		if (strncmp(path, GONE_FOLDER, strlen(GONE_FOLDER)) != 0) {
+			*readiness = TARGET_NOTHING_TO_DO;
+			return 0;
+		}
+		*readiness = TARGET_READY;
+		target->is_gone = true;
+		return target_prepare_gone(p, batch, target);
+	}
+	if (f->node->kind != MRMR_NODE_FILE) {
+		return settle_other(f, path, readiness);
+	}
+	f->member = mrmr_engine_online(p->engine, f->node->member);
+	if (f->member == NULL) {
+		*readiness = TARGET_SKIPPED;
+		return 0;
+	}
+	if (open_file(f, path) == -1) {
+		if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP) {
+			return settle_name(f, path, readiness);
+		}
+		return -1;
+	}
+	return prepare(f, batch, max_bytes, target, readiness);
+}
+
+int target_prepare(struct protector *p, struct batch *batch, uint32_t entry,
+		   uint64_t max_bytes, struct target *target,
+		   enum readiness *readiness)
+{
+	struct finding f = {
+		.p = p,
+		.frame = talloc_new(batch),
+		.entry = pending_get(p->pending, entry),
+		.fd = -1,
+	};
+	struct mrmr_node *node = NULL;
+	int saved_errno;
+	int ret;
+
+	*target = (struct target){.entry = entry, .serial = f.entry->serial};
+	f.entry->is_open = false;
+	if (mrmr_catalog_get(p->catalog, batch, f.entry->node, &node) == -1) {
+		*readiness = TARGET_NOTHING_TO_DO;
+		talloc_free(f.frame);
+		return errno == ENOENT ? 0 : -1;
+	}
+	f.node = node;
+	target->old = node;
+	ret = find(&f, batch, max_bytes, target, readiness);
+	saved_errno = errno;
+	if (f.fd != -1) {
+		close(f.fd);
+	}
+	talloc_free(f.frame);
+	errno = saved_errno;
+	return ret;
+}

@@ -1,0 +1,201 @@
+/*
+ * MRMR: the protector: removing what nothing needs.
+ *
+ * After a commit, that is known. What a protector leaves that is killed between
+ * a commit and the tidying up, or before a commit, is garbage: it is found by
+ * its not being named. Pre-images are few, and are gone through each time. Parity
+ * blocks are many: these are gone through by a scan, which there is after a power
+ * cut, and if the last protector did not come to its end, which it has left a
+ * file to tell (<state dir>/protecting).
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <talloc.h>
+
+#include <mrmr/blob.h>
+#include <mrmr/fault.h>
+#include <mrmr/guard.h>
+#include <mrmr/log.h>
+#include <mrmr/undo.h>
+
+#include "protector_private.h"
+
+#define RUNNING_NAME "protecting"
+
+/*
+ * Forget what nothing depends on any more: pre-images of generations before the
+ * one that is protected, or all. An inode that was given to another file
+ * meanwhile is that one's. Forgotten first, then dropped: who comes in between
+ * keeps nothing.
+ */
+void tidy_let_go(struct protector *p, uint16_t number, uint64_t inode)
+{
+	const struct mrmr_member *member =
+		mrmr_engine_online(p->engine, number);
+	struct mrmr_node *node = NULL;
+	uint32_t below = 0;
+	uint64_t id;
+
+	if (mrmr_catalog_find_inode(p->catalog, number, inode, &id) == 0) {
+		if (mrmr_catalog_get(p->catalog, p, id, &node) == -1) {
+			return;
+		}
+		below = node->num_extents > 0 ? node->generation : 0;
+		talloc_free(node);
+	} else if (errno != ENOENT) {
+		return;
+	}
+	if (below == 0) {
+		struct mrmr_uuid id_of_member;
+
+		if (mrmr_catalog_member_id(p->catalog, number, &id_of_member) ==
+		    0) {
+			mrmr_guard_forget(p->engine->guard, &id_of_member,
+					  inode);
+		}
+	}
+	if (member != NULL &&
+	    mrmr_undo_drop(member->private_fd, inode, below) == -1) {
+		mrmr_log(MRMR_LOG_WARNING,
+			 "member %s: old pre-images cannot be removed: %s",
+			 mrmr_member_name(member), strerror(errno));
+	}
+}
+
+/* --- pre-images -------------------------------------------------------------- */
+
+struct leftover {
+	struct protector *p;
+	uint16_t number;
+	int private_fd;
+	uint64_t num_removed;
+	int error;
+};
+
+static int take_leftover(uint64_t inode, uint64_t bytes, void *private_data)
+{
+	struct leftover *leftover = private_data;
+
+	(void)bytes;
+	return protector_loosen(leftover->p, leftover->number, inode);
+}
+
+/* Those that something depends on are no more than what was overwritten since
+   it was protected. */
+static void clean_preimages(struct protector *p,
+			    const struct mrmr_member *member)
+{
+	struct leftover leftover = {
+		.p = p,
+		.number = p->engine->number[member->index],
+	};
+	size_t i;
+
+	p->num_loose = 0;
+	if (mrmr_undo_walk(member->private_fd, take_leftover, &leftover) ==
+	    -1) {
+		mrmr_log(MRMR_LOG_WARNING,
+			 "member %s: its pre-images cannot be seen: %s",
+			 mrmr_member_name(member), strerror(errno));
+	}
+	for (i = 0; i < p->num_loose; i++) {
+		tidy_let_go(p, p->loose[i].member, p->loose[i].inode);
+	}
+	p->num_loose = 0;
+}
+
+/* --- parity blocks ------------------------------------------------------------ */
+
+static int clean_blob(const uint8_t sha256[32], uint64_t size_bytes,
+		      void *private_data)
+{
+	struct leftover *leftover = private_data;
+	uint32_t uses = 0;
+
+	(void)size_bytes;
+	if (mrmr_catalog_blob_uses(leftover->p->catalog, leftover->number,
+				   sha256, &uses) == -1) {
+		leftover->error = errno;
+		return 1; /* what is needed is not known */
+	}
+	if (uses == 0 && mrmr_blob_remove(leftover->private_fd, sha256) == 0) {
+		leftover->num_removed++;
+	}
+	return protector_should_stop(leftover->p) ? 1 : 0;
+}
+
+void tidy_blobs(struct protector *p)
+{
+	size_t i;
+
+	for (i = 0; i < p->pool->num_members; i++) {
+		const struct mrmr_member *member = &p->pool->members[i];
+		struct leftover leftover = {
+			.p = p,
+			.number = p->engine->number[i],
+			.private_fd = member->private_fd,
+		};
+
+		if (member->state != MRMR_MEMBER_ONLINE || member->read_only) {
+			continue;
+		}
+		if (mrmr_blob_walk(member->private_fd, clean_blob, &leftover) ==
+			    -1 ||
+		    leftover.error != 0) {
+			mrmr_log(MRMR_LOG_WARNING,
+				 "member %s: not all parity blocks could be "
+				 "looked at: %s",
+				 mrmr_member_name(member),
+				 strerror(leftover.error != 0 ? leftover.error
+							      : errno));
+		}
+		if (leftover.num_removed > 0) {
+			mrmr_log(MRMR_LOG_INFO,
+				 "member %s: %llu parity blocks that nothing "
+				 "needs were removed",
+				 mrmr_member_name(member),
+				 (unsigned long long)leftover.num_removed);
+		}
+	}
+}
+
+/* --- the beginning and the end --------------------------------------------------- */
+
+void tidy_begin(struct protector *p)
+{
+	bool was_killed = false;
+	size_t i;
+	int fd;
+
+	for (i = 0; i < p->pool->num_members; i++) {
+		const struct mrmr_member *member = &p->pool->members[i];
+
+		if (member->state == MRMR_MEMBER_ONLINE && !member->read_only) {
+			mrmr_blob_sweep(member->private_fd);
+			clean_preimages(p, member);
+		}
+	}
+	fd = openat(p->pool->state_fd, RUNNING_NAME,
+		    O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd != -1) {
+		close(fd);
+	} else {
+		was_killed = errno == EEXIST;
+	}
+	if (was_killed) {
+		tidy_blobs(p);
+	}
+}
+
+void tidy_end(struct protector *p, bool well)
+{
+	if (well) {
+		unlinkat(p->pool->state_fd, RUNNING_NAME, 0);
+	}
+}

@@ -1,0 +1,166 @@
+/*
+ * MRMR: rebuilding: what its files share (see rebuild.c).
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#ifndef MRMR_REBUILD_PRIVATE_H
+#define MRMR_REBUILD_PRIVATE_H
+
+#include <mrmr/dir.h>
+#include <mrmr/rebuild.h>
+
+/* One name of a node, where it is by now. */
+struct rebuild_name {
+	uint64_t dir_id; /* the entry in the catalogue */
+	char *entry;
+	char *path; /* within the pool, or below .mrmr/trash; NULL: it is gone */
+	bool is_trash;
+	bool is_there; /* the file that was adopted has it already */
+	bool is_taken; /* by something else */
+};
+
+/* A node of the lost member on its way:
+   LOOKED_AT --> STAGED --> PLACED --> (committed), or DROPPED at any point. */
+enum rebuild_state {
+	REBUILD_LOOKED_AT,
+	REBUILD_STAGED,
+	REBUILD_PLACED,
+	REBUILD_DROPPED,
+};
+
+struct rebuild_file {
+	struct mrmr_node *node;
+	struct rebuild_name *names;
+	size_t num_names;
+	enum rebuild_state state;
+	size_t target;   /* index of a member */
+	char staged[96]; /* in its .mrmr/rebuild; "" if there is none */
+	bool is_adopted;
+	uint64_t inode; /* on the target, with */
+	uint32_t generation;
+	int64_t mtime_ns;
+};
+
+struct rebuild {
+	struct mrmr_engine *engine;
+	struct mrmr_pool *pool;
+	const struct mrmr_rebuild_options *options;
+	struct mrmr_rebuild_result *result;
+	struct mrmr_rebuild_progress progress;
+	uint16_t number; /* of the lost member */
+	bool is_plan;    /* nothing is changed, nor read */
+
+	/* What is made and not committed yet; files are its talloc children. */
+	void *batch;
+	struct rebuild_file **files;
+	size_t num_files;
+	uint64_t batch_bytes;
+	bool is_target[MRMR_MEMBERS_MAX]; /* has something of the batch */
+
+	/* Nodes that stay on the lost member, by id: seen once is enough. */
+	uint64_t *settled;
+	size_t num_settled;
+};
+
+/* --- rebuild.c --------------------------------------------------------------- */
+
+/* NULL with *err filled. A talloc child of engine. */
+struct rebuild *rebuild_begin(struct mrmr_engine *engine,
+			      const struct mrmr_rebuild_options *options,
+			      struct mrmr_rebuild_result *result,
+			      struct mrmr_error *err);
+
+/* Between two commits. */
+int rebuild_between(struct rebuild *r, struct mrmr_error *err);
+
+/* Tell and count trouble. */
+void rebuild_tell(struct rebuild *r, enum mrmr_rebuild_trouble kind,
+		  const char *path, uint64_t size_bytes, const char *why);
+
+/* This node stays where it was, for now or for good. */
+void rebuild_trouble(struct rebuild *r, const struct mrmr_node *node,
+		     enum mrmr_rebuild_trouble kind, const char *path,
+		     const char *why);
+
+/* The same of a file on its way, which is dropped. */
+void rebuild_drop(struct rebuild *r, struct rebuild_file *file,
+		  enum mrmr_rebuild_trouble kind, const char *why);
+bool rebuild_should_stop(const struct rebuild *r);
+bool rebuild_is_settled(const struct rebuild *r, uint64_t id);
+
+/* --- rebuild_names.c --------------------------------------------------------- */
+
+/*
+ * Look at a node: its names as they are by now, and what has them. NULL after
+ * trouble was told (it is settled then). A talloc child of mem_ctx.
+ */
+struct rebuild_file *rebuild_look(struct rebuild *r, void *mem_ctx,
+				  struct mrmr_node *node);
+
+/* Give a staged file its names. 0, or -1 after it was dropped. */
+int rebuild_place(struct rebuild *r, struct rebuild_file *file);
+
+/* A directory of the catalogue: on the spine, and on one member at least. */
+void rebuild_directory(struct rebuild *r, const struct mrmr_node *node);
+
+/* For people. */
+const char *rebuild_path(const struct rebuild_file *file);
+
+/* --- rebuild_file.c ---------------------------------------------------------- */
+
+/* Are hashes known of all its bytes? */
+bool rebuild_is_covered(const struct mrmr_node *node);
+
+/*
+ * Make it in .mrmr/rebuild of file->target, with its bytes and attributes. 0,
+ * or -1 with errno: EIO, and *lost, if its bytes cannot be had; else it is the
+ * target's fault. Nothing is left behind then.
+ */
+int rebuild_stage(struct rebuild *r, struct rebuild_file *file, bool *lost,
+		  struct mrmr_error *err);
+void rebuild_unstage(struct rebuild *r, struct rebuild_file *file);
+
+/*
+ * Is what is open as fd on a member, with the right size, this node's file? 1
+ * yes, byte for byte, and it is declared; 0 no; -1 with errno, EBUSY while
+ * somebody writes to it.
+ */
+int rebuild_adopt(struct rebuild *r, struct rebuild_file *file, size_t member,
+		  int fd);
+
+/* --- rebuild_choose.c -------------------------------------------------------- */
+
+/*
+ * A node, and those that have pieces in a slot with it: a slot is on one
+ * member, so they go together. Ids of nodes of the lost member; talloc children
+ * of mem_ctx.
+ */
+int rebuild_gather(struct rebuild *r, void *mem_ctx, uint64_t id,
+		   uint64_t **ids, size_t *num);
+
+/*
+ * The members they may go to, best first: those whose units have nothing in
+ * their stripes, and by the rules of placement. How many.
+ */
+size_t rebuild_targets(struct rebuild *r, struct rebuild_file **files,
+		       size_t num, size_t *order);
+
+/* --- rebuild_record.c -------------------------------------------------------- */
+
+/* Commit what has been placed of the batch. */
+int rebuild_record(struct rebuild *r, struct mrmr_error *err);
+
+/* --- rebuild_rows.c ---------------------------------------------------------- */
+
+/* The parity blocks that were on the lost member. */
+int rebuild_rows(struct rebuild *r, struct mrmr_error *err);
+
+/* --- rebuild_plan.c ---------------------------------------------------------- */
+
+/* What the queue knows to be lost: changes that were never protected. */
+int rebuild_changes(struct rebuild *r, struct mrmr_error *err);
+
+/* Are all its blocks in stripes, or zero? */
+bool rebuild_is_protected(struct rebuild *r, const struct mrmr_node *node);
+
+#endif

@@ -1,0 +1,361 @@
+/*
+ * MRMR: making the catalogue anew from the parts on the members (see
+ * mrmr/recover.h).
+ *
+ * Records carry the number of their commit. Of two, the later one is right; so
+ * parts are read one after another, those written last first, and what is known
+ * already is only replaced by something later. A record that an old part still
+ * has may have been removed since: another part that would have to have it, and
+ * that was written after it, tells that by not having it.
+ *
+ * A part knows of some files only those blocks that are in its stripes; the
+ * others are filled in from the parts that know them.
+ *
+ * The last commit may have reached some parts, and not the catalogue. What it
+ * says is right as well: what it speaks of was durable before it began, and what
+ * was before is still there. If it reached one part and not another, a stripe and
+ * a file may contradict each other: then nothing is claimed of that block, and it
+ * is protected again.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <talloc.h>
+
+#include <mrmr/fault.h>
+#include <mrmr/file.h>
+#include <mrmr/log.h>
+#include <mrmr/staging.h>
+
+#include "recover_private.h"
+
+#define PER_TRANSACTION 2000
+
+int recover_fail(struct recover *rc)
+{
+	int error = errno;
+
+	return mrmr_error_set(rc->err, error,
+			      "the catalogue cannot be made: %s",
+			      strerror(error));
+}
+
+/* Between two records. */
+int recover_step(struct recover *rc)
+{
+	if (rc->options->should_stop != NULL &&
+	    rc->options->should_stop(rc->options->private_data)) {
+		return mrmr_error_set(rc->err, ECANCELED,
+				      "interrupted; nothing has changed");
+	}
+	if (mrmr_fault("recover-step") != 0) {
+		return recover_fail(rc);
+	}
+	rc->done++;
+	if (rc->options->progress != NULL) {
+		rc->options->progress(rc->done, rc->options->private_data);
+	}
+	if (rc->done % PER_TRANSACTION != 0) {
+		return 0;
+	}
+	if (mrmr_catalog_commit(rc->catalog, rc->err) == -1) {
+		return -1;
+	}
+	return mrmr_catalog_begin(rc->catalog) == -1 ? recover_fail(rc) : 0;
+}
+
+/* --- parts ------------------------------------------------------------------------ */
+
+static int compare_parts(const void *a_void, const void *b_void)
+{
+	const struct recover_part *a = a_void;
+	const struct recover_part *b = b_void;
+
+	return a->sequence > b->sequence ? -1 : a->sequence < b->sequence;
+}
+
+/* One that was not closed well is repaired by opening it for writing. */
+static struct mrmr_catalog *open_part(struct recover *rc,
+				      const struct mrmr_member *member,
+				      struct mrmr_error *err)
+{
+	const struct mrmr_uuid *id = &rc->pool->config->pool_id;
+	struct mrmr_catalog *part =
+		mrmr_catalog_open_part(rc, member->private_fd, id,
+				       MRMR_CATALOG_READ, err);
+
+	if (part == NULL && err->code != ENOENT && !member->read_only) {
+		part = mrmr_catalog_open_part(rc, member->private_fd, id,
+					      MRMR_CATALOG_WRITE, err);
+	}
+	if (part != NULL && mrmr_catalog_check(part, err) == -1) {
+		TALLOC_FREE(part);
+	}
+	return part;
+}
+
+static int open_parts(struct recover *rc)
+{
+	size_t i;
+
+	for (i = 0; i < rc->pool->num_members; i++) {
+		const struct mrmr_member *member = &rc->pool->members[i];
+		struct mrmr_error err = {0};
+		struct mrmr_catalog *part = NULL;
+
+		if (member->state != MRMR_MEMBER_ONLINE) {
+			rc->result->num_away++;
+			continue;
+		}
+		part = open_part(rc, member, &err);
+		if (part == NULL && err.code != ENOENT) {
+			mrmr_log(MRMR_LOG_ERROR,
+				 "member %s: what it carries of the catalogue "
+				 "cannot be used: %s",
+				 mrmr_member_name(member), err.text);
+			rc->result->num_damaged++;
+		}
+		if (part != NULL) {
+			rc->parts[rc->num_parts++] = (struct recover_part){
+				.part = part,
+				.sequence = mrmr_catalog_sequence(part),
+				.number = mrmr_catalog_member(part,
+							      &member->config
+								       ->id),
+			};
+		}
+	}
+	qsort(rc->parts, rc->num_parts, sizeof(rc->parts[0]), compare_parts);
+	rc->result->num_parts = rc->num_parts;
+	if (rc->num_parts == 0) {
+		return mrmr_error_set(rc->err, ENOENT,
+				      "no member that is there carries "
+				      "anything "
+				      "of a catalogue");
+	}
+	return 0;
+}
+
+const struct recover_part *recover_part_of(const struct recover *rc,
+					   uint16_t number)
+{
+	size_t i;
+
+	for (i = 0; i < rc->num_parts; i++) {
+		if (rc->parts[i].number == number &&
+		    number != MRMR_MEMBER_NONE) {
+			return &rc->parts[i];
+		}
+	}
+	return NULL;
+}
+
+static int import_members(struct recover *rc, struct mrmr_catalog *part)
+{
+	uint16_t num = mrmr_catalog_num_members(part);
+	struct mrmr_uuid id;
+	uint16_t i;
+
+	for (i = 0; i < num; i++) {
+		if (mrmr_catalog_member_id(part, i, &id) == -1) {
+			if (errno == ENOENT) {
+				continue;
+			}
+			return recover_fail(rc);
+		}
+		if (mrmr_catalog_import_member(rc->catalog, i, &id) == -1) {
+			return errno == EEXIST
+				       ? mrmr_error_set(
+						 rc->err, EILSEQ,
+						 "the members' parts are not "
+						 "of one catalogue: number %u "
+						 "is two members",
+						 i)
+				       : recover_fail(rc);
+		}
+	}
+	if (mrmr_catalog_import_sequence(rc->catalog,
+					 mrmr_catalog_sequence(part)) == -1) {
+		return recover_fail(rc);
+	}
+	return 0;
+}
+
+/* --- all of it --------------------------------------------------------------------- */
+
+static int make(struct recover *rc)
+{
+	size_t i;
+
+	if (mrmr_catalog_begin(rc->catalog) == -1) {
+		return recover_fail(rc);
+	}
+	for (i = 0; i < rc->num_parts; i++) {
+		if (import_members(rc, rc->parts[i].part) == -1) {
+			return -1;
+		}
+	}
+	for (i = 0; i < rc->num_parts; i++) {
+		if (recover_import(rc, &rc->parts[i]) == -1) {
+			return -1;
+		}
+	}
+	if (recover_links(rc) == -1 || recover_verify(rc) == -1) {
+		return -1;
+	}
+	return mrmr_catalog_commit(rc->catalog, rc->err);
+}
+
+/* The new one in the place of the old one. Killed in between there is none, and
+   members that carry parts tell that it is to be recovered. */
+static int put_in_place(struct recover *rc, int work_fd)
+{
+	int state_fd = rc->pool->state_fd;
+	char *aside = rc->result->aside;
+	struct tm tm;
+	time_t now = time(NULL);
+
+	gmtime_r(&now, &tm);
+	strftime(aside, sizeof(rc->result->aside),
+		 MRMR_CATALOG_FOLDER ".%Y%m%dT%H%M%SZ", &tm);
+	if (mrmr_fault("recover-aside") != 0) {
+		return recover_fail(rc);
+	}
+	if (renameat2(state_fd, MRMR_CATALOG_FOLDER, state_fd, aside,
+		      RENAME_NOREPLACE) == -1) {
+		aside[0] = '\0';
+		if (errno != ENOENT) {
+			return recover_fail(rc);
+		}
+	}
+	if (mrmr_fault("recover-place") != 0 ||
+	    renameat(work_fd, MRMR_CATALOG_FOLDER, state_fd,
+		     MRMR_CATALOG_FOLDER) == -1) {
+		recover_fail(rc);
+		if (aside[0] != '\0') {
+			renameat(state_fd, aside, state_fd,
+				 MRMR_CATALOG_FOLDER);
+			aside[0] = '\0';
+		}
+		return -1;
+	}
+	/* the new one's folder, too, has another place now */
+	mrmr_file_sync_directory(state_fd);
+	return 0;
+}
+
+static int make_in(struct recover *rc, int work_fd)
+{
+	int ret = -1;
+
+	rc->catalog = mrmr_catalog_open(rc, work_fd, &rc->pool->config->pool_id,
+					MRMR_CATALOG_WRITE, rc->err);
+	if (rc->catalog != NULL) {
+		ret = make(rc);
+	}
+	if (ret == 0) {
+		ret = mrmr_catalog_check(rc->catalog, rc->err);
+	}
+	if (ret == 0) {
+		ret = recover_guard(rc);
+	}
+	TALLOC_FREE(rc->catalog);
+	return ret == 0 ? put_in_place(rc, work_fd) : -1;
+}
+
+/* In the folder for what is being made, which is swept after a crash. */
+static int make_in_folder(struct recover *rc)
+{
+	int staging_fd = mrmr_folder_open(rc->pool->state_fd, MRMR_STAGING);
+	int work_fd = -1;
+	char name[96];
+	int ret = -1;
+
+	mrmr_staging_name(name, sizeof(name));
+	if (staging_fd != -1) {
+		work_fd = mrmr_folder_open(staging_fd, name);
+	}
+	if (work_fd != -1) {
+		ret = make_in(rc, work_fd);
+		close(work_fd);
+		mrmr_remove_tree(staging_fd, name);
+	} else {
+		recover_fail(rc);
+	}
+	if (staging_fd != -1) {
+		close(staging_fd);
+	}
+	return ret;
+}
+
+int mrmr_recover_look(struct mrmr_pool *pool, struct mrmr_error *err)
+{
+	struct mrmr_catalog *catalog =
+		mrmr_catalog_open(NULL, pool->state_fd, &pool->config->pool_id,
+				  MRMR_CATALOG_READ, err);
+	int ret;
+
+	if (catalog == NULL) {
+		return err->code == ENOENT ? 0 : -1;
+	}
+	ret = mrmr_catalog_check(catalog, err);
+	talloc_free(catalog);
+	return ret == 0 ? 1 : -1;
+}
+
+static int recover(struct recover *rc)
+{
+	struct mrmr_error ignored = {0};
+
+	if (!rc->options->replace &&
+	    mrmr_recover_look(rc->pool, &ignored) == 1) {
+		return mrmr_error_set(rc->err, EEXIST,
+				      "the catalogue in %s is sound; there is "
+				      "nothing to recover",
+				      rc->pool->config->state_dir);
+	}
+	return open_parts(rc) == -1 ? -1 : make_in_folder(rc);
+}
+
+int mrmr_recover(struct mrmr_pool *pool,
+		 const struct mrmr_recover_options *options,
+		 struct mrmr_recover_result *result, struct mrmr_error *err)
+{
+	struct recover *rc = talloc_zero(NULL, struct recover);
+	int saved_errno;
+	int lock_fd;
+	int ret;
+
+	*result = (struct mrmr_recover_result){0};
+	if (rc == NULL) {
+		return mrmr_error_set(err, ENOMEM, "not enough memory");
+	}
+	rc->pool = pool;
+	rc->options = options;
+	rc->result = result;
+	rc->err = err;
+	lock_fd = mrmr_catalog_lock(pool->state_fd, false);
+	if (lock_fd == -1) {
+		ret = mrmr_error_set(err, errno,
+				     errno == EAGAIN
+					     ? "another mrmr-admin is working "
+					       "on this pool's parity"
+					     : "the state directory cannot be "
+					       "locked");
+	} else {
+		ret = recover(rc);
+		close(lock_fd);
+	}
+	saved_errno = errno;
+	talloc_free(rc);
+	errno = saved_errno;
+	return ret;
+}

@@ -1,0 +1,144 @@
+/*
+ * MRMR: how much is protected, and how well (see mrmr/survey.h).
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#include <errno.h>
+
+#include <talloc.h>
+
+#include <mrmr/protector.h>
+#include <mrmr/survey.h>
+
+struct surveying {
+	struct mrmr_catalog *catalog;
+	mrmr_survey_is_there *is_there;
+	void *private_data;
+	struct mrmr_survey *survey;
+};
+
+static bool is_there(const struct surveying *s, uint16_t member)
+{
+	return s->is_there(member, s->private_data);
+}
+
+static void judge(struct surveying *s, const struct mrmr_stripe *stripe)
+{
+	uint64_t there_bytes = 0;
+	uint64_t away_bytes = 0;
+	uint32_t slots_away = 0;
+	uint32_t rows_there = 0;
+	uint32_t i;
+
+	for (i = 0; i < stripe->num_slots; i++) {
+		const struct mrmr_slot *slot = &stripe->slots[i];
+
+		if (is_there(s, slot->member)) {
+			there_bytes += slot->len_bytes;
+		} else {
+			away_bytes += slot->len_bytes;
+			slots_away++;
+		}
+	}
+	for (i = 0; i < stripe->num_rows; i++) {
+		rows_there += is_there(s, stripe->rows[i].member);
+	}
+	if (slots_away > rows_there) {
+		s->survey->lost_bytes += away_bytes;
+		s->survey->at_risk_bytes += there_bytes;
+	} else if (slots_away == rows_there) {
+		s->survey->at_risk_bytes += there_bytes + away_bytes;
+	} else {
+		s->survey->degraded_bytes += there_bytes + away_bytes;
+	}
+}
+
+static int judge_class(struct surveying *s, void *frame,
+		       const struct mrmr_stripe_class *class)
+{
+	uint32_t most = (uint32_t) class->num_stripes;
+	uint64_t *ids = talloc_array(frame, uint64_t, most + 1);
+	uint32_t num = 0;
+	uint32_t i;
+
+	if (ids == NULL) {
+		errno = ENOMEM;
+		return -1;
+	}
+	if (mrmr_catalog_class_stripes(s->catalog, class->number, ids, most,
+				       &num) == -1) {
+		return -1;
+	}
+	for (i = 0; i < num; i++) {
+		struct mrmr_stripe *stripe = NULL;
+
+		if (mrmr_catalog_get_stripe(s->catalog, ids, ids[i], &stripe) ==
+		    -1) {
+			/* the protector may just have changed it */
+			if (errno != ENOENT) {
+				return -1;
+			}
+			continue;
+		}
+		judge(s, stripe);
+		talloc_free(stripe);
+	}
+	talloc_free(ids);
+	return 0;
+}
+
+static int judge_stripes(struct surveying *s)
+{
+	void *frame = talloc_new(NULL);
+	struct mrmr_stripe_class *classes = NULL;
+	size_t num = 0;
+	size_t i;
+	int ret;
+
+	ret = mrmr_catalog_classes(s->catalog, frame, &classes, &num);
+	for (i = 0; ret == 0 && i < num; i++) {
+		bool all_there = true;
+		uint16_t n;
+
+		for (n = 0; n < classes[i].num_members; n++) {
+			all_there =
+				all_there && is_there(s, classes[i].members[n]);
+		}
+		if (!all_there) {
+			ret = judge_class(s, frame, &classes[i]);
+		}
+	}
+	talloc_free(frame);
+	return ret;
+}
+
+int mrmr_survey(struct mrmr_catalog *catalog, mrmr_survey_is_there *is_there_fn,
+		void *private_data, struct mrmr_survey *survey)
+{
+	struct surveying s = {
+		.catalog = catalog,
+		.is_there = is_there_fn,
+		.private_data = private_data,
+		.survey = survey,
+	};
+	struct mrmr_catalog_sums sums;
+
+	*survey = (struct mrmr_survey){0};
+	if (mrmr_catalog_sums(catalog, MRMR_MEMBER_NONE, &sums) == -1 ||
+	    mrmr_protector_pending(catalog, &survey->pending_files,
+				   &survey->pending_bytes,
+				   &survey->needs_scan) == -1) {
+		return -1;
+	}
+	survey->num_files = sums.num_files;
+	survey->file_bytes = sums.file_bytes;
+	survey->protected_bytes = sums.protected_bytes;
+	survey->unprotected_bytes =
+		sums.file_bytes > sums.protected_bytes
+			? sums.file_bytes - sums.protected_bytes
+			: 0;
+	survey->trash_bytes = sums.trash_bytes;
+	survey->parity_bytes = sums.parity_bytes;
+	survey->num_stripes = sums.num_stripes;
+	return judge_stripes(&s);
+}

@@ -1,0 +1,439 @@
+/*
+ * Unit tests: clients, the protector, and proof of what it has done (see
+ * protecting.h).
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <talloc.h>
+
+#include <mrmr/blob.h>
+#include <mrmr/decode.h>
+#include <mrmr/hex.h>
+#include <mrmr/protection.h>
+#include <mrmr/undo.h>
+
+#include "protecting.h"
+
+/* --- what clients do ---------------------------------------------------------- */
+
+uint8_t *seeded(unsigned int seed, size_t len)
+{
+	uint8_t *bytes = malloc(len + 1);
+	uint64_t state = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
+	size_t i;
+
+	assert_non_null(bytes);
+	for (i = 0; i < len; i++) {
+		state = state * UINT64_C(6364136223846793005) +
+			UINT64_C(1442695040888963407);
+		bytes[i] = (uint8_t)(state >> 56);
+	}
+	return bytes;
+}
+
+void client_tell(struct world *w, const char *path, enum mrmr_event_kind kind)
+{
+	struct stat st;
+	size_t member;
+
+	assert_int_equal(do_stat(w, path, &member, &st), 0);
+	if (member == MRMR_IN_SPINE) {
+		mrmr_tell(w->pool, kind, MRMR_NO_MEMBER, 0, path, NULL);
+	} else {
+		mrmr_tell(w->pool, kind, member, st.st_ino, path, NULL);
+	}
+}
+
+static void write_as_client(struct world *w, int fd, unsigned int seed,
+			    size_t len, off_t offset, bool cut)
+{
+	uint8_t *bytes = seeded(seed, len);
+	struct mrmr_undo *undo = NULL;
+	bool lost = false;
+
+	assert_return_code(fd, errno);
+	assert_return_code(mrmr_undo_open(NULL, w->pool, fd, &undo), errno);
+	if (undo != NULL) {
+		assert_return_code(mrmr_undo_keep(undo, (uint64_t)offset, len),
+				   errno);
+		if (cut) {
+			assert_return_code(mrmr_undo_keep_cut(undo,
+							      (uint64_t)offset +
+								      len,
+							      &lost),
+					   errno);
+		}
+	}
+	assert_int_equal(pwrite(fd, bytes, len, offset), (ssize_t)len);
+	if (cut) {
+		assert_return_code(ftruncate(fd, offset + (off_t)len), errno);
+	}
+	talloc_free(undo);
+	close(fd);
+	free(bytes);
+}
+
+void client_write(struct world *w, const char *path, unsigned int seed,
+		  size_t len)
+{
+	int fd = do_open(w, path, O_RDWR);
+
+	if (fd == -1) {
+		assert_int_equal(do_create(w, path, ""), 0);
+		fd = do_open(w, path, O_RDWR);
+	}
+	write_as_client(w, fd, seed, len, 0, true);
+	client_tell(w, path, MRMR_EVENT_CHANGED);
+}
+
+void client_write_on(struct world *w, size_t member, const char *path,
+		     unsigned int seed, size_t len)
+{
+	if (do_where(w, path) == SIZE_MAX) {
+		world_write(world_member(w, member, path), "");
+		mrmr_dir_cache_clear(w->pool);
+	}
+	assert_int_equal(do_where(w, path), member);
+	client_write(w, path, seed, len);
+}
+
+void client_overwrite(struct world *w, const char *path, unsigned int seed,
+		      size_t len, off_t offset)
+{
+	write_as_client(w, do_open(w, path, O_RDWR), seed, len, offset, false);
+	client_tell(w, path, MRMR_EVENT_CHANGED);
+}
+
+/* --- the protector ---------------------------------------------------------------- */
+
+struct mrmr_engine *open_engine(struct world *w, enum mrmr_engine_mode mode)
+{
+	struct mrmr_engine *engine = NULL;
+	struct mrmr_error err = {0};
+
+	mrmr_pool_look(w->pool);
+	engine = mrmr_engine_open(NULL, w->pool, mode, &err);
+	if (engine == NULL) {
+		fail_msg("%s", err.text);
+	}
+	return engine;
+}
+
+int try_protect(struct world *w, struct mrmr_protect_result *result)
+{
+	const struct mrmr_protect_options options = {.everything = true};
+	struct mrmr_engine *engine = open_engine(w, MRMR_ENGINE_WRITE);
+	struct mrmr_error err = {0};
+	int ret = mrmr_protect(engine, &options, result, &err);
+
+	if (ret == -1) {
+		print_message("protect: %s\n", err.text);
+	}
+	talloc_free(engine);
+	return ret;
+}
+
+struct mrmr_protect_result protect(struct world *w)
+{
+	struct mrmr_protect_result result;
+
+	assert_int_equal(try_protect(w, &result), 0);
+	return result;
+}
+
+bool protect_killed(struct world *w, const char *fault)
+{
+	pid_t pid = fork();
+	int status = 0;
+
+	assert_return_code(pid, errno);
+	if (pid == 0) {
+		struct mrmr_protect_result result;
+
+		world_open_in_child(w);
+		setenv("MRMR_FAULT", fault, 1);
+		_exit(try_protect(w, &result) == 0 ? 0 : 1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	if (WIFSIGNALED(status)) {
+		assert_int_equal(WTERMSIG(status), SIGKILL);
+		return true;
+	}
+	return false;
+}
+
+/* --- proof -------------------------------------------------------------------------- */
+
+static void hide(struct world *w, unsigned int members)
+{
+	size_t i;
+
+	for (i = 0; i < w->pool->num_members; i++) {
+		w->pool->members[i].state = (members >> i & 1) != 0
+						    ? MRMR_MEMBER_AWAY
+						    : MRMR_MEMBER_ONLINE;
+	}
+}
+
+static void read_back(struct mrmr_engine *engine, const struct mrmr_node *node,
+		      const uint8_t *bytes, size_t len, const char *path,
+		      unsigned int away)
+{
+	struct mrmr_reader *reader = NULL;
+	struct mrmr_error err = {0};
+	uint8_t *got = malloc(len + 1);
+	size_t done = 0;
+
+	reader = mrmr_reader_open(engine, engine, node, &err);
+	if (reader == NULL) {
+		fail_msg("%s, without %x: %s", path, away, err.text);
+	}
+	while (done < len) {
+		ssize_t n = -1;
+
+		if (mrmr_reader_prepare(reader, done, len - done, &err) == 0) {
+			n = mrmr_reader_read(reader, got + done, len - done,
+					     done);
+		}
+		if (n <= 0) {
+			fail_msg("%s, without %x, at %zu: %s", path, away, done,
+				 err.text);
+		}
+		done += (size_t)n;
+	}
+	assert_memory_equal(got, bytes, len);
+	talloc_free(reader);
+	free(got);
+}
+
+static unsigned int count_bits(unsigned int bits)
+{
+	return (unsigned int)__builtin_popcount(bits);
+}
+
+void verify_bytes(struct world *w, const char *path, const uint8_t *bytes,
+		  size_t len, unsigned int lose)
+{
+	struct mrmr_engine *engine = open_engine(w, MRMR_ENGINE_READ);
+	struct mrmr_node *node = NULL;
+	size_t member;
+	unsigned int away;
+
+	if (mrmr_catalog_find_path(engine->catalog, engine, path, &node) ==
+	    -1) {
+		fail_msg("%s is not known: %s", path, strerror(errno));
+	}
+	assert_int_equal(node->size_bytes, len);
+	member = mrmr_engine_member(engine, node->member);
+	assert_true(member != SIZE_MAX);
+	for (away = 1; away < 1u << w->pool->num_members; away++) {
+		if ((away >> member & 1) == 0 || count_bits(away) > lose) {
+			continue;
+		}
+		hide(w, away);
+		read_back(engine, node, bytes, len, path, away);
+	}
+	hide(w, 0);
+	talloc_free(engine);
+}
+
+void verify(struct world *w, const char *path, unsigned int seed, size_t len,
+	    unsigned int lose)
+{
+	uint8_t *bytes = seeded(seed, len);
+
+	verify_bytes(w, path, bytes, len, lose);
+	free(bytes);
+}
+
+static void decode_extent(struct mrmr_engine *engine,
+			  const struct mrmr_node *node, uint32_t index)
+{
+	struct mrmr_decode *decode = NULL;
+	struct mrmr_error err = {0};
+	uint8_t *out = NULL;
+
+	decode = mrmr_decode_extent(engine, engine, node, index, &err);
+	if (decode == NULL) {
+		fail_msg("node %s, extent %u: %s", node->name, index, err.text);
+	}
+	out = malloc(mrmr_decode_len(decode) + 1);
+	if (mrmr_decode_run(decode, out) == -1) {
+		fail_msg("node %s, extent %u: %s", node->name, index,
+			 strerror(errno));
+	}
+	free(out);
+	talloc_free(decode);
+}
+
+void verify_decodable(struct world *w)
+{
+	/* for writing, as what a killed process left is brought in order by
+	   whoever comes next */
+	struct mrmr_engine *engine = open_engine(w, MRMR_ENGINE_WRITE);
+	struct mrmr_node *node = NULL;
+	uint64_t id = 0;
+	uint32_t i;
+
+	while (mrmr_catalog_next(engine->catalog, engine, id, &node) == 0) {
+		size_t member = mrmr_engine_member(engine, node->member);
+
+		id = node->id;
+		for (i = 0; i < node->num_extents; i++) {
+			struct mrmr_extent extent;
+			uint32_t got = 0;
+
+			assert_return_code(
+				mrmr_catalog_get_extents(engine->catalog, id, i,
+							 &extent, 1, &got),
+				errno);
+			assert_int_equal(got, 1);
+			if (extent.state == MRMR_EXTENT_IN_STRIPE) {
+				hide(w, 1u << member);
+				decode_extent(engine, node, i);
+				hide(w, 0);
+			}
+		}
+		talloc_free(node);
+	}
+	assert_int_equal(errno, ENOENT);
+	talloc_free(engine);
+}
+
+void verify_unknown(struct world *w, const char *path)
+{
+	struct mrmr_engine *engine = open_engine(w, MRMR_ENGINE_READ);
+	struct mrmr_node *node = NULL;
+
+	assert_int_equal(mrmr_catalog_find_path(engine->catalog, engine, path,
+						&node),
+			 -1);
+	assert_true(errno == ENOENT || errno == ENOTDIR);
+	talloc_free(engine);
+}
+
+struct tidy {
+	struct mrmr_engine *engine;
+	uint16_t number;
+	uint64_t num_blobs;
+};
+
+static int check_blob(const uint8_t sha256[32], uint64_t size_bytes,
+		      void *private_data)
+{
+	struct tidy *tidy = private_data;
+	uint32_t uses = 0;
+
+	(void)size_bytes;
+	assert_return_code(mrmr_catalog_blob_uses(tidy->engine->catalog,
+						  tidy->number, sha256, &uses),
+			   errno);
+	assert_true(uses > 0);
+	tidy->num_blobs++;
+	return 0;
+}
+
+static int check_preimages(uint64_t inode, uint64_t bytes, void *private_data)
+{
+	struct tidy *tidy = private_data;
+	struct mrmr_node *node = NULL;
+	bool in_trash = false;
+	uint64_t id;
+
+	(void)bytes;
+	if (mrmr_catalog_find_inode(tidy->engine->catalog, tidy->number, inode,
+				    &id) == -1) {
+		fail_msg("pre-images of inode %llu, which is not known",
+			 (unsigned long long)inode);
+	}
+	assert_return_code(mrmr_catalog_get(tidy->engine->catalog, tidy->engine,
+					    id, &node),
+			   errno);
+	assert_non_null(mrmr_catalog_path(tidy->engine->catalog, tidy->engine,
+					  id, &in_trash));
+	assert_true(in_trash);
+	return 0;
+}
+
+static void check_rows(struct mrmr_engine *engine)
+{
+	struct mrmr_stripe *stripe = NULL;
+	uint64_t id = 0;
+	uint32_t i;
+
+	while (mrmr_catalog_next_stripe(engine->catalog, engine, id, &stripe) ==
+	       0) {
+		id = stripe->id;
+		for (i = 0; i < stripe->num_rows; i++) {
+			size_t member =
+				mrmr_engine_member(engine,
+						   stripe->rows[i].member);
+			int fd = mrmr_blob_open(engine->pool->members[member]
+							.private_fd,
+						stripe->rows[i].sha256);
+
+			assert_return_code(fd, errno);
+			close(fd);
+		}
+		talloc_free(stripe);
+	}
+	assert_int_equal(errno, ENOENT);
+}
+
+void verify_tidy(struct world *w)
+{
+	struct mrmr_engine *engine = open_engine(w, MRMR_ENGINE_READ);
+	size_t i;
+
+	for (i = 0; i < w->pool->num_members; i++) {
+		struct tidy tidy = {engine, engine->number[i], 0};
+		int fd = w->pool->members[i].private_fd;
+
+		assert_int_equal(mrmr_blob_walk(fd, check_blob, &tidy), 0);
+		assert_int_equal(mrmr_undo_walk(fd, check_preimages, &tidy), 0);
+	}
+	check_rows(engine);
+	talloc_free(engine);
+}
+
+struct mrmr_catalog_sums sums_of(struct world *w)
+{
+	struct mrmr_engine *engine = open_engine(w, MRMR_ENGINE_READ);
+	struct mrmr_catalog_sums sums;
+
+	assert_return_code(mrmr_catalog_sums(engine->catalog, MRMR_MEMBER_NONE,
+					     &sums),
+			   errno);
+	talloc_free(engine);
+	return sums;
+}
+
+uint64_t pending_of(struct world *w)
+{
+	struct mrmr_engine *engine = open_engine(w, MRMR_ENGINE_READ);
+	uint64_t files = 0;
+	uint64_t bytes = 0;
+	bool needs_scan = true;
+
+	assert_return_code(mrmr_protector_pending(engine->catalog, &files,
+						  &bytes, &needs_scan),
+			   errno);
+	assert_false(needs_scan);
+	talloc_free(engine);
+	return files;
+}

@@ -1,0 +1,66 @@
+/*
+ * Unit tests: clients that write into a pool, the protector that follows, and
+ * proof of what it has done.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#ifndef PROTECTING_H
+#define PROTECTING_H
+
+#include <mrmr/engine.h>
+#include <mrmr/protector.h>
+
+#include "world.h"
+
+/* --- what clients do ---------------------------------------------------------- */
+
+/* Bytes that depend on the seed alone; to be freed. */
+uint8_t *seeded(unsigned int seed, size_t len);
+
+/* Write a file from its beginning as smbd does, keeping what is protected, cut
+   it to len, close it, and tell the protector. Makes it if it is not there. */
+void client_write(struct world *w, const char *path, unsigned int seed,
+		  size_t len);
+/* The same on a given member. */
+void client_write_on(struct world *w, size_t member, const char *path,
+		     unsigned int seed, size_t len);
+/* Overwrite a part. */
+void client_overwrite(struct world *w, const char *path, unsigned int seed,
+		      size_t len, off_t offset);
+void client_tell(struct world *w, const char *path, enum mrmr_event_kind kind);
+
+/* --- the protector ---------------------------------------------------------------- */
+
+/* Run it until nothing is left, in this process. Fails the test if it fails. */
+struct mrmr_protect_result protect(struct world *w);
+/* The same, that may fail: -1. */
+int try_protect(struct world *w, struct mrmr_protect_result *result);
+
+/* In a process of its own, with MRMR_FAULT set to fault. True if it was killed
+   by it. */
+bool protect_killed(struct world *w, const char *fault);
+
+/* --- proof -------------------------------------------------------------------------- */
+
+struct mrmr_engine *open_engine(struct world *w, enum mrmr_engine_mode mode);
+
+/*
+ * The file is known under path, whole, and its bytes are those of seed. With
+ * the member it lies on away, and any other ones, up to `lose` in all, it can be
+ * computed.
+ */
+void verify(struct world *w, const char *path, unsigned int seed, size_t len,
+	    unsigned int lose);
+void verify_bytes(struct world *w, const char *path, const uint8_t *bytes,
+		  size_t len, unsigned int lose);
+/* Whatever is in stripes can be computed without the member it lies on. */
+void verify_decodable(struct world *w);
+/* No file is known under this path. */
+void verify_unknown(struct world *w, const char *path);
+/* Each blob on the members is named by a stripe, each one that is named is
+   there; no pre-image is left (unless those of files in the trash). */
+void verify_tidy(struct world *w);
+struct mrmr_catalog_sums sums_of(struct world *w);
+uint64_t pending_of(struct world *w);
+
+#endif

@@ -1,0 +1,485 @@
+/*
+ * Unit tests: the protector: the trash, what is given up, stripes that are not
+ * as the pool is now, and having one run.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <talloc.h>
+
+#include <mrmr/fault.h>
+#include <mrmr/protection.h>
+#include <mrmr/shared.h>
+#include <mrmr/trash.h>
+#include <mrmr/undo.h>
+
+#include "protecting.h"
+
+#define K 1024
+#define BLOCK (64 * K)
+
+static struct world *new_world(const char *parity, const char *config)
+{
+	struct world_shape shape = {.num_members = 4, .parity = parity};
+	static char text[256];
+
+	snprintf(text, sizeof(text), ", \"block_size\": \"64K\"%s", config);
+	shape.config = text;
+	return world_new(&shape);
+}
+
+static void make_files(struct world *w)
+{
+	char path[16];
+	unsigned int i;
+
+	for (i = 0; i < 8; i++) {
+		snprintf(path, sizeof(path), "f%u", i);
+		client_write_on(w, i % 4, path, i, 2 * BLOCK);
+	}
+}
+
+static void verify_files(struct world *w, unsigned int first, unsigned int lose)
+{
+	char path[16];
+	unsigned int i;
+
+	for (i = first; i < 8; i++) {
+		snprintf(path, sizeof(path), "f%u", i);
+		verify(w, path, i, 2 * BLOCK, lose);
+	}
+}
+
+/* --- the trash ------------------------------------------------------------------ */
+
+static void trash_over_its_time_goes(void **state)
+{
+	struct world *w = new_world("1", ", \"trash_days\": 0");
+
+	(void)state;
+	make_files(w);
+	assert_int_equal(do_mkdir(w, "d", 0755), 0);
+	client_write_on(w, 0, "d/g", 9, 2 * BLOCK);
+	protect(w);
+	assert_int_equal(do_unlink(w, "f0"), 0);
+	assert_int_equal(do_unlink(w, "d/g"), 0);
+	assert_int_equal(world_trashed(w, 0, "f0"), 1);
+	sleep(1); /* older than now */
+	protect(w);
+	assert_int_equal(world_trashed(w, 0, "f0"), 0);
+	assert_int_equal(world_trashed(w, 0, "g"), 0);
+	assert_int_equal(world_trashed(w, 0, "d"), 0);
+	assert_int_equal(sums_of(w).trash_bytes, 0);
+	verify_files(w, 1, 1);
+	verify_tidy(w);
+	world_free(w);
+}
+
+static void young_trash_stays(void **state)
+{
+	struct world *w = new_world("1", "");
+
+	(void)state;
+	make_files(w);
+	protect(w);
+	assert_int_equal(do_unlink(w, "f0"), 0);
+	protect(w);
+	assert_int_equal(world_trashed(w, 0, "f0"), 1);
+	assert_int_equal(sums_of(w).trash_bytes, 2 * BLOCK);
+	assert_true(mrmr_room_reclaimable(w->pool, 0) >= 2 * BLOCK);
+	assert_int_equal(mrmr_room_reclaimable(w->pool, 1), 0);
+	world_free(w);
+}
+
+static void trash_beyond_its_share_goes(void **state)
+{
+	/* 1% of 32 MiB: two files of 128 KiB fit, three do not */
+	struct world *w = new_world("1", ", \"trash_max_percent\": 1");
+
+	(void)state;
+	client_write_on(w, 0, "old", 1, 2 * BLOCK);
+	client_write_on(w, 0, "mid", 2, 2 * BLOCK);
+	client_write_on(w, 0, "new", 3, 2 * BLOCK);
+	client_write_on(w, 1, "other", 4, 2 * BLOCK);
+	protect(w);
+	assert_int_equal(do_unlink(w, "old"), 0);
+	mrmr_trash_let_go(w->pool); /* another folder, of another second */
+	sleep(1);
+	assert_int_equal(do_unlink(w, "mid"), 0);
+	assert_int_equal(do_unlink(w, "new"), 0);
+	protect(w);
+	assert_int_equal(world_trashed(w, 0, "old"), 0);
+	assert_int_equal(world_trashed(w, 0, "mid"), 1);
+	assert_int_equal(world_trashed(w, 0, "new"), 1);
+	verify(w, "other", 4, 2 * BLOCK, 1);
+	verify_tidy(w);
+	world_free(w);
+}
+
+static void trash_makes_room_for_clients(void **state)
+{
+	struct world *w = new_world("1", "");
+
+	(void)state;
+	make_files(w);
+	protect(w);
+	assert_int_equal(do_unlink(w, "f0"), 0);
+	assert_int_equal(do_unlink(w, "f1"), 0);
+	protect(w);
+	mrmr_room_ask(w->pool, 0, UINT64_MAX / 2);
+	protect(w);
+	assert_int_equal(world_trashed(w, 0, "f0"), 0);
+	assert_int_equal(world_trashed(w, 1, "f1"), 1);
+	assert_int_equal(mrmr_room_reclaimable(w->pool, 0), 0);
+	verify_files(w, 2, 1);
+	verify_tidy(w);
+	world_free(w);
+}
+
+static void a_link_in_the_trash_is_no_file(void **state)
+{
+	struct world *w = new_world("1", ", \"trash_days\": 0");
+
+	(void)state;
+	make_files(w);
+	assert_int_equal(do_link(w, "f0", "l0"), 0);
+	protect(w);
+	assert_int_equal(do_unlink(w, "f0"), 0);
+	sleep(1);
+	protect(w);
+	assert_int_equal(world_trashed(w, 0, "f0"), 0);
+	verify_unknown(w, "f0");
+	verify(w, "l0", 0, 2 * BLOCK, 1);
+	assert_string_equal(world_where(w, "l0"), "0");
+	verify_files(w, 1, 1);
+	verify_tidy(w);
+	world_free(w);
+}
+
+#ifdef MRMR_WITH_FAULTS
+
+static void killed_while_the_trash_is_emptied(void **state)
+{
+	static const char *const faults[] = {
+		"trash-left=kill",      "stripes-sync=kill",
+		"catalog-commit=kill",  "protect-before-drop=kill",
+		"trash-committed=kill", "trash-unlink#1=kill",
+		"trash-unlink#2=kill",  "blob-remove=kill",
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+		struct world *w = new_world("1", ", \"trash_days\": 0");
+
+		make_files(w);
+		protect(w);
+		assert_int_equal(do_unlink(w, "f0"), 0);
+		assert_int_equal(do_unlink(w, "f1"), 0);
+		assert_int_equal(do_unlink(w, "f2"), 0);
+		sleep(1);
+		if (!protect_killed(w, faults[i])) {
+			fail_msg("%s is not reached", faults[i]);
+		}
+		verify_decodable(w);
+		protect(w);
+		verify_files(w, 3, 1);
+		assert_int_equal(world_trashed(w, 0, "f0"), 0);
+		assert_int_equal(world_trashed(w, 1, "f1"), 0);
+		assert_int_equal(world_trashed(w, 2, "f2"), 0);
+		verify_tidy(w);
+		world_free(w);
+	}
+}
+
+#endif
+
+/* --- what was given up ------------------------------------------------------------ */
+
+static void what_is_lost_by_a_cut_leaves_at_once(void **state)
+{
+	struct world *w = new_world("1", ", \"undo_max_bytes\": \"1M\"");
+	struct mrmr_protect_result result;
+	struct mrmr_undo *undo = NULL;
+	bool lost = false;
+	struct stat st;
+	size_t member;
+	int fd;
+
+	(void)state;
+	client_write_on(w, 0, "big", 1, 6 << 20);
+	client_write_on(w, 1, "a", 2, 3 << 20);
+	client_write_on(w, 2, "b", 3, 3 << 20);
+	protect(w);
+	fd = do_open(w, "big", O_RDWR);
+	assert_return_code(mrmr_undo_open(NULL, w->pool, fd, &undo), errno);
+	assert_return_code(mrmr_undo_keep_cut(undo, BLOCK, &lost), errno);
+	if (!lost) {
+		/* the file system shares blocks: nothing is given up */
+		talloc_free(undo);
+		close(fd);
+		world_free(w);
+		return;
+	}
+	assert_return_code(ftruncate(fd, BLOCK), errno);
+	assert_int_equal(do_stat(w, "big", &member, &st), 0);
+	mrmr_tell(w->pool, MRMR_EVENT_LOST, member, st.st_ino, "big", NULL);
+	result = protect(w);
+	/* still open, but nothing depends on what it had */
+	assert_int_equal(result.open_files, 1);
+	verify(w, "a", 2, 3 << 20, 1);
+	verify(w, "b", 3, 3 << 20, 1);
+	verify_decodable(w);
+	talloc_free(undo);
+	close(fd);
+	client_tell(w, "big", MRMR_EVENT_CHANGED);
+	protect(w);
+	verify(w, "big", 1, BLOCK, 1);
+	verify_tidy(w);
+	world_free(w);
+}
+
+/* --- stripes that are not as the pool is -------------------------------------------- */
+
+static void more_rows_and_fewer(void **state)
+{
+	static const char *const parities[] = {"2", "3", "1"};
+	struct world *w = new_world("1", "");
+	unsigned int i;
+
+	(void)state;
+	make_files(w);
+	protect(w);
+	verify_files(w, 0, 1);
+	for (i = 0; i < 3; i++) {
+		struct mrmr_protect_result result;
+
+		world_close(w);
+		w->shape.parity = parities[i];
+		world_open(w);
+		result = protect(w);
+		assert_true(result.mended_stripes > 0);
+		assert_int_equal(result.protected_bytes, 0);
+		verify_files(w, 0, (unsigned int)atoi(parities[i]));
+		verify_tidy(w);
+		assert_int_equal(protect(w).mended_stripes, 0);
+	}
+	world_free(w);
+}
+
+#ifdef MRMR_WITH_FAULTS
+
+static void killed_while_it_mends(void **state)
+{
+	static const char *const faults[] = {
+		"mend-done=kill",   "mend-committed=kill", "blob-write#2=kill",
+		"blob-remove=kill", "catalog-commit=kill",
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+		struct world *w = new_world("1", "");
+
+		make_files(w);
+		protect(w);
+		world_close(w);
+		w->shape.parity = "2";
+		world_open(w);
+		if (!protect_killed(w, faults[i])) {
+			fail_msg("%s is not reached", faults[i]);
+		}
+		verify_files(w, 0, 1);
+		protect(w);
+		verify_files(w, 0, 2);
+		verify_tidy(w);
+		world_free(w);
+	}
+}
+
+#endif
+
+/* --- having one run ------------------------------------------------------------------- */
+
+static const char *write_command(struct world *w, const char *script)
+{
+	const char *path = world_path(w, "command");
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0755);
+
+	assert_return_code(fd, errno);
+	dprintf(fd, "#!/bin/sh\n%s\n", script);
+	close(fd);
+	return path;
+}
+
+static bool comes(const char *path)
+{
+	const struct timespec pause = {.tv_nsec = 10000000};
+	unsigned int tries;
+
+	for (tries = 0; tries < 500; tries++) {
+		struct stat st;
+
+		if (stat(path, &st) == 0 && st.st_size > 0) {
+			return true;
+		}
+		nanosleep(&pause, NULL);
+	}
+	return false;
+}
+
+static void one_is_started(void **state)
+{
+	struct world *w = new_world("1", "");
+	const char *out = world_path(w, "out");
+	char script[1024];
+	const char *command = NULL;
+
+	(void)state;
+	snprintf(script, sizeof(script),
+		 "{ id -u; echo \"$@\"; ls /proc/self/fd | wc -l; } >%s.new\n"
+		 "mv %s.new %s",
+		 out, out, out);
+	command = write_command(w, script);
+	world_user(1000);
+	mrmr_protector_start(w->pool, command);
+	world_user(0);
+	assert_true(comes(out));
+	assert_string_equal(world_read(out),
+			    "0\n-c pool.json sync --background\n4\n");
+	/* it has not come up: not again at once */
+	assert_return_code(unlink(out), errno);
+	mrmr_protector_start(w->pool, command);
+	assert_false(world_there(out));
+	world_free(w);
+}
+
+static void none_is_started_while_one_runs(void **state)
+{
+	struct world *w = new_world("1", "");
+	const char *out = world_path(w, "out");
+	struct mrmr_protector_turn *turn = NULL;
+	struct mrmr_error err = {0};
+	const char *command = NULL;
+	char script[1024];
+
+	(void)state;
+	snprintf(script, sizeof(script), "echo x >%s", out);
+	command = write_command(w, script);
+	turn = mrmr_protector_enter(NULL, w->pool, false, &err);
+	assert_non_null(turn);
+	assert_null(mrmr_protector_enter(NULL, w->pool, false, &err));
+	assert_int_equal(err.code, EALREADY);
+	mrmr_protector_start(w->pool, command);
+	assert_false(world_there(out));
+	talloc_free(turn);
+	/* the next one is started at once */
+	mrmr_protector_start(w->pool, command);
+	assert_true(comes(out));
+	/* whoever was killed has left the page as it was */
+	atomic_store(&w->pool->shared->protector, 1);
+	atomic_store(&w->pool->shared->protect.started_ns, 0);
+	assert_return_code(unlink(out), errno);
+	w->pool->serial++; /* believed for a second */
+	mrmr_protector_start(w->pool, command);
+	assert_true(comes(out));
+	world_free(w);
+}
+
+static void one_that_cannot_start_is_told(void **state)
+{
+	struct world *w = new_world("1", "");
+
+	(void)state;
+	world_log();
+	mrmr_protector_start(w->pool, world_path(w, "nothing"));
+	assert_non_null(strstr(world_log(), "cannot be started"));
+	mrmr_protector_start(w->pool, world_path(w, "nothing"));
+	assert_null(strstr(world_log(), "cannot be started"));
+	world_free(w);
+}
+
+static void waiting_for_it(void **state)
+{
+	struct world *w = new_world("1", "");
+	const char *command = write_command(w, "exit 0");
+	struct mrmr_uuid member;
+	struct stat st;
+	size_t index;
+	pid_t pid;
+
+	(void)state;
+	protect(w);
+	client_write(w, "f", 1, 5000);
+	assert_int_equal(do_stat(w, "f", &index, &st), 0);
+	member = w->pool->members[index].config->id;
+	/* nobody comes */
+	assert_int_equal(mrmr_protector_wait(w->pool, command, &member,
+					     st.st_ino, 200000000),
+			 -1);
+	assert_int_equal(errno, ETIMEDOUT);
+	pid = fork();
+	assert_return_code(pid, errno);
+	if (pid == 0) {
+		const struct mrmr_protect_options options = {
+			.background = true,
+			.settle_ns = INT64_C(3600000000000),
+		};
+		struct mrmr_protect_result result;
+		struct mrmr_protector_turn *turn = NULL;
+		struct mrmr_engine *engine = NULL;
+
+		usleep(200000);
+		world_open_in_child(w);
+		turn = mrmr_protector_enter(NULL, w->pool, true, NULL);
+		engine = open_engine(w, MRMR_ENGINE_WRITE);
+		mrmr_protect(engine, &options, &result, NULL);
+		talloc_free(engine);
+		talloc_free(turn);
+		_exit(0);
+	}
+	/* though the settle time is an hour */
+	assert_return_code(mrmr_protector_wait(w->pool, command, &member,
+					       st.st_ino, INT64_C(20000000000)),
+			   errno);
+	verify(w, "f", 1, 5000, 1);
+	kill(pid, SIGKILL);
+	world_free(w);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(trash_over_its_time_goes),
+		cmocka_unit_test(young_trash_stays),
+		cmocka_unit_test(trash_beyond_its_share_goes),
+		cmocka_unit_test(trash_makes_room_for_clients),
+		cmocka_unit_test(a_link_in_the_trash_is_no_file),
+#ifdef MRMR_WITH_FAULTS
+		cmocka_unit_test(killed_while_the_trash_is_emptied),
+		cmocka_unit_test(killed_while_it_mends),
+#endif
+		cmocka_unit_test(what_is_lost_by_a_cut_leaves_at_once),
+		cmocka_unit_test(more_rows_and_fewer),
+		cmocka_unit_test(one_is_started),
+		cmocka_unit_test(none_is_started_while_one_runs),
+		cmocka_unit_test(one_that_cannot_start_is_told),
+		cmocka_unit_test(waiting_for_it),
+	};
+
+	return WORLD_MAIN("protector_keep", tests);
+}

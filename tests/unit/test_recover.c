@@ -1,0 +1,541 @@
+/*
+ * Unit tests: the catalogue made anew from the parts of members.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <talloc.h>
+
+#include <mrmr/fault.h>
+#include <mrmr/hex.h>
+#include <mrmr/rebuild.h>
+#include <mrmr/recover.h>
+#include <mrmr/staging.h>
+
+#include "lossy.h"
+#include "protecting.h"
+
+/* --- what a catalogue says ------------------------------------------------------ */
+
+static void dump_extents(struct mrmr_catalog *catalog,
+			 const struct mrmr_node *node, char **text)
+{
+	struct mrmr_extent e;
+	uint32_t got = 0;
+	uint32_t i;
+
+	for (i = 0; i < node->num_extents; i++) {
+		char hex[65];
+
+		assert_int_equal(mrmr_catalog_get_extents(catalog, node->id, i,
+							  &e, 1, &got),
+				 0);
+		assert_int_equal(got, 1);
+		mrmr_hex_encode(e.sha256, 32, hex);
+		*text = talloc_asprintf_append(*text,
+					       "    %u %u %d %.8s %" PRIx64
+					       " %" PRIu64 " %u %u\n",
+					       i, e.len_bytes, (int)e.state,
+					       hex, e.checksum, e.stripe,
+					       e.slot, e.slot_offset);
+	}
+}
+
+static void dump_nodes(struct mrmr_catalog *catalog, char **text)
+{
+	struct mrmr_node *n = NULL;
+	uint64_t id = 0;
+
+	while (mrmr_catalog_next(catalog, *text, id, &n) == 0) {
+		struct mrmr_link *links = NULL;
+		size_t num = 0;
+		size_t i;
+
+		id = n->id;
+		*text = talloc_asprintf_append(*text,
+					       "%" PRIu64 " %d %u %" PRIu64
+					       " %" PRIu64 " %" PRId64
+					       " %o %u %u %" PRIu64
+					       " %zu %s %u %u %u",
+					       n->id, (int)n->kind, n->member,
+					       n->inode, n->size_bytes,
+					       n->mtime_ns, n->mode, n->uid,
+					       n->gid, n->device, n->xattrs_len,
+					       n->target != NULL ? n->target
+								 : "-",
+					       n->grid_bytes, n->num_extents,
+					       n->generation);
+		assert_int_equal(mrmr_catalog_links(catalog, n, n->id, &links,
+						    &num),
+				 0);
+		for (i = 0; i < num; i++) {
+			*text = talloc_asprintf_append(*text, " %" PRIu64 "/%s",
+						       links[i].dir_id,
+						       links[i].name);
+		}
+		*text = talloc_asprintf_append(*text, "\n");
+		dump_extents(catalog, n, text);
+		TALLOC_FREE(n);
+	}
+	assert_int_equal(errno, ENOENT);
+}
+
+static void dump_stripes(struct mrmr_catalog *catalog, char **text)
+{
+	struct mrmr_stripe *s = NULL;
+	uint64_t id = 0;
+	uint32_t i, j;
+
+	while (mrmr_catalog_next_stripe(catalog, *text, id, &s) == 0) {
+		id = s->id;
+		*text = talloc_asprintf_append(*text, "stripe %" PRIu64 "\n",
+					       s->id);
+		for (i = 0; i < s->num_slots; i++) {
+			*text = talloc_asprintf_append(*text, "  %u on %u:",
+						       s->slots[i].slot,
+						       s->slots[i].member);
+			for (j = 0; j < s->slots[i].num_pieces; j++) {
+				const struct mrmr_piece *p =
+					&s->slots[i].pieces[j];
+
+				*text = talloc_asprintf_append(*text,
+							       " %" PRIu64
+							       ".%u+%u",
+							       p->file,
+							       p->index,
+							       p->len_bytes);
+			}
+			*text = talloc_asprintf_append(*text, "\n");
+		}
+		for (i = 0; i < s->num_rows; i++) {
+			char hex[65];
+
+			mrmr_hex_encode(s->rows[i].sha256, 32, hex);
+			*text = talloc_asprintf_append(
+				*text, "  row %u on %u: %u %.8s\n",
+				s->rows[i].row, s->rows[i].member,
+				s->rows[i].len_bytes, hex);
+		}
+		TALLOC_FREE(s);
+	}
+	assert_int_equal(errno, ENOENT);
+}
+
+static char *dump(struct mrmr_catalog *catalog)
+{
+	char *text = talloc_strdup(NULL, "");
+
+	dump_nodes(catalog, &text);
+	dump_stripes(catalog, &text);
+	return text;
+}
+
+static void check_dump(struct mrmr_catalog *catalog, char *before)
+{
+	char *after = dump(catalog);
+
+	if (strcmp(before, after) != 0) {
+		fail_msg("before:\n%s\nafter:\n%s", before, after);
+	}
+	talloc_free(after);
+	talloc_free(before);
+}
+
+/* --- losing, recovering --------------------------------------------------------------- */
+
+static void lose_catalogue(struct world *w, bool guard_too)
+{
+	int fd = open(world_path(w, "state"), O_RDONLY | O_DIRECTORY);
+
+	assert_return_code(fd, errno);
+	assert_return_code(mrmr_remove_tree(fd, "catalogue"), errno);
+	if (guard_too) {
+		mrmr_remove_tree(fd, "guard");
+		mrmr_remove_tree(fd, "guard.bound");
+		mrmr_remove_tree(fd, "queue");
+	}
+	close(fd);
+}
+
+static int try_recover(struct world *w, bool replace,
+		       struct mrmr_recover_result *result,
+		       struct mrmr_error *err)
+{
+	const struct mrmr_recover_options options = {.replace = replace};
+
+	return mrmr_recover(w->pool, &options, result, err);
+}
+
+static struct mrmr_recover_result recover_well(struct world *w)
+{
+	struct mrmr_recover_result result;
+	struct mrmr_error err = {0};
+
+	if (try_recover(w, false, &result, &err) == -1) {
+		fail_msg("%s", err.text);
+	}
+	return result;
+}
+
+static void check_no_engine(struct world *w)
+{
+	struct mrmr_error err = {0};
+
+	assert_null(mrmr_engine_open(NULL, w->pool, MRMR_ENGINE_WRITE, &err));
+	assert_int_equal(err.code, EILSEQ);
+}
+
+/* Invariant 6. */
+static void test_all_members(void **state)
+{
+	struct lossy *l = lossy_new(2, NULL);
+	struct mrmr_recover_result result;
+	char *before = dump(l->p->engine->catalog);
+
+	lossy_close(l);
+	lose_catalogue(l->p->w, true);
+	world_open(l->p->w);
+	check_no_engine(l->p->w);
+	result = recover_well(l->p->w);
+	assert_int_equal(result.num_parts, 6);
+	assert_int_equal(result.conflicts, 0);
+	assert_int_equal(result.lost_pieces, 0);
+	assert_int_equal(result.removed, 0);
+	assert_string_equal(result.aside, "");
+	world_close(l->p->w);
+	lossy_open(l);
+	check_dump(l->p->engine->catalog, before);
+	lossy_check_stripes(l);
+	lossy_free(l);
+}
+
+/* The state directory and a member at once: what is recovered is what it takes
+   to bring the member back. */
+static void test_and_a_member(void **state)
+{
+	struct lossy *l = lossy_new(1, NULL);
+	struct mrmr_rebuild_options options = {.lost = LOSSY_LOST, .onto = 4};
+	struct mrmr_rebuild_result rebuilt;
+	struct mrmr_recover_result result;
+	struct mrmr_error err = {0};
+
+	lossy_close(l);
+	lose_catalogue(l->p->w, true);
+	world_unplug(l->p->w, LOSSY_LOST);
+	world_open(l->p->w);
+	result = recover_well(l->p->w);
+	assert_int_equal(result.num_parts, 5);
+	assert_int_equal(result.num_away, 1);
+	assert_int_equal(result.lost_pieces, 0);
+	world_close(l->p->w);
+	lossy_open(l);
+	assert_int_equal(mrmr_recover_spine(l->p->engine, &err), 0);
+	assert_int_equal(mrmr_rebuild(l->p->engine, &options, &rebuilt, &err),
+			 0);
+	assert_true(rebuilt.is_complete);
+	lossy_check_things(l);
+	lossy_check_stripes(l);
+	lossy_free(l);
+}
+
+/* A part that is damaged is done without. */
+static void test_damaged_part(void **state)
+{
+	struct lossy *l = lossy_new(2, NULL);
+	struct mrmr_recover_result result;
+	char *before = dump(l->p->engine->catalog);
+	int fd;
+
+	lossy_close(l);
+	lose_catalogue(l->p->w, true);
+	fd = open(world_drive(l->p->w, LOSSY_LOST, ".mrmr/mrmr.db"), O_RDWR);
+	assert_return_code(fd, errno);
+	assert_return_code(ftruncate(fd, 5000), errno);
+	close(fd);
+	world_open(l->p->w);
+	result = recover_well(l->p->w);
+	assert_int_equal(result.num_damaged, 1);
+	assert_int_equal(result.num_parts, 5);
+	world_close(l->p->w);
+	lossy_open(l);
+	check_dump(l->p->engine->catalog, before);
+	lossy_free(l);
+}
+
+static void test_sound(void **state)
+{
+	struct lossy *l = lossy_new(1, NULL);
+	struct mrmr_recover_result result;
+	struct mrmr_error err = {0};
+	char *before = dump(l->p->engine->catalog);
+
+	assert_int_equal(try_recover(l->p->w, true, &result, &err), -1);
+	assert_int_equal(err.code, EAGAIN); /* the engine has the lock */
+	TALLOC_FREE(l->p->engine);
+	assert_int_equal(mrmr_recover_look(l->p->w->pool, &err), 1);
+	assert_int_equal(try_recover(l->p->w, false, &result, &err), -1);
+	assert_int_equal(err.code, EEXIST);
+	assert_int_equal(try_recover(l->p->w, true, &result, &err), 0);
+	assert_true(strncmp(result.aside, "catalogue.", 10) == 0);
+	assert_true(world_there(
+		world_path(l->p->w,
+			   talloc_asprintf(before, "state/%s", result.aside))));
+	world_close(l->p->w);
+	lossy_open(l);
+	check_dump(l->p->engine->catalog, before);
+	lossy_free(l);
+}
+
+static void test_nothing_to_recover_from(void **state)
+{
+	struct world *w = world_new(&(struct world_shape){.parity = "1"});
+	struct mrmr_recover_result result;
+	struct mrmr_error err = {0};
+
+	assert_int_equal(mrmr_recover_look(w->pool, &err), 0);
+	assert_int_equal(try_recover(w, false, &result, &err), -1);
+	assert_int_equal(err.code, ENOENT);
+	assert_false(world_there(world_path(w, "state/catalogue")));
+	world_free(w);
+}
+
+/* --- parts that are behind ------------------------------------------------------------- */
+
+static struct world *busy_world(void)
+{
+	struct world *w = world_new(
+		&(struct world_shape){.num_members = 5, .parity = "1"});
+	unsigned int i;
+
+	for (i = 0; i < 12; i++) {
+		char path[32];
+
+		snprintf(path, sizeof(path), "d/f%u", i);
+		client_write_on(w, i % 4, path, i + 1, 3000 + 100 * i);
+	}
+	protect(w);
+	return w;
+}
+
+static char *dump_world(struct world *w)
+{
+	struct mrmr_engine *engine = open_engine(w, MRMR_ENGINE_WRITE);
+	char *text = dump(engine->catalog);
+
+	talloc_free(engine);
+	return text;
+}
+
+/* A member was away while files were deleted, renamed and changed; what its part
+   says is not believed. */
+static void test_old_part(void **state)
+{
+	struct world *w = busy_world();
+	struct mrmr_recover_result result;
+	struct mrmr_engine *engine = NULL;
+	char *before = NULL;
+
+	world_unplug(w, 3);
+	mrmr_pool_look(w->pool);
+	assert_int_equal(do_unlink(w, "d/f0"), 0);
+	assert_int_equal(do_rename(w, "d/f1", "d/g1"), 0);
+	client_write(w, "d/f2", 99, 7777);
+	client_write_on(w, 0, "d/new", 50, 4000);
+	protect(w);
+	before = dump_world(w);
+	world_close(w);
+	lose_catalogue(w, true);
+	world_plug(w, 3);
+	world_open(w);
+	result = recover_well(w);
+	assert_int_equal(result.num_parts, 5);
+	engine = open_engine(w, MRMR_ENGINE_WRITE);
+	check_dump(engine->catalog, before);
+	talloc_free(engine);
+	protect(w);
+	verify(w, "d/g1", 2, 3100, 1);
+	verify(w, "d/f2", 99, 7777, 1);
+	verify_decodable(w);
+	world_free(w);
+}
+
+/* Pre-images that are later than the records must not be taken for those of
+   what is protected from now on. */
+static void test_generations(void **state)
+{
+	struct world *w = busy_world();
+	uint8_t *bytes = seeded(5, 3400);
+	unsigned int i;
+
+	for (i = 0; i < 5; i++) {
+		client_overwrite(w, "d/f4", 60 + i, 100, 0);
+		protect(w);
+	}
+	client_overwrite(w, "d/f4", 70, 100, 0); /* kept, not protected */
+	world_close(w);
+	lose_catalogue(w, true);
+	world_open(w);
+	recover_well(w);
+	protect(w);
+	client_overwrite(w, "d/f4", 71, 200, 0);
+	protect(w);
+	{
+		uint8_t *start = seeded(71, 200);
+
+		memcpy(bytes, start, 200);
+		free(start);
+	}
+	verify_bytes(w, "d/f4", bytes, 3400, 1);
+	verify_decodable(w);
+	verify_tidy(w);
+	free(bytes);
+	world_free(w);
+}
+
+#ifdef MRMR_WITH_FAULTS
+
+static void check_recovered(struct world *w)
+{
+	struct mrmr_error err = {0};
+
+	world_open(w);
+	if (mrmr_recover_look(w->pool, &err) != 1) {
+		recover_well(w);
+	}
+	protect(w);
+	verify(w, "d/f5", 6, 3500, 1);
+	verify_decodable(w);
+	verify_tidy(w);
+	assert_return_code(rmdir(world_path(w, "state/staging")), errno);
+}
+
+static void test_killed(void **state)
+{
+	static const char *const faults[] = {
+		"recover-step#1=kill",   "recover-step#30=kill",
+		"recover-step#50=kill",  "catalog-store#1=kill",
+		"catalog-commit#1=kill", "recover-aside=kill",
+		"recover-place=kill",
+	};
+	size_t i;
+
+	for (i = 0; i < 2 * (sizeof(faults) / sizeof(faults[0])); i++) {
+		struct world *w = busy_world();
+		bool replace = i % 2 == 1;
+		struct mrmr_recover_result result;
+		struct mrmr_error err = {0};
+		int status = 0;
+		pid_t pid;
+
+		world_close(w);
+		if (!replace) {
+			lose_catalogue(w, true);
+		}
+		pid = fork();
+		assert_return_code(pid, errno);
+		if (pid == 0) {
+			world_open_in_child(w);
+			setenv("MRMR_FAULT", faults[i / 2], 1);
+			try_recover(w, replace, &result, &err);
+			_exit(0);
+		}
+		assert_return_code(waitpid(pid, &status, 0), errno);
+		if (!WIFSIGNALED(status)) {
+			fail_msg("%s: was not killed", faults[i / 2]);
+		}
+		check_recovered(w);
+		world_free(w);
+	}
+}
+
+static void test_failing(void **state)
+{
+	static const char *const faults[] = {
+		"recover-step#20=EIO", "catalog-store=ENOSPC",
+		"catalog-commit=EIO",  "recover-aside=EIO",
+		"recover-place=EIO",
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+		struct world *w = busy_world();
+		struct mrmr_recover_result result;
+		struct mrmr_error err = {0};
+
+		setenv("MRMR_FAULT", faults[i], 1);
+		if (try_recover(w, true, &result, &err) != -1) {
+			fail_msg("%s: did not fail", faults[i]);
+		}
+		unsetenv("MRMR_FAULT");
+		assert_true(err.text[0] != '\0');
+		/* the old one is where it was */
+		assert_int_equal(mrmr_recover_look(w->pool, &err), 1);
+		world_close(w);
+		check_recovered(w);
+		world_free(w);
+	}
+}
+
+/* A commit that reached the parts, or some of them, and not the catalogue. */
+static void test_unfinished_commit(void **state)
+{
+	static const char *const faults[] = {
+		"catalog-parts-written#1=kill",
+		"catalog-part#1=kill",
+		"catalog-part#2=kill",
+		"catalog-part#3=kill",
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+		struct world *w = busy_world();
+
+		client_write(w, "d/f1", 99, 7777);
+		client_write_on(w, 2, "d/new", 98, 5000);
+		assert_int_equal(do_unlink(w, "d/f3"), 0);
+		assert_true(protect_killed(w, faults[i]));
+		world_close(w);
+		lose_catalogue(w, true);
+		check_recovered(w);
+		verify(w, "d/f1", 99, 7777, 1);
+		verify(w, "d/new", 98, 5000, 1);
+		world_free(w);
+	}
+}
+
+#endif
+
+static const struct CMUnitTest tests[] = {
+	cmocka_unit_test(test_all_members),
+	cmocka_unit_test(test_and_a_member),
+	cmocka_unit_test(test_damaged_part),
+	cmocka_unit_test(test_sound),
+	cmocka_unit_test(test_nothing_to_recover_from),
+	cmocka_unit_test(test_old_part),
+	cmocka_unit_test(test_generations),
+#ifdef MRMR_WITH_FAULTS
+	cmocka_unit_test(test_killed),
+	cmocka_unit_test(test_failing),
+	cmocka_unit_test(test_unfinished_commit),
+#endif
+};
+
+int main(void)
+{
+	return WORLD_MAIN("recover", tests);
+}

@@ -1,0 +1,273 @@
+/*
+ * Unit tests: what was changed behind MRMR's back, and what is too much to
+ * believe.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <talloc.h>
+
+#include <mrmr/fault.h>
+#include <mrmr/scan.h>
+
+#include "protecting.h"
+
+#define NUM_FILES 30u
+#define LEN 5000u
+
+static const char *path_of(unsigned int i)
+{
+	static char path[64];
+
+	snprintf(path, sizeof(path), "d%u/f%u", i % 3, i);
+	return path;
+}
+
+/* Files on each of three members; a fourth one is for parity. */
+static struct world *make(void)
+{
+	struct world *w = world_new(
+		&(struct world_shape){.num_members = 4, .parity = "1"});
+	unsigned int i;
+
+	for (i = 0; i < NUM_FILES; i++) {
+		char other[64];
+
+		client_write_on(w, 0, path_of(i), i + 1, LEN);
+		snprintf(other, sizeof(other), "other/%u", i);
+		client_write_on(w, 1, other, 100 + i, LEN);
+	}
+	protect(w);
+	return w;
+}
+
+static int run(struct world *w, bool scan, const bool *accept, bool names_only,
+	       struct mrmr_protect_result *result)
+{
+	const struct mrmr_protect_options options = {
+		.everything = true,
+		.scan = scan,
+		.names_only = names_only,
+		.accept_loss = accept,
+	};
+	struct mrmr_engine *engine = open_engine(w, MRMR_ENGINE_WRITE);
+	struct mrmr_error err = {0};
+	int ret = mrmr_protect(engine, &options, result, &err);
+
+	ret = ret == -1 ? err.code : 0;
+	talloc_free(engine);
+	return ret;
+}
+
+static void look(struct world *w, struct mrmr_scan_member *members)
+{
+	const struct mrmr_scan_options options = {0};
+	struct mrmr_engine *engine = open_engine(w, MRMR_ENGINE_WRITE);
+	struct mrmr_error err = {0};
+
+	if (mrmr_scan_look(engine, &options, members, &err) == -1) {
+		fail_msg("%s", err.text);
+	}
+	talloc_free(engine);
+}
+
+/* Behind the pool's back. */
+static void change(struct world *w, unsigned int from, unsigned int to)
+{
+	unsigned int i;
+
+	for (i = from; i < to; i++) {
+		world_write(world_member(w, 0, path_of(i)), "encrypted!");
+	}
+}
+
+static void test_few_are_believed(void **state)
+{
+	struct world *w = make();
+	struct mrmr_scan_member members[4];
+	struct mrmr_protect_result result;
+	struct mrmr_catalog_sums sums;
+
+	change(w, 0, 3);
+	assert_return_code(unlink(world_member(w, 0, path_of(4))), errno);
+	assert_return_code(rename(world_member(w, 0, path_of(5)),
+				  world_member(w, 0, "moved")),
+			   errno);
+	world_write(world_member(w, 2, "new"), "new");
+	look(w, members);
+	assert_int_equal(members[0].num_files, NUM_FILES);
+	assert_int_equal(members[0].num_changed, 3);
+	assert_int_equal(members[0].num_gone, 2);
+	assert_int_equal(members[1].num_same, NUM_FILES);
+	assert_false(mrmr_scan_is_doubtful(&members[0]));
+	assert_int_equal(run(w, true, NULL, false, &result), 0);
+	look(w, members);
+	assert_int_equal(members[0].num_same, NUM_FILES - 1);
+	assert_int_equal(members[2].num_same, 1);
+	verify(w, "moved", 6, LEN, 1);
+	verify_bytes(w, path_of(1), (const uint8_t *)"encrypted!", 10, 1);
+	verify_unknown(w, path_of(4));
+	verify_decodable(w);
+	verify_tidy(w);
+	sums = sums_of(w);
+	assert_int_equal(sums.num_files, 2 * NUM_FILES);
+	world_free(w);
+}
+
+/* Parity stays as it is, and everything can still be computed. */
+static void check_is_untouched(struct world *w)
+{
+	struct mrmr_catalog_sums sums = sums_of(w);
+	unsigned int i;
+
+	assert_int_equal(sums.num_files, 2 * NUM_FILES);
+	assert_int_equal(sums.protected_bytes, 2 * NUM_FILES * LEN);
+	world_unplug(w, 0);
+	mrmr_pool_look(w->pool);
+	for (i = 0; i < NUM_FILES; i++) {
+		verify(w, path_of(i), i + 1, LEN, 1);
+	}
+	world_plug(w, 0);
+	mrmr_pool_look(w->pool);
+}
+
+static void test_many_are_not_believed(void **state)
+{
+	struct world *w = make();
+	bool accept[4] = {false, true, true, true};
+	struct mrmr_scan_member members[4];
+	struct mrmr_protect_result result;
+
+	change(w, 0, 22);
+	look(w, members);
+	assert_true(mrmr_scan_is_doubtful(&members[0]));
+	assert_false(mrmr_scan_is_doubtful(&members[1]));
+	assert_int_equal(run(w, true, NULL, false, &result), ECANCELED);
+	assert_true(result.is_scan_refused);
+	check_is_untouched(w);
+	/* others' are accepted: that is no answer */
+	assert_int_equal(run(w, true, accept, false, &result), ECANCELED);
+	check_is_untouched(w);
+	/* one that asks for nothing goes on with what it knows */
+	assert_int_equal(run(w, false, NULL, false, &result), 0);
+	assert_true(result.is_scan_refused);
+	check_is_untouched(w);
+	/* and it is still asked for */
+	accept[0] = true;
+	assert_int_equal(run(w, false, accept, false, &result), 0);
+	assert_false(result.is_scan_refused);
+	verify_bytes(w, path_of(1), (const uint8_t *)"encrypted!", 10, 1);
+	verify(w, path_of(25), 26, LEN, 1);
+	verify_decodable(w);
+	world_free(w);
+}
+
+static void test_an_empty_drive(void **state)
+{
+	struct world *w = make();
+	struct mrmr_protect_result result;
+	unsigned int i;
+
+	for (i = 0; i < NUM_FILES; i++) {
+		assert_return_code(unlink(world_member(w, 0, path_of(i))),
+				   errno);
+	}
+	assert_int_equal(run(w, true, NULL, false, &result), ECANCELED);
+	assert_int_equal(sums_of(w).num_files, 2 * NUM_FILES);
+	world_free(w);
+}
+
+/* What was moved is there; what clients did was told. */
+static void test_many_with_a_reason(void **state)
+{
+	struct world *w = make();
+	struct mrmr_scan_member members[4];
+	struct mrmr_protect_result result;
+	unsigned int i;
+
+	assert_return_code(mkdir(world_member(w, 0, "to"), 0755), errno);
+	for (i = 0; i < NUM_FILES; i++) {
+		char to[64];
+
+		snprintf(to, sizeof(to), "to/%u", i);
+		assert_return_code(rename(world_member(w, 0, path_of(i)),
+					  world_member(w, 0, to)),
+				   errno);
+	}
+	look(w, members);
+	assert_int_equal(members[0].num_gone, NUM_FILES);
+	assert_int_equal(members[0].num_moved, NUM_FILES);
+	assert_false(mrmr_scan_is_doubtful(&members[0]));
+	assert_int_equal(run(w, true, NULL, false, &result), 0);
+	verify(w, "to/7", 8, LEN, 1);
+	for (i = 0; i < NUM_FILES; i++) {
+		char path[64];
+
+		snprintf(path, sizeof(path), "other/%u", i);
+		client_write(w, path, 200 + i, LEN + 1);
+	}
+	assert_int_equal(run(w, true, NULL, false, &result), 0);
+	verify(w, "other/7", 207, LEN + 1, 1);
+	world_free(w);
+}
+
+static void test_names_only(void **state)
+{
+	struct world *w = make();
+	struct mrmr_protect_result result;
+
+	change(w, 0, 1);
+	world_write(world_member(w, 2, "new"), "new");
+	assert_int_equal(run(w, true, NULL, true, &result), 0);
+	assert_int_equal(result.protected_files, 0);
+	assert_int_equal(pending_of(w), 2);
+	assert_int_equal(run(w, false, NULL, false, &result), 0);
+	assert_int_equal(result.protected_files, 2);
+	verify_bytes(w, "new", (const uint8_t *)"new", 3, 1);
+	world_free(w);
+}
+
+#ifdef MRMR_WITH_FAULTS
+
+/* A member that cannot be read has lost nothing. */
+static void test_failing(void **state)
+{
+	struct world *w = make();
+	struct mrmr_protect_result result;
+
+	setenv("MRMR_FAULT", "scan-look#5=EIO", 1);
+	assert_int_equal(run(w, true, NULL, false, &result), EIO);
+	unsetenv("MRMR_FAULT");
+	check_is_untouched(w);
+	world_free(w);
+}
+
+#endif
+
+static const struct CMUnitTest tests[] = {
+	cmocka_unit_test(test_few_are_believed),
+	cmocka_unit_test(test_many_are_not_believed),
+	cmocka_unit_test(test_an_empty_drive),
+	cmocka_unit_test(test_many_with_a_reason),
+	cmocka_unit_test(test_names_only),
+#ifdef MRMR_WITH_FAULTS
+	cmocka_unit_test(test_failing),
+#endif
+};
+
+int main(void)
+{
+	return WORLD_MAIN("scan", tests);
+}
