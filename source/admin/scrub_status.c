@@ -4,11 +4,7 @@
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <time.h>
-#include <unistd.h>
-
-#include <talloc.h>
+#include <string.h>
 
 #include <mrmr/scrub.h>
 
@@ -70,34 +66,21 @@ static void say(struct admin *admin, const struct mrmr_scrub_state *state,
 	}
 }
 
-bool admin_scrub_status(struct admin *admin, const struct mrmr_config *config)
+bool admin_scrub_status(struct admin *admin, struct mrmr_catalog *catalog)
 {
 	struct mrmr_scrub_state state;
 	struct mrmr_scrub_ages ages;
-	struct mrmr_catalog *catalog = NULL;
-	struct mrmr_error err = {0};
-	bool is_bad = false;
-	int fd = open(config->state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-	if (fd == -1) {
-		return false; /* the pool was never in use */
+	if (catalog == NULL) {
+		return false;
 	}
-	catalog = mrmr_catalog_open(admin, fd, &config->pool_id,
-				    MRMR_CATALOG_READ, &err);
-	if (catalog == NULL && err.code != ENOENT) {
-		admin_note(admin, "%s", err.text);
-		is_bad = true;
+	if ((mrmr_scrub_state(catalog, &state) == -1 && errno != ENOENT) ||
+	    mrmr_scrub_ages(catalog, &ages) == -1) {
+		admin_note(admin, "how scrubbing stands cannot be read: %s",
+			   strerror(errno));
+		return true;
 	}
-	if (catalog != NULL) {
-		mrmr_scrub_state(catalog, &state);
-		if (mrmr_scrub_ages(catalog, &ages) == 0) {
-			say(admin, &state, &ages);
-			admin_set(admin->result, "scrub",
-				  scrub_json(&state, &ages));
-		}
-		is_bad = state.left_blocks > 0;
-	}
-	talloc_free(catalog);
-	close(fd);
-	return is_bad;
+	say(admin, &state, &ages);
+	admin_set(admin->result, "scrub", scrub_json(&state, &ages));
+	return state.left_blocks > 0;
 }

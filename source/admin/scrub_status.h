@@ -6,10 +6,12 @@
 #ifndef MRMR_ADMIN_SCRUB_STATUS_H
 #define MRMR_ADMIN_SCRUB_STATUS_H
 
+#include <mrmr/catalog.h>
+
 #include "admin.h"
 
-/* A line, and "scrub" of the result; nothing if nothing was ever protected. True
-   if the last scrub left something bad. */
-bool admin_scrub_status(struct admin *admin, const struct mrmr_config *config);
+/* A line, and "scrub" of the result; nothing if the catalogue is NULL. True if the
+   last scrub left something bad. */
+bool admin_scrub_status(struct admin *admin, struct mrmr_catalog *catalog);
 
 #endif

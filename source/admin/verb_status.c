@@ -480,7 +480,7 @@ static int run(struct admin *admin, const struct admin_verb *verb, int argc,
 	}
 	status.pool = admin_members_look(admin, config);
 	report_pool(&status);
-	if (admin_scrub_status(admin, config)) {
+	if (admin_scrub_status(admin, status.catalog)) {
 		status.has_work = true;
 	}
 	admin_say(admin, "%s", "");

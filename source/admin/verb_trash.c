@@ -355,8 +355,9 @@ static int report_purge(struct admin *admin,
 		  json_integer((json_int_t)result->num_left));
 	admin_set(admin->result, "is_complete",
 		  json_boolean(result->is_complete));
-	admin_say(admin, "%llu files, %s, are gone",
+	admin_say(admin, "%llu %s removed, %s",
 		  (unsigned long long)result->num_removed,
+		  result->num_removed == 1 ? "file" : "files",
 		  mrmr_size_format(result->removed_bytes, size));
 	if (result->num_left > 0) {
 		admin_say(admin,
