@@ -40,6 +40,7 @@ struct mrmr_protect_options {
 			    until nothing is left to wait for */
 	bool everything; /* do not wait for the settle time */
 	bool scan;       /* go through all names first */
+	uint64_t batch_bytes; /* to be read for one commit; 0: 256 MiB */
 	void (*progress)(const struct mrmr_protect_progress *progress,
 			 void *private_data); /* may be NULL */
 	bool (*should_stop)(void *private_data);

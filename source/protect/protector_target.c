@@ -437,6 +437,10 @@ static int prepare(struct finding *f, struct batch *batch, uint64_t max_bytes,
 	    open_lives(p, batch, target, unchanged) == -1) {
 		return -1;
 	}
+	/* what hindered an earlier attempt is found out anew */
+	pending_set_flags(p->pending, target->entry,
+			  f->entry->flags & (uint8_t) ~(PENDING_NO_ROOM |
+							PENDING_UNREADABLE));
 	target->is_put_first = unchanged || f->node->num_extents == 0;
 	target->has_moved = f->node->inode != target->node.inode;
 	*readiness = TARGET_READY;
