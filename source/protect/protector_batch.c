@@ -159,6 +159,7 @@ static struct due *next_due(struct protector *p, struct due *lists,
 
 static uint64_t quota_of(struct protector *p, struct due *lists)
 {
+	uint64_t bytes = BATCH_BYTES;
 	uint64_t num = 0;
 	size_t i;
 
@@ -166,7 +167,10 @@ static uint64_t quota_of(struct protector *p, struct due *lists)
 		num += lists[i].next < lists[i].num;
 		lists[i].taken_bytes = 0;
 	}
-	return BATCH_BYTES / (num > 0 ? num : 1);
+	if (p->options->batch_bytes > 0) {
+		bytes = p->options->batch_bytes;
+	}
+	return bytes / (num > 0 ? num : 1) + 1;
 }
 
 /* It could not be read, declared or looked at. */

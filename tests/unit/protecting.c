@@ -134,9 +134,14 @@ struct mrmr_engine *open_engine(struct world *w, enum mrmr_engine_mode mode)
 	return engine;
 }
 
+uint64_t protect_batch_bytes;
+
 int try_protect(struct world *w, struct mrmr_protect_result *result)
 {
-	const struct mrmr_protect_options options = {.everything = true};
+	const struct mrmr_protect_options options = {
+		.everything = true,
+		.batch_bytes = protect_batch_bytes,
+	};
 	struct mrmr_engine *engine = open_engine(w, MRMR_ENGINE_WRITE);
 	struct mrmr_error err = {0};
 	int ret = mrmr_protect(engine, &options, result, &err);

@@ -31,6 +31,9 @@ void client_tell(struct world *w, const char *path, enum mrmr_event_kind kind);
 
 /* --- the protector ---------------------------------------------------------------- */
 
+/* How much one batch takes; 0: as by default. */
+extern uint64_t protect_batch_bytes;
+
 /* Run it until nothing is left, in this process. Fails the test if it fails. */
 struct mrmr_protect_result protect(struct world *w);
 /* The same, that may fail: -1. */

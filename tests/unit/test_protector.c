@@ -349,6 +349,7 @@ static void overwritten_while_it_is_protected(void **state)
 	int writes = 1;
 	const struct mrmr_protect_options options = {
 		.everything = true,
+		.batch_bytes = 4 * BLOCK,
 		.should_stop = overwrite_meanwhile,
 		.private_data = &writes,
 	};

@@ -159,6 +159,45 @@ static void killed_while_files_are_changed(void **state)
 	assert_true(killed_at_all_points() > 20);
 }
 
+/* In parts, one a commit: what is done is not done again. */
+static void killed_between_the_parts_of_large_files(void **state)
+{
+	static const char *const faults[] = {
+		"protect-committed#1=kill", "protect-committed#3=kill",
+		"protect-applied#2=kill",   "protect-synced#4=kill",
+		"catalog-commit#5=kill",
+	};
+	size_t i;
+
+	(void)state;
+	protect_batch_bytes = 6 * BLOCK;
+	for (i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+		struct mrmr_protect_result result;
+		struct world *w = new_world();
+
+		client_write_on(w, 0, "big0", 1, 30 * BLOCK + 5);
+		client_write_on(w, 1, "big1", 2, 20 * BLOCK);
+		client_write_on(w, 2, "big2", 3, 25 * BLOCK);
+		client_write_on(w, 3, "small", 4, 1000);
+		if (!protect_killed(w, faults[i])) {
+			fail_msg("%s is not reached", faults[i]);
+		}
+		verify_decodable(w);
+		/* one is changed in the middle of it */
+		client_write(w, "big2", 5, 25 * BLOCK);
+		result = protect(w);
+		assert_true(result.protected_bytes < 76 * BLOCK);
+		verify(w, "big0", 1, 30 * BLOCK + 5, 1);
+		verify(w, "big1", 2, 20 * BLOCK, 1);
+		verify(w, "big2", 5, 25 * BLOCK, 1);
+		verify(w, "small", 4, 1000, 1);
+		assert_int_equal(pending_of(w), 0);
+		verify_tidy(w);
+		world_free(w);
+	}
+	protect_batch_bytes = 0;
+}
+
 static void killed_in_the_first_scan(void **state)
 {
 	static const char *const faults[] = {
@@ -279,6 +318,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 #ifdef MRMR_WITH_FAULTS
 		cmocka_unit_test(killed_while_files_are_changed),
+		cmocka_unit_test(killed_between_the_parts_of_large_files),
 		cmocka_unit_test(killed_in_the_first_scan),
 		cmocka_unit_test(a_failing_operation),
 #endif

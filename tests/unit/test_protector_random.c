@@ -289,6 +289,7 @@ static unsigned int one_life(unsigned int seed)
 	unsigned int i;
 
 	state_of_draw = seed;
+	protect_batch_bytes = draw(2) == 0 ? 0 : 3 * BLOCK;
 	if (draw(2) == 0) {
 		protect(w); /* the first scan is over */
 	}
