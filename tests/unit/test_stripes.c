@@ -787,6 +787,9 @@ static void test_unreadable(void **state)
 {
 	struct striped *s = some_files(&shape_5_2);
 
+	/* others share its stripes */
+	striped_file(s, 3, 78, 3 * M);
+	striped_file(s, 4, 79, 3 * M);
 	victim = striped_file(s, 2, 77, 3 * M);
 	s->meanwhile = cut_victim;
 	protect(s);
