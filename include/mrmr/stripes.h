@@ -28,8 +28,9 @@
 #include <mrmr/engine.h>
 #include <mrmr/live.h>
 
-/* An extent of a file gets other bytes, its first ones, or goes. */
 /*
+ * An extent of a file gets other bytes, its first ones, or goes.
+ *
  * As long as mrmr_stripes_apply() has not returned, the node of a file that has
  * extents in stripes must be in the catalogue as it was when these were
  * protected (generation, inode, size, mtime): by that their old bytes are found.
@@ -62,7 +63,8 @@ struct mrmr_change {
 struct mrmr_stripes; /* work in progress of one transaction */
 
 struct mrmr_stripes_options {
-	size_t memory_bytes;  /* buffers, at most; 0: 192 MiB */
+	size_t memory_bytes;  /* buffers, at most; 0: 192 MiB. One stripe takes
+				 its rows and three blocks in any case */
 	unsigned int threads; /* 0: as many as processors */
 	bool (*should_stop)(void *private_data); /* may be NULL */
 	void *private_data;

@@ -254,6 +254,8 @@ enum job_state job_work(struct run *run, struct mrmr_error *err)
 	if (job->num_items == 0) {
 		return JOB_UNCHANGED;
 	}
+	/* what is the same as before would have to be read once more */
+	job->encodes = job->encodes && encodes_first(run->work, job);
 	ret = job->encodes ? run_encode(run, EFFORT_READ, err)
 			   : run_update(run, EFFORT_READ, err);
 	if (ret == 1 && run_write(run) == -1) {

@@ -18,6 +18,7 @@
 #include <cmocka.h>
 #include <talloc.h>
 
+#include <mrmr/digest.h>
 #include <mrmr/error.h>
 #include <mrmr/file.h>
 #include <mrmr/hex.h>
@@ -578,6 +579,42 @@ static void read_and_write_fully(void **state)
 	assert_int_equal(errno, EBADF);
 }
 
+/* --- digest --------------------------------------------------------------- */
+
+/* Both hashes at once, in parts of any length, again and again. */
+static void hashes_are_those_of_the_whole(void **state)
+{
+	static const size_t parts[] = {1, 63, 4096, 65536, 65537, 200000};
+	const size_t len = 300001;
+	struct mrmr_hashes *hashes = mrmr_hashes_new();
+	uint8_t *bytes = malloc(len);
+	uint8_t expected[MRMR_SHA256_LEN];
+	size_t i;
+
+	assert_non_null(bytes);
+	for (i = 0; i < len; i++) {
+		bytes[i] = (uint8_t)(i * i >> 7);
+	}
+	mrmr_sha256(bytes, len, expected);
+	for (i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+		uint8_t sha256[MRMR_SHA256_LEN];
+		uint64_t checksum = 0;
+		size_t at;
+
+		mrmr_hashes_start(hashes);
+		for (at = 0; at < len; at += parts[i]) {
+			mrmr_hashes_add(hashes, bytes + at,
+					len - at < parts[i] ? len - at
+							    : parts[i]);
+		}
+		mrmr_hashes_end(hashes, sha256, &checksum);
+		assert_memory_equal(sha256, expected, sizeof(sha256));
+		assert_int_equal(checksum, mrmr_checksum(bytes, len));
+	}
+	mrmr_hashes_free(hashes);
+	free(bytes);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -611,6 +648,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(read_and_write_fully,
 						scratch_setup,
 						scratch_teardown),
+		cmocka_unit_test(hashes_are_those_of_the_whole),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -419,9 +419,10 @@ static void test_equal_content(void **state)
 
 /* The old bytes were changed behind our back: parity must not be computed from
    them. */
-static void test_wrong_old_bytes(void **state)
+static void run_wrong_old_bytes(const struct world_shape *shape,
+				unsigned int rows)
 {
-	struct striped *s = some_files(&shape_5_2);
+	struct striped *s = some_files(shape);
 	struct sfile *file = s->files[0];
 	int fd = open(world_drive(s->p->w, 0, file->path), O_WRONLY);
 
@@ -430,7 +431,7 @@ static void test_wrong_old_bytes(void **state)
 	close(fd);
 	memcpy(file->bytes + 123, "changed", 7);
 	protect(s);
-	check(s, 2);
+	check(s, rows);
 	/* and all of it, of several at once */
 	fd = open(world_drive(s->p->w, 0, file->path), O_WRONLY);
 	memset(file->bytes, 'x', 3 * 1000);
@@ -441,8 +442,18 @@ static void test_wrong_old_bytes(void **state)
 	memcpy(s->files[4]->bytes, "yyy", 3);
 	close(fd);
 	protect(s);
-	check(s, 2);
+	check(s, rows);
 	striped_free(s);
+}
+
+/* Where to encode anew reads less, and where to change what there is does. */
+static void test_wrong_old_bytes(void **state)
+{
+	static const struct world_shape shape_6_1 = {.num_members = 6,
+						     .parity = "1"};
+
+	run_wrong_old_bytes(&shape_5_2, 2);
+	run_wrong_old_bytes(&shape_6_1, 1);
 }
 
 /* Old bytes wrong, another member away: what is missing is computed. */
@@ -730,6 +741,35 @@ static void test_moved(void **state)
 	striped_free(s);
 }
 
+/* The same of a member that is away: it has been made again from the rest. */
+static void test_moved_from_away(void **state)
+{
+	size_t m;
+
+	for (m = 0; m < 5; m++) {
+		struct striped *s = some_files(&shape_5_2);
+		struct sfile *files[3];
+		size_t num = 0;
+		size_t i;
+
+		protected_hide(s->p, 1u << m);
+		for (i = 0; i < s->num; i++) {
+			if (s->files[i]->member == m) {
+				striped_move(s, s->files[i], (m + 1) % 5);
+				files[num++] = s->files[i];
+			}
+		}
+		assert_return_code(striped_protect(s, files, num), errno);
+		assert_int_equal(s->num_errors, 0);
+		protected_hide(s->p, 0);
+		striped_check(s, false);
+		striped_mend_all(s);
+		striped_check(s, false);
+		striped_check_losses(s, 2);
+		striped_free(s);
+	}
+}
+
 static struct sfile *victim;
 
 static void cut_victim(struct striped *s)
@@ -747,6 +787,9 @@ static void test_unreadable(void **state)
 {
 	struct striped *s = some_files(&shape_5_2);
 
+	/* others share its stripes */
+	striped_file(s, 3, 78, 3 * M);
+	striped_file(s, 4, 79, 3 * M);
 	victim = striped_file(s, 2, 77, 3 * M);
 	s->meanwhile = cut_victim;
 	protect(s);
@@ -933,7 +976,7 @@ static void test_mend_number_of_rows(void **state)
 	striped_check_losses(s, 2);
 	striped_mend_all(s);
 	assert_int_equal(striped_sums(s).num_stripes, 0);
-	striped_check(s, true);
+	striped_check(s, false);
 	striped_free(s);
 }
 
@@ -965,6 +1008,7 @@ int main(void)
 		cmocka_unit_test(test_no_room_at_all),
 		cmocka_unit_test(test_garbage_of_that_name),
 		cmocka_unit_test(test_moved),
+		cmocka_unit_test(test_moved_from_away),
 		cmocka_unit_test(test_unreadable),
 		cmocka_unit_test(test_stopped),
 		cmocka_unit_test(test_mend_nothing),

@@ -30,7 +30,9 @@
 #define K ((size_t)1024)
 #define GRID ((uint32_t)64 << 10)
 
-static const struct world_shape shape = {.num_members = 4, .parity = "2"};
+/* Wide enough for changes of parity by what changes to read less than encoding
+   all of it anew; some of the stripes are narrow. */
+static const struct world_shape shape = {.num_members = 6, .parity = "2"};
 
 /* Protected files, and changes of all kinds that are not protected yet. */
 static struct striped *make(void)
@@ -38,7 +40,7 @@ static struct striped *make(void)
 	struct striped *s = striped_new_with(&shape, GRID);
 	size_t i;
 
-	for (i = 0; i < 4; i++) {
+	for (i = 0; i < 6; i++) {
 		striped_file(s, i, (unsigned int)(10 * i + 1), 2 * GRID + 3000);
 		striped_file(s, i, (unsigned int)(10 * i + 2), 30 * K);
 	}
