@@ -310,8 +310,15 @@ def build_tests(bld):
 
 def build_test_program(bld, source, use):
     target = 'tools/' + stem(source)
-    common = dict(source=[source], includes='include tests/tools',
+    common = dict(source=[source], includes='include tests/tools tests/unit',
                   install_path=None)
+    if '"protected.h"' in source.read():
+        # it makes pools as the unit tests do
+        if not bld.env.LIB_CMOCKA:
+            Logs.warn('%s is left out: it needs cmocka '
+                      '(source/build/deps.sh build)' % target)
+            return
+        use = ['mrmr-unit'] + use + ['CMOCKA']
     if source.name.startswith('preload_'):
         library = bld.shlib(target=target, lib=['dl'], **common)
         library.env = bld.env.derive()

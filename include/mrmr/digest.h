@@ -33,4 +33,15 @@ void mrmr_digest_end(struct mrmr_digest *digest,
 void mrmr_sha256(const void *data, size_t len, uint8_t sha256[MRMR_SHA256_LEN]);
 uint64_t mrmr_checksum(const void *data, size_t len);
 
+/* Both, of bytes that come in parts: each part is taken from memory once. */
+struct mrmr_hashes;
+
+struct mrmr_hashes *mrmr_hashes_new(void); /* to be freed by: */
+void mrmr_hashes_free(struct mrmr_hashes *hashes);
+
+void mrmr_hashes_start(struct mrmr_hashes *hashes);
+void mrmr_hashes_add(struct mrmr_hashes *hashes, const void *data, size_t len);
+void mrmr_hashes_end(struct mrmr_hashes *hashes,
+		     uint8_t sha256[MRMR_SHA256_LEN], uint64_t *checksum);
+
 #endif

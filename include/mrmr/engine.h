@@ -4,8 +4,8 @@
  * Opened by the protector and by mrmr-admin's verbs, and, for reading only, by
  * smbds while a member is away. Whoever writes holds the catalogue's lock, so
  * there is one writer a pool; how long it keeps it is its own affair, but the
- * protector gives way: it looks at `wanted` in the pool's shared page between
- * batches.
+ * protector in the background gives way: between batches it looks in the pool's
+ * page whether somebody waits.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */

@@ -54,6 +54,10 @@ struct mrmr_protect_result {
 	uint64_t unreadable_files;
 	uint64_t open_files; /* left for later */
 	uint64_t mended_stripes;
+	/* In the background only: something is left, as another process waits
+	   for the catalogue, or, then gives_turn, to be the protector itself. */
+	bool gives_way;
+	bool gives_turn;
 };
 
 /* Do all there is to do now. 0 also if files are left (see *result); -1 with

@@ -57,6 +57,10 @@ struct mrmr_shared_room {
 struct mrmr_shared_protector {
 	_Atomic int64_t started_ns;     /* it was to start; 0: it has */
 	_Atomic int64_t hurry_until_ns; /* somebody waits for it */
+	/* Processes that wait: to be the protector, and for the catalogue. One
+	   in the background gives way to them. */
+	_Atomic uint32_t wants_turn;
+	_Atomic uint32_t wants_lock;
 	/* Passes over all that is due, with nothing left in the queue. */
 	_Atomic uint64_t passes_begun;
 	_Atomic uint64_t passes_ended;

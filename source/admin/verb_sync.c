@@ -137,17 +137,20 @@ static int protect(struct admin *admin, struct mrmr_pool *pool,
 			       : admin_fail(admin, ADMIN_FAILED, "%s",
 					    err.text);
 	}
-	engine = mrmr_engine_open(admin, pool, MRMR_ENGINE_WRITE, &err);
-	if (engine == NULL) {
-		talloc_free(turn);
-		return admin_fail(admin, ADMIN_FAILED, "%s", err.text);
-	}
 	progress = admin_progress_new(admin);
 	options->progress = show;
 	options->private_data = progress;
-	ret = mrmr_protect(engine, options, &result, &err);
+	do {
+		/* for whoever waits for it, in between */
+		engine = mrmr_engine_open(admin, pool, MRMR_ENGINE_WRITE, &err);
+		ret = engine != NULL
+			      ? mrmr_protect(engine, options, &result, &err)
+			      : -1;
+		talloc_free(engine);
+		options->scan = false;
+	} while (ret == 0 && result.gives_way && !result.gives_turn &&
+		 !interrupted);
 	admin_progress_end(progress);
-	talloc_free(engine);
 	talloc_free(turn);
 	if (ret == -1) {
 		report(admin, &result);

@@ -83,3 +83,60 @@ uint64_t mrmr_checksum(const void *data, size_t len)
 {
 	return XXH3_64bits(data, len);
 }
+
+/* --- both ----------------------------------------------------------------- */
+
+/* What stays in a near cache from the one to the other. */
+#define NEAR_BYTES ((size_t)64 * 1024)
+
+struct mrmr_hashes {
+	struct mrmr_digest *digest;
+	XXH3_state_t *checksum;
+};
+
+struct mrmr_hashes *mrmr_hashes_new(void)
+{
+	struct mrmr_hashes *hashes = calloc(1, sizeof(*hashes));
+
+	must(hashes != NULL);
+	hashes->digest = mrmr_digest_new();
+	hashes->checksum = XXH3_createState();
+	must(hashes->checksum != NULL);
+	return hashes;
+}
+
+void mrmr_hashes_free(struct mrmr_hashes *hashes)
+{
+	if (hashes != NULL) {
+		mrmr_digest_free(hashes->digest);
+		XXH3_freeState(hashes->checksum);
+		free(hashes);
+	}
+}
+
+void mrmr_hashes_start(struct mrmr_hashes *hashes)
+{
+	mrmr_digest_start(hashes->digest);
+	XXH3_64bits_reset(hashes->checksum);
+}
+
+void mrmr_hashes_add(struct mrmr_hashes *hashes, const void *data, size_t len)
+{
+	const uint8_t *at = data;
+
+	while (len > 0) {
+		size_t part = len < NEAR_BYTES ? len : NEAR_BYTES;
+
+		mrmr_digest_add(hashes->digest, at, part);
+		XXH3_64bits_update(hashes->checksum, at, part);
+		at += part;
+		len -= part;
+	}
+}
+
+void mrmr_hashes_end(struct mrmr_hashes *hashes,
+		     uint8_t sha256[MRMR_SHA256_LEN], uint64_t *checksum)
+{
+	mrmr_digest_end(hashes->digest, sha256);
+	*checksum = XXH3_64bits_digest(hashes->checksum);
+}

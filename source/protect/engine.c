@@ -18,6 +18,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -27,6 +28,7 @@
 #include <mrmr/blob.h>
 #include <mrmr/engine.h>
 #include <mrmr/log.h>
+#include <mrmr/shared.h>
 
 /* What a member carries of the catalogue, as far as it is attached. */
 struct mrmr_engine_part {
@@ -356,6 +358,19 @@ static int engine_destructor(struct mrmr_engine *engine)
 	return 0;
 }
 
+/* Whoever has it may give way, if he knows that it is wanted. */
+static int wait_for_lock(struct mrmr_pool *pool)
+{
+	_Atomic uint32_t *wants = &pool->shared->protect.wants_lock;
+	uint32_t self = (uint32_t)getpid();
+	int fd;
+
+	atomic_store(wants, self);
+	fd = mrmr_catalog_lock(pool->state_fd, true);
+	atomic_compare_exchange_strong(wants, &self, 0);
+	return fd;
+}
+
 static int take_lock(struct mrmr_engine *engine, struct mrmr_error *err)
 {
 	struct mrmr_pool *pool = engine->pool;
@@ -363,8 +378,11 @@ static int take_lock(struct mrmr_engine *engine, struct mrmr_error *err)
 	if (engine->mode == MRMR_ENGINE_READ) {
 		return 0;
 	}
-	engine->lock_fd = mrmr_catalog_lock(pool->state_fd,
-					    engine->mode == MRMR_ENGINE_WRITE);
+	engine->lock_fd = mrmr_catalog_lock(pool->state_fd, false);
+	if (engine->lock_fd == -1 && errno == EAGAIN &&
+	    engine->mode == MRMR_ENGINE_WRITE) {
+		engine->lock_fd = wait_for_lock(pool);
+	}
 	if (engine->lock_fd != -1) {
 		return 0;
 	}

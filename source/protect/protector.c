@@ -55,6 +55,15 @@ bool protector_must_hurry(const struct protector *p)
 	       atomic_load(&p->pool->shared->protect.hurry_until_ns);
 }
 
+bool protector_gives_way(struct protector *p)
+{
+	struct mrmr_protect_result *result = p->result;
+
+	result->gives_way = p->options->background &&
+			    protector_is_wanted(p->pool, &result->gives_turn);
+	return result->gives_way;
+}
+
 int protector_no_memory(struct mrmr_error *err)
 {
 	return mrmr_error_set(err, ENOMEM, "out of memory");
@@ -287,8 +296,8 @@ static bool wait_for_work(struct protector *p, int64_t until_ns)
 			return true;
 		}
 		nanosleep(&pause, NULL);
-	} while (!protector_should_stop(p) && !protector_must_hurry(p) &&
-		 protector_now_ns() < until_ns);
+	} while (!protector_should_stop(p) && !protector_gives_way(p) &&
+		 !protector_must_hurry(p) && protector_now_ns() < until_ns);
 	return false;
 }
 
@@ -356,7 +365,7 @@ static int run(struct protector *p, struct mrmr_error *err)
 		return -1;
 	}
 
-	while (!protector_should_stop(p)) {
+	while (!protector_should_stop(p) && !protector_gives_way(p)) {
 		struct mrmr_shared_protector *page = &p->pool->shared->protect;
 		uint64_t pass = atomic_fetch_add(&page->passes_begun, 1) + 1;
 		bool any = false;

@@ -542,7 +542,7 @@ int batches_run(struct protector *p, bool *any, struct mrmr_error *err)
 		   names do not get too far behind. */
 	} while (ret == 0 && !again && left > 0 && num > 0 &&
 		 mrmr_queue_is_empty(p->engine->queue) &&
-		 !protector_should_stop(p));
+		 !protector_gives_way(p) && !protector_should_stop(p));
 	/* The list was read anew if something has failed. */
 	talloc_free(lists);
 	if (again || p->has_changed) {

@@ -62,6 +62,10 @@ int protector_fail_catalog(const struct protector *p, struct mrmr_error *err);
 
 /* Does somebody wait for what is closed now? */
 bool protector_must_hurry(const struct protector *p);
+/* Does another process wait for the catalogue, or (*turn) to be the protector? */
+bool protector_is_wanted(struct mrmr_pool *pool, bool *turn);
+/* Is this the moment to give way to it? */
+bool protector_gives_way(struct protector *p);
 /* Counts up when a file is done with, for those who wait (protector_start.c). */
 _Atomic uint32_t *protector_settled(struct mrmr_pool *pool,
 				    const struct mrmr_uuid *member,
@@ -248,6 +252,19 @@ int target_prepare(struct protector *p, struct batch *batch, uint32_t entry,
 struct mrmr_live_member *batch_member(struct batch *batch, uint16_t number);
 
 struct batch *batch_new(struct protector *p);
+/* Pieces of that (protector_target.c). */
+int target_load_extents(struct protector *p, void *mem_ctx,
+			const struct mrmr_node *node,
+			struct mrmr_extent **extents);
+void target_add_change(struct target *target, uint32_t index, uint32_t len,
+		       const struct mrmr_extent *old);
+int target_find_changes(struct protector *p, void *mem_ctx,
+			struct target *target, bool unchanged,
+			uint64_t max_bytes);
+/* The changes by which what was given up of a file leaves its stripes, while it
+   is open (protector_gone.c). */
+int target_prepare_lost(struct protector *p, struct batch *batch,
+			struct target *target);
 /* The changes by which a file leaves its stripes; then, after they were applied,
    have it, with all names, leave the catalogue. -1: errno. */
 int target_prepare_gone(struct protector *p, struct batch *batch,

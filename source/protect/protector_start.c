@@ -92,7 +92,14 @@ static int take_turn(struct mrmr_pool *pool, int fd, bool wait)
 	unsigned int running = 0;
 
 	if (wait) {
-		return lock(fd, LOCK_EX);
+		_Atomic uint32_t *wants = &pool->shared->protect.wants_turn;
+		uint32_t self = (uint32_t)getpid();
+		int ret;
+
+		atomic_store(wants, self);
+		ret = lock(fd, LOCK_EX);
+		atomic_compare_exchange_strong(wants, &self, 0);
+		return ret;
 	}
 	while (lock(fd, LOCK_EX | LOCK_NB) == -1) {
 		if (errno != EWOULDBLOCK) {
@@ -141,6 +148,21 @@ struct mrmr_protector_turn *mrmr_protector_enter(void *mem_ctx,
 	atomic_store(&pool->shared->protect.started_ns, 0);
 	talloc_set_destructor(turn, leave);
 	return turn;
+}
+
+/* One that was killed while it waited does not count. */
+static bool is_alive(uint32_t pid)
+{
+	return pid != 0 && pid != (uint32_t)getpid() &&
+	       (kill((pid_t)pid, 0) == 0 || errno == EPERM);
+}
+
+bool protector_is_wanted(struct mrmr_pool *pool, bool *turn)
+{
+	struct mrmr_shared_protector *page = &pool->shared->protect;
+
+	*turn = is_alive(atomic_load(&page->wants_turn));
+	return *turn || is_alive(atomic_load(&page->wants_lock));
 }
 
 /* Does somebody hold the lock? */

@@ -233,7 +233,7 @@ static bool is_done(const struct mrmr_extent *extent, uint32_t len_bytes)
 		extent->state == MRMR_EXTENT_ZERO);
 }
 
-static int load_extents(struct protector *p, void *mem_ctx,
+int target_load_extents(struct protector *p, void *mem_ctx,
 			const struct mrmr_node *node,
 			struct mrmr_extent **extents)
 {
@@ -257,7 +257,7 @@ static int load_extents(struct protector *p, void *mem_ctx,
 	return 0;
 }
 
-static void add_change(struct target *target, uint32_t index, uint32_t len,
+void target_add_change(struct target *target, uint32_t index, uint32_t len,
 		       const struct mrmr_extent *old)
 {
 	struct mrmr_change *change = &target->changes[target->num_changes++];
@@ -282,7 +282,7 @@ static void add_change(struct target *target, uint32_t index, uint32_t len,
  * Those extents that the catalogue does not have as they are. In parts, up to
  * max_bytes of them, unless some are of another version.
  */
-static int find_changes(struct protector *p, void *mem_ctx,
+int target_find_changes(struct protector *p, void *mem_ctx,
 			struct target *target, bool unchanged,
 			uint64_t max_bytes)
 {
@@ -296,7 +296,7 @@ static int find_changes(struct protector *p, void *mem_ctx,
 	if (most == 0) {
 		return 0;
 	}
-	if (load_extents(p, mem_ctx, target->old, &extents) == -1) {
+	if (target_load_extents(p, mem_ctx, target->old, &extents) == -1) {
 		return -1;
 	}
 	if (unchanged || num_old == 0) {
@@ -325,7 +325,7 @@ static int find_changes(struct protector *p, void *mem_ctx,
 			target->is_complete = false;
 			break;
 		}
-		add_change(target, i, len, old);
+		target_add_change(target, i, len, old);
 	}
 	talloc_free(extents);
 	return 0;
@@ -388,107 +388,6 @@ static int fill_node(struct finding *f, struct batch *batch,
 	return 0;
 }
 
-/* A file that has gone, or is to go, of which something is in stripes. */
-int target_prepare_gone(struct protector *p, struct batch *batch,
-			struct target *target)
-{
-	struct mrmr_live_member *member =
-		batch_member(batch, target->old->member);
-
-	target->node = *target->old;
-	if (member != NULL &&
-	    mrmr_live_open_on(batch, p->engine, member, target->old, true,
-			      &target->was) == -1) {
-		target->was = NULL;
-	}
-	target->num_extents = 0;
-	return find_changes(p, batch, target, false, UINT64_MAX);
-}
-
-/* All of its names are in the trash, by now or for good. */
-int target_remove_gone(struct protector *p, const struct target *target)
-{
-	struct mrmr_link *links = NULL;
-	uint32_t entry;
-	size_t num = 0;
-	size_t i;
-	int ret;
-
-	if (mrmr_catalog_links(p->catalog, p, target->node.id, &links, &num) ==
-		    -1 ||
-	    mrmr_catalog_cut_extents(p->catalog, target->node.id, 0) == -1) {
-		return -1;
-	}
-	entry = pending_find(p->pending, target->node.id);
-	if (entry != PENDING_NONE) {
-		pending_remove(p->pending, entry);
-	}
-	ret = protector_loosen(p, target->old->member, target->old->inode);
-	for (i = 0; i < num && ret == 0; i++) {
-		ret = mrmr_catalog_remove(p->catalog, links[i].dir_id,
-					  links[i].name);
-	}
-	talloc_free(links);
-	return ret;
-}
-
-/* The old bytes of an extent are there, or nobody needs them. */
-static bool can_be_read(struct target *target, const struct mrmr_extent *extent,
-			uint32_t index, uint8_t *buf)
-{
-	return extent->state != MRMR_EXTENT_IN_STRIPE ||
-	       (target->was != NULL &&
-		mrmr_live_read(target->was, buf, extent->len_bytes,
-			       (uint64_t)index * target->node.grid_bytes) == 0);
-}
-
-/*
- * Protected bytes were given up, by a cut, and the file is still open: the
- * version that is protected cannot be had any more, and a new one not yet. What
- * is lost leaves its stripes, so that the rest of them are whole again. It is
- * the end of the file, from some extent on.
- */
-static int prepare_lost(struct finding *f, struct batch *batch,
-			struct target *target)
-{
-	struct protector *p = f->p;
-	struct mrmr_live_member *member = batch_member(batch, f->node->member);
-	struct mrmr_extent *extents = NULL;
-	uint8_t *buf = NULL;
-	uint32_t first = 0;
-	uint32_t i;
-
-	target->node = *f->node;
-	target->is_cut = true;
-	if (member == NULL || load_extents(p, batch, f->node, &extents) == -1) {
-		return -1;
-	}
-	if (mrmr_live_open_on(batch, p->engine, member, f->node, false,
-			      &target->was) == -1) {
-		target->was = NULL;
-	}
-	buf = talloc_array(batch, uint8_t, f->node->grid_bytes + 1);
-	target->changes = talloc_array(batch, struct mrmr_change,
-				       f->node->num_extents + 1);
-	if (buf == NULL || target->changes == NULL) {
-		errno = ENOMEM;
-		return -1;
-	}
-	while (first < f->node->num_extents &&
-	       can_be_read(target, &extents[first], first, buf)) {
-		first++;
-	}
-	for (i = first; i < f->node->num_extents; i++) {
-		if (extents[i].state == MRMR_EXTENT_IN_STRIPE) {
-			add_change(target, i, 0, &extents[i]);
-		}
-	}
-	target->num_extents = first;
-	target->is_complete = true;
-	talloc_free(buf);
-	return 0;
-}
-
 static int prepare(struct finding *f, struct batch *batch, uint64_t max_bytes,
 		   struct target *target, enum readiness *readiness)
 {
@@ -517,7 +416,7 @@ static int prepare(struct finding *f, struct batch *batch, uint64_t max_bytes,
 			return -1;
 		}
 		*readiness = TARGET_READY;
-		return find_changes(p, batch, target, true, max_bytes);
+		return target_find_changes(p, batch, target, true, max_bytes);
 	}
 	if (!is_quiet(p, f->entry, &f->st)) {
 		*readiness = TARGET_LATER;
@@ -530,7 +429,7 @@ static int prepare(struct finding *f, struct batch *batch, uint64_t max_bytes,
 		*readiness = TARGET_LATER;
 		if ((f->entry->flags & PENDING_LOST) != 0) {
 			*readiness = TARGET_READY;
-			return prepare_lost(f, batch, target);
+			return target_prepare_lost(p, batch, target);
 		}
 		return 0;
 	}
@@ -541,7 +440,7 @@ static int prepare(struct finding *f, struct batch *batch, uint64_t max_bytes,
 	target->is_put_first = unchanged || f->node->num_extents == 0;
 	target->has_moved = f->node->inode != target->node.inode;
 	*readiness = TARGET_READY;
-	return find_changes(p, batch, target, unchanged, max_bytes);
+	return target_find_changes(p, batch, target, unchanged, max_bytes);
 }
 
 static int find(struct finding *f, struct batch *batch, uint64_t max_bytes,

@@ -252,31 +252,77 @@ static void remove_unused(struct mrmr_stripes *work,
 
 /* --- ending -------------------------------------------------------------------------- */
 
-int mrmr_stripes_sync(struct mrmr_stripes *work, struct mrmr_error *err)
+struct sync {
+	pthread_t thread;
+	bool has_thread;
+	bool is_used;
+	int fd;
+	int error;
+};
+
+static void *sync_member(void *private_data)
+{
+	struct sync *sync = private_data;
+
+	sync->error = syncfs(sync->fd) == -1 ? errno : 0;
+	return NULL;
+}
+
+/* All drives write at the same time. */
+static void sync_all(struct mrmr_stripes *work, struct sync *syncs)
 {
 	size_t i;
 
 	for (i = 0; i < work->num_members; i++) {
-		struct stripes_member *member = &work->members[i];
+		struct sync *sync = &syncs[i];
 
-		if (!member->is_used) {
+		if (!work->members[i].is_used) {
 			continue;
 		}
-		if (mrmr_fault("stripes-sync") != 0 ||
-		    syncfs(member->private_fd) == -1) {
-			int error = errno;
+		sync->is_used = true;
+		sync->fd = work->members[i].private_fd;
+		if (mrmr_fault("stripes-sync") != 0) {
+			sync->error = errno;
+			continue;
+		}
+		sync->has_thread = pthread_create(&sync->thread, NULL,
+						  sync_member, sync) == 0;
+		if (!sync->has_thread) {
+			sync_member(sync);
+		}
+	}
+	for (i = 0; i < work->num_members; i++) {
+		if (syncs[i].has_thread) {
+			pthread_join(syncs[i].thread, NULL);
+		}
+	}
+}
 
-			return mrmr_error_set(
-				err, error,
+int mrmr_stripes_sync(struct mrmr_stripes *work, struct mrmr_error *err)
+{
+	struct sync *syncs = calloc(work->num_members, sizeof(*syncs));
+	size_t i;
+	int ret = 0;
+
+	if (syncs == NULL) {
+		return stripes_no_memory(err);
+	}
+	sync_all(work, syncs);
+	for (i = 0; i < work->num_members; i++) {
+		if (syncs[i].error != 0) {
+			ret = mrmr_error_set(
+				err, syncs[i].error,
 				"what was written to member %s cannot be made "
 				"durable: %s",
 				mrmr_member_name(
 					&work->engine->pool->members[i]),
-				strerror(error));
+				strerror(syncs[i].error));
+		} else if (syncs[i].is_used) {
+			work->members[i].is_used = false;
 		}
-		member->is_used = false;
 	}
-	return 0;
+	free(syncs);
+	return ret;
 }
 
 void mrmr_stripes_finish(struct mrmr_stripes *work)

@@ -171,8 +171,10 @@ static int plan_change(struct apply *a, struct mrmr_change *change)
 /* --- places ---------------------------------------------------------------------------- */
 
 /* What no stripe can take is known by its hash at least. */
-static int leave_bare(struct apply *a, struct item *item, struct buffer *buffer)
+static int leave_bare(struct apply *a, struct item *item, struct buffer *buffer,
+		      struct mrmr_hashes *hashes)
 {
+	struct new_bytes to = {.hashes = hashes};
 	struct mrmr_change *change = item->change;
 	struct mrmr_extent *extent = &change->extent;
 
@@ -180,13 +182,14 @@ static int leave_bare(struct apply *a, struct item *item, struct buffer *buffer)
 	if (buffer_need(buffer, change->len_bytes) == -1) {
 		return -1;
 	}
-	if (read_new(a->work, item, buffer->data) == -1) {
+	to.data = buffer->data;
+	if (read_new(a->work, item, &to) == -1) {
 		change->error = errno;
 		return 0;
 	}
 	memcpy(extent->sha256, item->sha256, sizeof(extent->sha256));
 	extent->checksum = item->checksum;
-	if (is_all_zero(buffer->data, change->len_bytes)) {
+	if (to.is_zero) {
 		extent->state = MRMR_EXTENT_ZERO;
 	} else {
 		change->error = ENOSPC;
@@ -196,13 +199,16 @@ static int leave_bare(struct apply *a, struct item *item, struct buffer *buffer)
 
 static int leave_block_bare(struct apply *a, const struct block *block)
 {
+	struct mrmr_hashes *hashes = mrmr_hashes_new();
 	struct buffer buffer = {0};
 	uint32_t i;
 	int ret = 0;
 
 	for (i = 0; ret == 0 && i < block->slot.num_pieces; i++) {
-		ret = leave_bare(a, block->slot.pieces[i].item, &buffer);
+		ret = leave_bare(a, block->slot.pieces[i].item, &buffer,
+				 hashes);
 	}
+	mrmr_hashes_free(hashes);
 	buffer_free(&buffer);
 	return ret;
 }

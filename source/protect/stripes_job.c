@@ -44,10 +44,12 @@ static bool is_same(const struct item *item)
 
 /* *kept_bytes is what is kept in memory until it is used. 1: nothing is to be
    done for it. */
-static int look_at_swap(struct mrmr_stripes *work, struct job *job,
-			struct item *item, size_t *kept_bytes,
+static int look_at_swap(struct run *run, struct item *item, size_t *kept_bytes,
 			struct mrmr_error *err)
 {
+	struct mrmr_stripes *work = run->work;
+	struct job *job = run->job;
+	struct new_bytes to = {.hashes = run->hashes};
 	struct mrmr_change *change = item->change;
 	struct layout_piece *piece = piece_of(job, item);
 
@@ -55,7 +57,8 @@ static int look_at_swap(struct mrmr_stripes *work, struct job *job,
 	if (item->bytes == NULL) {
 		return stripes_no_memory(err);
 	}
-	if (read_new(work, item, item->bytes) == -1) {
+	to.data = item->bytes;
+	if (read_new(work, item, &to) == -1) {
 		item->outcome = OUTCOME_UNREADABLE;
 		item->error = errno;
 	} else if (is_same(item)) {
@@ -63,7 +66,7 @@ static int look_at_swap(struct mrmr_stripes *work, struct job *job,
 		if (piece != NULL) {
 			piece->item = NULL;
 		}
-	} else if (is_all_zero(item->bytes, change->len_bytes)) {
+	} else if (to.is_zero) {
 		item->outcome = OUTCOME_ZERO;
 	}
 	if (item->outcome != OUTCOME_NONE && piece != NULL) {
@@ -79,9 +82,9 @@ static int look_at_swap(struct mrmr_stripes *work, struct job *job,
 	return item->outcome == OUTCOME_NONE && is_same(item) ? 1 : 0;
 }
 
-static int look_at_swaps(struct mrmr_stripes *work, struct job *job,
-			 struct mrmr_error *err)
+static int look_at_swaps(struct run *run, struct mrmr_error *err)
 {
+	struct job *job = run->job;
 	size_t kept_bytes = 0;
 	size_t to = 0;
 	size_t i;
@@ -94,7 +97,7 @@ static int look_at_swaps(struct mrmr_stripes *work, struct job *job,
 		int ret = 0;
 
 		if (item->kind == ITEM_SWAPS) {
-			ret = look_at_swap(work, job, item, &kept_bytes, err);
+			ret = look_at_swap(run, item, &kept_bytes, err);
 		}
 		if (ret == -1) {
 			return -1;
@@ -245,7 +248,7 @@ enum job_state job_work(struct run *run, struct mrmr_error *err)
 	int ret;
 
 	run->is_in_thread = true;
-	if (look_at_swaps(run->work, job, err) == -1) {
+	if (look_at_swaps(run, err) == -1) {
 		return JOB_FAILED;
 	}
 	if (job->num_items == 0) {

@@ -69,19 +69,11 @@ static struct slot *slot_of(struct pipeline *p, size_t number)
 /* --- workers ---------------------------------------------------------------------- */
 
 /* The buffers go along with a worker, not with the job. */
-static void lend(struct run *to, struct run *from)
-{
-	to->piece = from->piece;
-	to->parity = from->parity;
-	from->piece = (struct buffer){0};
-	from->parity = (struct buffer){0};
-}
-
 static void work_on(struct slot *slot, struct run *buffers)
 {
-	lend(&slot->run, buffers);
+	run_lend(&slot->run, buffers);
 	slot->state = job_work(&slot->run, &slot->err);
-	lend(buffers, &slot->run);
+	run_lend(buffers, &slot->run);
 }
 
 static void *work(void *private_data)
@@ -237,9 +229,9 @@ static int record(struct pipeline *p, size_t number, struct mrmr_error *err)
 		*err = slot->err;
 		errno = slot->err.code;
 	}
-	lend(&slot->run, &p->buffers);
+	run_lend(&slot->run, &p->buffers);
 	ret = job_finish(&slot->run, slot->state, err);
-	lend(&p->buffers, &slot->run);
+	run_lend(&p->buffers, &slot->run);
 	if (ret == 0 && jobs_give_up(p->jobs, job) == -1) {
 		ret = stripes_no_memory(err);
 	}

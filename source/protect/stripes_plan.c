@@ -399,27 +399,113 @@ static bool is_better(const struct plan *plan, const struct candidate *a,
 	return a_width > b_width;
 }
 
-static struct candidate *best_candidate(struct plan *plan,
-					const struct candidates *found,
-					const struct block *block)
+/* Those that become full first, then the longest. */
+static int by_use(const void *a_void, const void *b_void)
 {
-	struct candidate *best = NULL;
+	const struct candidate *a = *(struct candidate *const *)a_void;
+	const struct candidate *b = *(struct candidate *const *)b_void;
+	unsigned int a_blocks = unit_count(&a->slots) + a->num_rows;
+	unsigned int b_blocks = unit_count(&b->slots) + b->num_rows;
+
+	if (a_blocks != b_blocks) {
+		return a_blocks > b_blocks ? -1 : 1;
+	}
+	if (a->len_bytes != b->len_bytes) {
+		return a->len_bytes > b->len_bytes ? -1 : 1;
+	}
+	return a->stripe < b->stripe ? -1 : a->stripe > b->stripe;
+}
+
+/* Of all that are found, those that blocks of one unit can join. */
+struct usable {
+	struct candidate **list; /* talloc */
+	size_t num;
+};
+
+static int find_usable(struct plan *plan, const struct candidates *found,
+		       const struct block *block, struct usable *usable)
+{
 	struct unit_set own = {{0}};
 	unsigned int rows;
 	size_t i;
 
+	usable->num = 0;
+	usable->list =
+		talloc_array(plan->mem_ctx, struct candidate *, found->num + 1);
+	if (usable->list == NULL) {
+		errno = ENOMEM;
+		return -1;
+	}
 	unit_add(&own, block->unit);
 	rows = stripes_count_takers(plan->work, &own, block->slot.len_bytes);
 	rows = rows < plan->work->rows ? rows : plan->work->rows;
 	for (i = 0; i < found->num; i++) {
 		struct candidate *one = &found->list[i];
 
-		if (one->num_rows >= rows && can_join(plan, one, block) &&
-		    (best == NULL || is_better(plan, one, best, block))) {
-			best = one;
+		if (one->num_rows >= rows && can_join(plan, one, block)) {
+			usable->list[usable->num++] = one;
 		}
 	}
-	return best;
+	qsort(usable->list, usable->num, sizeof(usable->list[0]), by_use);
+	return 0;
+}
+
+/* As many are compared with each other: both blocks and stripes come by length,
+   so what fits is near. */
+#define COMPARED_MAX 256
+
+/* The best one, which is taken off the list; NULL if there is none. */
+static struct candidate *take_best(struct plan *plan, struct usable *usable,
+				   const struct block *block)
+{
+	size_t num = usable->num < COMPARED_MAX ? usable->num : COMPARED_MAX;
+	struct candidate *taken = NULL;
+	size_t best = 0;
+	size_t i;
+
+	if (num == 0) {
+		return NULL;
+	}
+	for (i = 1; i < num; i++) {
+		if (is_better(plan, usable->list[i], usable->list[best],
+			      block)) {
+			best = i;
+		}
+	}
+	taken = usable->list[best];
+	/* those before it move up, which are few */
+	memmove(&usable->list[1], &usable->list[0],
+		best * sizeof(usable->list[0]));
+	usable->list++;
+	usable->num--;
+	return taken;
+}
+
+static int join_blocks(struct plan *plan, const struct candidates *found,
+		       struct queue *queue)
+{
+	struct usable usable = {0};
+	struct candidate *best = NULL;
+
+	if (head(queue) == NULL) {
+		return 0;
+	}
+	if (find_usable(plan, found, head(queue), &usable) == -1) {
+		return -1;
+	}
+	while (head(queue) != NULL &&
+	       (best = take_best(plan, &usable, head(queue))) != NULL) {
+		struct job *job =
+			jobs_get(plan->work, plan->jobs, best->stripe);
+
+		if (job == NULL || job_add_block(job, head(queue)) == -1) {
+			return -1;
+		}
+		take_head(queue);
+		best->slots = job->slot_units;
+		best->len_bytes = layout_len(&job->layout);
+	}
+	return 0;
 }
 
 static int join(struct plan *plan)
@@ -434,29 +520,9 @@ static int join(struct plan *plan)
 		return -1;
 	}
 	for (i = 0; i < plan->work->num_units; i++) {
-		struct queue *queue = &plan->queues[i];
-		size_t to = queue->next;
-		size_t j;
-
-		for (j = queue->next; j < queue->num; j++) {
-			struct block *block = queue->blocks[j];
-			struct candidate *best =
-				best_candidate(plan, &found, block);
-			struct job *job = NULL;
-
-			if (best == NULL) {
-				queue->blocks[to++] = block;
-				continue;
-			}
-			job = jobs_get(plan->work, plan->jobs, best->stripe);
-			if (job == NULL || job_add_block(job, block) == -1) {
-				return -1;
-			}
-			queue->left_bytes -= block->slot.len_bytes;
-			best->slots = job->slot_units;
-			best->len_bytes = layout_len(&job->layout);
+		if (join_blocks(plan, &found, &plan->queues[i]) == -1) {
+			return -1;
 		}
-		queue->num = to;
 	}
 	return 0;
 }

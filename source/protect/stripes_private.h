@@ -279,8 +279,21 @@ enum found read_source(struct mrmr_stripes *work,
 /* The old bytes of a change. */
 int read_old(struct mrmr_stripes *work, const struct mrmr_change *change,
 	     bool may_compute, uint8_t *data);
-/* The new ones, with their hash. */
-int read_new(struct mrmr_stripes *work, struct item *item, uint8_t *data);
+/*
+ * The new ones, with their hashes. fn is called for each part as it comes (in a
+ * near cache); it may be NULL. If reading fails, *done bytes were given to it.
+ */
+struct new_bytes {
+	struct mrmr_hashes *hashes;
+	uint8_t *data; /* for all of them */
+	void (*fn)(const struct item *item, const uint8_t *data,
+		   uint32_t offset, uint32_t len_bytes, void *private_data);
+	void *private_data;
+	uint32_t done_bytes;
+	bool is_zero;
+};
+int read_new(struct mrmr_stripes *work, struct item *item,
+	     struct new_bytes *to);
 /* The change of an extent in this call, or NULL. */
 struct mrmr_change *stripes_find_change(struct mrmr_stripes *work,
 					uint64_t file, uint32_t index);
@@ -291,6 +304,7 @@ struct mrmr_change *stripes_find_change(struct mrmr_stripes *work,
 struct run {
 	struct mrmr_stripes *work;
 	struct job *job;
+	struct mrmr_hashes *hashes;
 	struct buffer piece;
 	struct buffer parity; /* rows[i] is at i * stride */
 	size_t stride;
@@ -324,6 +338,8 @@ enum effort {
 int run_update(struct run *run, enum effort effort, struct mrmr_error *err);
 int run_encode(struct run *run, enum effort effort, struct mrmr_error *err);
 void run_free(struct run *run);
+/* Take over the buffers of another one, which may have none. */
+void run_lend(struct run *to, struct run *from);
 
 /* What a piece was is no more protected: its extent is bare. */
 int bare_piece(struct mrmr_stripes *work, const struct mrmr_stripe *stripe,

@@ -95,21 +95,48 @@ int read_right(struct mrmr_live *live, uint8_t *data, uint32_t len_bytes,
 	return 0;
 }
 
-int read_new(struct mrmr_stripes *work, struct item *item, uint8_t *data)
+#define PART_BYTES ((uint32_t)256 * 1024)
+
+static int read_parts(struct item *item, struct new_bytes *to)
 {
 	const struct mrmr_change *change = item->change;
-	struct stripes_member *member = stripes_member(work, change->member);
+	uint32_t at = 0;
+
+	while (at < change->len_bytes) {
+		uint32_t len = change->len_bytes - at < PART_BYTES
+				       ? change->len_bytes - at
+				       : PART_BYTES;
+
+		if (mrmr_live_read(change->now, to->data + at, len,
+				   change->offset + at) == -1) {
+			return -1;
+		}
+		mrmr_hashes_add(to->hashes, to->data + at, len);
+		to->is_zero = to->is_zero && is_all_zero(to->data + at, len);
+		if (to->fn != NULL) {
+			to->fn(item, to->data + at, at, len, to->private_data);
+		}
+		at += len;
+		to->done_bytes = at;
+	}
+	return 0;
+}
+
+int read_new(struct mrmr_stripes *work, struct item *item, struct new_bytes *to)
+{
+	struct stripes_member *member =
+		stripes_member(work, item->change->member);
 
 	if (member != NULL) {
 		member->is_used = true;
 	}
-	if (mrmr_fault("stripes-read") != 0 ||
-	    mrmr_live_read(change->now, data, change->len_bytes,
-			   change->offset) == -1) {
+	to->done_bytes = 0;
+	to->is_zero = true;
+	mrmr_hashes_start(to->hashes);
+	if (mrmr_fault("stripes-read") != 0 || read_parts(item, to) == -1) {
 		return -1;
 	}
-	mrmr_sha256(data, change->len_bytes, item->sha256);
-	item->checksum = mrmr_checksum(data, change->len_bytes);
+	mrmr_hashes_end(to->hashes, item->sha256, &item->checksum);
 	return 0;
 }
 

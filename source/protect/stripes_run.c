@@ -9,10 +9,10 @@
  * all that stays. Where something is not to be had, another way or the rest of
  * the stripe may do (stripes_job.c has the order).
  *
- * Both add up block by block: a piece is read as a whole, compared with its
- * hash, and only then added to the rows. So memory is that of the rows and of
- * one piece, however wide the stripe is, and what turns out to be wrong has
- * spoilt nothing.
+ * Both add up block by block: a piece that has a recorded hash is read as a
+ * whole, compared with it, and only then added to the rows. So memory is that of
+ * the rows and of one piece, however wide the stripe is, and what turns out to
+ * be wrong has spoilt nothing. New bytes are hashed and added as they come.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
@@ -26,8 +26,20 @@
 
 void run_free(struct run *run)
 {
+	mrmr_hashes_free(run->hashes);
+	run->hashes = NULL;
 	buffer_free(&run->piece);
 	buffer_free(&run->parity);
+}
+
+void run_lend(struct run *to, struct run *from)
+{
+	to->hashes = from->hashes != NULL ? from->hashes : mrmr_hashes_new();
+	to->piece = from->piece;
+	to->parity = from->parity;
+	from->hashes = NULL;
+	from->piece = (struct buffer){0};
+	from->parity = (struct buffer){0};
 }
 
 static int begin(struct run *run, struct mrmr_error *err)
@@ -65,9 +77,9 @@ static uint8_t *row_data(struct run *run, uint32_t i)
 	return run->parity.data + i * run->stride;
 }
 
-/* parity' = parity + coefficient * bytes */
-static int add(struct run *run, uint8_t slot, uint32_t offset,
-	       const uint8_t *data, uint32_t len_bytes, struct mrmr_error *err)
+/* parity' = parity + coefficient * bytes. The place is a good one. */
+static void add(struct run *run, uint8_t slot, uint32_t offset,
+		const uint8_t *data, uint32_t len_bytes)
 {
 	const struct mrmr_parity_input input = {.place = slot,
 						.data = data,
@@ -79,9 +91,15 @@ static int add(struct run *run, uint8_t slot, uint32_t offset,
 		outputs[i].place = mrmr_parity_row(run->row[i]);
 		outputs[i].data = row_data(run, i) + offset;
 	}
-	if (offset > run->len_bytes || len_bytes > run->len_bytes - offset ||
-	    mrmr_parity_update(&input, 1, outputs, run->num_rows, len_bytes) ==
-		    -1) {
+	(void)mrmr_parity_update(&input, 1, outputs, run->num_rows, len_bytes);
+}
+
+/* What a damaged record says is not to lead out of the buffers. */
+static int check_place(const struct run *run, uint8_t slot, uint32_t offset,
+		       uint32_t len_bytes, struct mrmr_error *err)
+{
+	if (slot >= MRMR_PARITY_SLOTS || offset > run->len_bytes ||
+	    len_bytes > run->len_bytes - offset) {
 		return mrmr_error_set(err, EILSEQ,
 				      "a record of a stripe is not sound");
 	}
@@ -101,35 +119,60 @@ static void take_out_item(struct run *run, struct item *item)
 	}
 }
 
+static void add_part(const struct item *item, const uint8_t *data,
+		     uint32_t offset, uint32_t len_bytes, void *private_data)
+{
+	add(private_data, item->slot, item->offset + offset, data, len_bytes);
+}
+
+/* What was added before it turned out that the rest can't be read goes by being
+   added once more. */
+static void add_read(struct run *run, struct item *item)
+{
+	struct new_bytes to = {
+		.hashes = run->hashes,
+		.data = run->piece.data,
+		.fn = add_part,
+		.private_data = run,
+	};
+
+	item->outcome = OUTCOME_CAME;
+	if (read_new(run->work, item, &to) == -1) {
+		item->outcome = OUTCOME_UNREADABLE;
+		item->error = errno;
+		add(run, item->slot, item->offset, to.data, to.done_bytes);
+	} else if (to.is_zero) {
+		item->outcome = OUTCOME_ZERO;
+	}
+}
+
 /* Zeros need no place, and what cannot be read gets none. */
 static int add_new(struct run *run, struct item *item, struct mrmr_error *err)
 {
 	const struct mrmr_change *change = item->change;
-	const uint8_t *data = item->bytes;
 
 	if (item->outcome == OUTCOME_ZERO ||
 	    item->outcome == OUTCOME_UNREADABLE) {
 		return 0; /* was found before */
 	}
-	if (data == NULL) {
-		if (buffer_need(&run->piece, change->len_bytes) == -1) {
-			return stripes_no_memory(err);
-		}
-		data = run->piece.data;
-		if (read_new(run->work, item, run->piece.data) == -1) {
-			item->outcome = OUTCOME_UNREADABLE;
-			item->error = errno;
-			take_out_item(run, item);
-			return 0;
-		}
+	if (check_place(run, item->slot, item->offset, change->len_bytes,
+			err) == -1) {
+		return -1;
 	}
-	if (is_all_zero(data, change->len_bytes)) {
-		item->outcome = OUTCOME_ZERO;
-		take_out_item(run, item);
+	if (item->bytes != NULL) {
+		item->outcome = OUTCOME_CAME;
+		add(run, item->slot, item->offset, item->bytes,
+		    change->len_bytes);
 		return 0;
 	}
-	item->outcome = OUTCOME_CAME;
-	return add(run, item->slot, item->offset, data, change->len_bytes, err);
+	if (buffer_need(&run->piece, change->len_bytes) == -1) {
+		return stripes_no_memory(err);
+	}
+	add_read(run, item);
+	if (item->outcome != OUTCOME_CAME) {
+		take_out_item(run, item);
+	}
+	return 0;
 }
 
 /* --- from the old parity ------------------------------------------------------------ */
@@ -200,10 +243,12 @@ static int take_away_old(struct run *run, struct item *item, enum effort effort,
 		     run->piece.data) == -1) {
 		return 0;
 	}
-	if (add(run, item->old_slot, item->old_offset, run->piece.data,
-		change->old.len_bytes, err) == -1) {
+	if (check_place(run, item->old_slot, item->old_offset,
+			change->old.len_bytes, err) == -1) {
 		return -1;
 	}
+	add(run, item->old_slot, item->old_offset, run->piece.data,
+	    change->old.len_bytes);
 	return 1;
 }
 
@@ -294,10 +339,12 @@ static int add_staying(struct run *run, struct layout_slot *slot,
 				   run->piece.data);
 	}
 	if (found == FOUND_LIVE || found == FOUND_COMPUTED) {
-		return add(run, slot->slot, offset, run->piece.data,
-			   piece->len_bytes, err) == -1
-			       ? -1
-			       : 1;
+		if (check_place(run, slot->slot, offset, piece->len_bytes,
+				err) == -1) {
+			return -1;
+		}
+		add(run, slot->slot, offset, run->piece.data, piece->len_bytes);
+		return 1;
 	}
 	if (effort != EFFORT_LOSE) {
 		return 0;

@@ -196,8 +196,9 @@ static void describe(struct placing *p, uint32_t i, uint32_t len_bytes)
 		.old = old_row(run->job, run->row[i]),
 		.member = SIZE_MAX,
 	};
-	mrmr_sha256(place->data, len_bytes, place->row.sha256);
-	place->row.checksum = mrmr_checksum(place->data, len_bytes);
+	mrmr_hashes_start(run->hashes);
+	mrmr_hashes_add(run->hashes, place->data, len_bytes);
+	mrmr_hashes_end(run->hashes, place->row.sha256, &place->row.checksum);
 	if (place->old != NULL) {
 		place->row.member = place->old->member;
 	}

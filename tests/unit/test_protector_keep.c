@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -413,6 +414,48 @@ static void one_that_cannot_start_is_told(void **state)
 	world_free(w);
 }
 
+/* A file is open: one in the background waits for it, until it is in the way. */
+static void one_in_the_background_gives_way(void **state)
+{
+	const struct mrmr_protect_options options = {.background = true};
+	struct world *w = new_world("1", "");
+	struct mrmr_protect_result result = {0};
+	struct mrmr_engine *engine = NULL;
+	int status = 0;
+	pid_t pid;
+	int fd;
+
+	(void)state;
+	client_write(w, "f", 1, 5000);
+	client_write(w, "g", 2, 5000);
+	fd = do_open(w, "f", O_RDWR);
+	pid = fork();
+	assert_return_code(pid, errno);
+	if (pid == 0) {
+		close(fd);
+		world_open_in_child(w);
+		while (atomic_load(&w->pool->shared->protect.passes_ended) ==
+		       0) {
+			usleep(10000);
+		}
+		talloc_free(open_engine(w, MRMR_ENGINE_WRITE));
+		_exit(0);
+	}
+	engine = open_engine(w, MRMR_ENGINE_WRITE);
+	assert_int_equal(mrmr_protect(engine, &options, &result, NULL), 0);
+	assert_true(result.gives_way);
+	assert_false(result.gives_turn);
+	assert_int_equal(result.open_files, 1);
+	talloc_free(engine);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	verify(w, "g", 2, 5000, 1);
+	close(fd);
+	protect(w);
+	verify(w, "f", 1, 5000, 1);
+	world_free(w);
+}
+
 static void waiting_for_it(void **state)
 {
 	struct world *w = new_world("1", "");
@@ -440,12 +483,16 @@ static void waiting_for_it(void **state)
 			.settle_ns = INT64_C(3600000000000),
 		};
 		struct mrmr_protect_result result;
+		struct mrmr_protector_turn *turn = NULL;
 		struct mrmr_engine *engine = NULL;
 
 		usleep(200000);
 		world_open_in_child(w);
+		turn = mrmr_protector_enter(NULL, w->pool, true, NULL);
 		engine = open_engine(w, MRMR_ENGINE_WRITE);
 		mrmr_protect(engine, &options, &result, NULL);
+		talloc_free(engine);
+		talloc_free(turn);
 		_exit(0);
 	}
 	/* though the settle time is an hour */
@@ -474,6 +521,7 @@ int main(void)
 		cmocka_unit_test(one_is_started),
 		cmocka_unit_test(none_is_started_while_one_runs),
 		cmocka_unit_test(one_that_cannot_start_is_told),
+		cmocka_unit_test(one_in_the_background_gives_way),
 		cmocka_unit_test(waiting_for_it),
 	};
 

@@ -612,12 +612,13 @@ static void cut_victim(struct striped *s)
 {
 	assert_return_code(truncate(world_drive(s->p->w, victim->member,
 						victim->path),
-				    (off_t)(M + 100)),
+				    (off_t)(M + 600 * K)),
 			   errno);
 }
 
 /* Files that are shorter than they were when they were looked at, and whose
-   pre-images nobody kept: a new one, then one that is protected. */
+   pre-images nobody kept: a new one, then one that is protected. They end in the
+   middle of a block, when part of it has been added to the parity. */
 static void test_unreadable(void **state)
 {
 	struct striped *s = some_files(&shape_5_2);

@@ -26,6 +26,7 @@
 #define GRID ((uint32_t)64 << 10)
 
 static uint64_t random_state;
+static size_t memory_bytes; /* 0: as much as by default */
 
 static size_t below(size_t n)
 {
@@ -131,6 +132,7 @@ static void run(const struct world_shape *shape, unsigned int rows,
 	struct striped *s = striped_new_with(shape, GRID);
 	size_t round;
 
+	s->options.memory_bytes = memory_bytes;
 	random_state = seed;
 	for (round = 0; round < rounds; round++) {
 		size_t n = 1 + below(15);
@@ -197,6 +199,17 @@ static void test_six_and_three(void **state)
 	run(&shape, 3, 5, 15);
 }
 
+/* The same with memory for one thread only. */
+static void test_little_memory(void **state)
+{
+	static const struct world_shape shape = {.num_members = 4,
+						 .parity = "2"};
+
+	memory_bytes = 1;
+	run(&shape, 2, 8, 8);
+	memory_bytes = 0;
+}
+
 static void test_stacked(void **state)
 {
 	static const struct world_shape shape = {
@@ -257,6 +270,7 @@ int main(void)
 		cmocka_unit_test(test_five_and_two),
 		cmocka_unit_test(test_six_and_three),
 		cmocka_unit_test(test_stacked),
+		cmocka_unit_test(test_little_memory),
 		cmocka_unit_test(test_away),
 	};
 
