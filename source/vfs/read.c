@@ -66,9 +66,11 @@ static struct mrmr_served *rescue(struct vfs_handle_struct *handle,
 	struct mrmr_served *served = NULL;
 	struct mrmr_error err = {0};
 
-	/* The next operation looks whether the member is still there. */
+	/* Look whether the member is still there, and take hold of the others:
+	   who only reads has let go of them. */
 	share->pool->checked_ns = 0;
-	served = mrmr_served_get_file(share->pool, fsp_get_io_fd(fsp), &err);
+	served = mrmr_served_get_file(mrmr_pool_of(handle), fsp_get_io_fd(fsp),
+				      &err);
 	if (served == NULL) {
 		DBG_ERR("%s cannot be read at %jd: %s; nor computed: %s\n",
 			fsp_str_dbg(fsp), (intmax_t)offset, strerror(error),

@@ -210,6 +210,12 @@ static void write_bytes(const char *path, const uint8_t *bytes, size_t len)
 	close(fd);
 }
 
+static int free_bytes(struct pfile *file)
+{
+	free(file->bytes);
+	return 0;
+}
+
 struct pfile *protected_file(struct protected *p, size_t member,
 			     const char *path, unsigned int seed, size_t len,
 			     uint32_t grid)
@@ -228,6 +234,7 @@ struct pfile *protected_file(struct protected *p, size_t member,
 	file->grid = grid;
 	snprintf(file->path, sizeof(file->path), "%s", path);
 	file->bytes = protected_bytes(seed, len);
+	talloc_set_destructor(file, free_bytes);
 	write_bytes(protected_where(p, file), file->bytes, len);
 	must(stat(protected_where(p, file), &st));
 

@@ -724,11 +724,19 @@ static ssize_t read_pfile(void *buf, size_t len, uint64_t offset,
 	return (ssize_t)len;
 }
 
-static struct pfile *rebuilt; /* whose bytes those are */
+/* Whose bytes those are; kept when the pool is closed. */
+static struct pfile rebuilt_file;
+
+static void protect_rebuilt(struct protected *p)
+{
+	free(rebuilt_file.bytes);
+	rebuilt_file = *protected_file(p, 0, "d/f", 1, 3000000, GRID);
+	rebuilt_file.bytes = protected_bytes(1, 3000000);
+}
 
 static int change_rebuild(struct world *w)
 {
-	const struct mrmr_move_source source = {read_pfile, rebuilt};
+	const struct mrmr_move_source source = {read_pfile, &rebuilt_file};
 	struct mrmr_move *move = NULL;
 	size_t member = SIZE_MAX;
 	int new_fd = -1;
@@ -776,7 +784,7 @@ static void test_rebuild(void **state)
 		size_t member;
 		int fd;
 
-		rebuilt = protected_file(p, 0, "d/f", 1, 3000000, GRID);
+		protect_rebuilt(p);
 		assert_string_equal(do_list(w, "d"), "f");
 		assert_int_equal(stat(world_drive(w, 0, "d/f"), &before), 0);
 		protected_unplug(p, 1);
@@ -785,7 +793,7 @@ static void test_rebuild(void **state)
 		assert_int_not_equal(member, 0);
 		assert_int_equal(st.st_mode, before.st_mode);
 		assert_int_equal(st.st_mtim.tv_nsec, before.st_mtim.tv_nsec);
-		assert_true(has_bytes(w, "d/f", rebuilt));
+		assert_true(has_bytes(w, "d/f", &rebuilt_file));
 		fd = do_open(w, "d/f", O_RDONLY);
 		assert_int_equal(mrmr_ghost_read(fd, &ghost), -1);
 		close(fd);
@@ -797,7 +805,7 @@ static void test_rebuild(void **state)
 		come_back(p, again == 0);
 		assert_string_equal(do_list(w, "d"), again == 1 ? "" : "f");
 		if (again == 0) {
-			assert_true(has_bytes(w, "d/f", rebuilt));
+			assert_true(has_bytes(w, "d/f", &rebuilt_file));
 			assert_int_not_equal(do_where(w, "d/f"), 0);
 		}
 		assert_int_equal(world_trashed(w, 0, "f"), 1);
@@ -815,13 +823,13 @@ static void test_rebuild_without_room(void **state)
 	struct world *w = p->w;
 
 	assert_int_equal(mrmr_serve_start(w->pool, p->engine), 0);
-	rebuilt = protected_file(p, 0, "d/f", 1, 3000000, GRID);
+	protect_rebuilt(p);
 	assert_string_equal(do_list(w, "d"), "f");
 	protected_unplug(p, 1);
 	assert_int_equal(change_rebuild(w), ENOSPC);
 	assert_int_equal(do_where(w, "d/f"), 0);
 	come_back(p, false);
-	assert_true(has_bytes(w, "d/f", rebuilt));
+	assert_true(has_bytes(w, "d/f", &rebuilt_file));
 	assert_int_equal(world_trashed(w, 0, "f"), 0);
 	finish(p);
 }
@@ -849,7 +857,7 @@ static void test_rebuild_interrupted(void **state)
 		size_t member;
 
 		kill = i % 2;
-		rebuilt = protected_file(p, 0, "d/f", 1, 3000000, GRID);
+		protect_rebuilt(p);
 		assert_string_equal(do_list(w, "d"), "f");
 		protected_unplug(p, 1);
 		do_list(w, "d");
@@ -868,11 +876,11 @@ static void test_rebuild_interrupted(void **state)
 		assert_int_equal(do_stat(w, "d/f", &member, &st), 0);
 		assert_int_equal(st.st_size, 3000000);
 		if (member != 0) {
-			assert_true(has_bytes(w, "d/f", rebuilt));
+			assert_true(has_bytes(w, "d/f", &rebuilt_file));
 		}
 		come_back(p, i / 2 % 2 == 1);
 		assert_string_equal(do_list(w, "d"), "f");
-		assert_true(has_bytes(w, "d/f", rebuilt));
+		assert_true(has_bytes(w, "d/f", &rebuilt_file));
 		assert_int_equal(strlen(world_where(w, "d/f")), 1);
 		assert_int_equal(do_where(w, "d/f") != 0,
 				 world_trashed(w, 0, "f"));
