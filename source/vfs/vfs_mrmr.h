@@ -58,9 +58,9 @@ struct mrmr_share {
 	struct mrmr_listed listed;
 	uint64_t announced_bytes; /* size of the file that is being created */
 	enum mrmr_protect_mode protect;
-	char *admin; /* mrmr-admin by its path, NULL: as installed */
-	bool had_ghosts;          /* a member was away */
-	uint64_t rescued_reads;   /* that a drive refused */
+	char *admin;            /* mrmr-admin by its path, NULL: as installed */
+	bool had_ghosts;        /* a member was away */
+	uint64_t rescued_reads; /* that a drive refused */
 };
 
 /*
