@@ -108,20 +108,28 @@ struct mrmr_protector_turn *mrmr_protector_enter(void *mem_ctx,
 						 bool wait,
 						 struct mrmr_error *err);
 
+/* How one is started. {0} is as installed. */
+struct mrmr_protector_command {
+	const char *path;            /* of mrmr-admin; NULL: as installed */
+	unsigned int settle_seconds; /* 0: the default */
+};
+
 /*
  * Have a protector run for this pool, if none does: to be called after an event
- * was added. Costs a memory access when one runs. Starts `command` ("mrmr-admin"
- * by its path, NULL: as installed) as root, detached from the caller. One that
- * does not come up is not started again for some seconds.
+ * was added. Costs a memory access when one runs. It is started as root,
+ * detached from the caller. One that does not come up is not started again for
+ * some seconds.
  */
-void mrmr_protector_start(struct mrmr_pool *pool, const char *command);
+void mrmr_protector_start(struct mrmr_pool *pool,
+			  const struct mrmr_protector_command *command);
 
 /*
  * Wait until a file that was just closed is protected, or cannot be now; for
  * mrmr:protect = wait. Has a protector run, and not wait for the settle time. -1
  * ETIMEDOUT. Polls a memory page.
  */
-int mrmr_protector_wait(struct mrmr_pool *pool, const char *command,
+int mrmr_protector_wait(struct mrmr_pool *pool,
+			const struct mrmr_protector_command *command,
 			const struct mrmr_uuid *member, uint64_t inode,
 			int64_t timeout_ns);
 

@@ -22,6 +22,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -287,18 +288,25 @@ static int spawn(char *const argv[])
 	return got == sizeof(error) ? error : 0;
 }
 
-static void start(struct mrmr_pool *pool, const char *command)
+static void start(struct mrmr_pool *pool,
+		  const struct mrmr_protector_command *command)
 {
+	char settle[32];
 	char *argv[] = {
-		(char *)(command != NULL ? command
-					 : MRMR_SBINDIR "/mrmr-admin"),
+		(char *)(command->path != NULL ? command->path
+					       : MRMR_SBINDIR "/mrmr-admin"),
 		(char *)"-c",
 		pool->config->path,
 		(char *)"sync",
 		(char *)"--background",
+		command->settle_seconds > 0 ? settle : NULL,
 		NULL,
 	};
-	int error = spawn(argv);
+	int error;
+
+	snprintf(settle, sizeof(settle), "--settle=%u",
+		 command->settle_seconds);
+	error = spawn(argv);
 
 	if (error != 0) {
 		mrmr_log(MRMR_LOG_ERROR,
@@ -308,7 +316,8 @@ static void start(struct mrmr_pool *pool, const char *command)
 	}
 }
 
-void mrmr_protector_start(struct mrmr_pool *pool, const char *command)
+void mrmr_protector_start(struct mrmr_pool *pool,
+			  const struct mrmr_protector_command *command)
 {
 	static struct {
 		uint64_t serial; /* of the pool */
@@ -354,7 +363,8 @@ _Atomic uint32_t *protector_settled(struct mrmr_pool *pool,
 	return &pool->shared->protect.settled[hash % MRMR_SHARED_SETTLED];
 }
 
-int mrmr_protector_wait(struct mrmr_pool *pool, const char *command,
+int mrmr_protector_wait(struct mrmr_pool *pool,
+			const struct mrmr_protector_command *command,
 			const struct mrmr_uuid *member, uint64_t inode,
 			int64_t timeout_ns)
 {

@@ -17,6 +17,8 @@
 /* How long a close waits at most. What is left is protected later. */
 #define WAIT_NS (60 * INT64_C(1000000000))
 
+#define SETTLE_SECONDS_MAX 86400
+
 static const struct enum_list modes[] = {
 	{MRMR_PROTECT_QUEUE, "queue"},
 	{MRMR_PROTECT_WAIT, "wait"},
@@ -29,6 +31,7 @@ int mrmr_protecting_configure(struct vfs_handle_struct *handle,
 {
 	int snum = SNUM(handle->conn);
 	const char *admin = NULL;
+	int settle;
 	int mode;
 
 	mode = lp_parm_enum(snum, "mrmr", "protect", modes, MRMR_PROTECT_QUEUE);
@@ -39,6 +42,15 @@ int mrmr_protecting_configure(struct vfs_handle_struct *handle,
 	}
 	share->protect = mode;
 
+	settle = lp_parm_int(snum, "mrmr", "settle", 0);
+	if (settle < 0 || settle > SETTLE_SECONDS_MAX) {
+		DBG_ERR("share %s: mrmr:settle = %d: it must be from 1 to %d "
+			"seconds\n",
+			lp_const_servicename(snum), settle, SETTLE_SECONDS_MAX);
+		return -1;
+	}
+	share->protector.settle_seconds = (unsigned int)settle;
+
 	admin = lp_parm_const_string(snum, "mrmr", "admin", NULL);
 	if (admin != NULL && admin[0] != '/') {
 		DBG_ERR("share %s: mrmr:admin = %s: it must be the full path "
@@ -48,8 +60,8 @@ int mrmr_protecting_configure(struct vfs_handle_struct *handle,
 	}
 	if (admin != NULL) {
 		/* smb.conf may be read again */
-		share->admin = talloc_strdup(share, admin);
-		if (share->admin == NULL) {
+		share->protector.path = talloc_strdup(share, admin);
+		if (share->protector.path == NULL) {
 			return -1;
 		}
 	}
@@ -59,7 +71,7 @@ int mrmr_protecting_configure(struct vfs_handle_struct *handle,
 void mrmr_protecting_start(struct mrmr_share *share)
 {
 	if (share->pool->queue != NULL && share->protect != MRMR_PROTECT_NO) {
-		mrmr_protector_start(share->pool, share->admin);
+		mrmr_protector_start(share->pool, &share->protector);
 	}
 }
 
@@ -67,7 +79,7 @@ void mrmr_protecting_look(struct mrmr_share *share)
 {
 	if (share->pool->queue != NULL && share->protect != MRMR_PROTECT_NO &&
 	    !mrmr_queue_is_empty(share->pool->queue)) {
-		mrmr_protector_start(share->pool, share->admin);
+		mrmr_protector_start(share->pool, &share->protector);
 	}
 }
 
@@ -77,7 +89,7 @@ void mrmr_protecting_closed(struct mrmr_share *share, size_t member,
 	if (share->protect != MRMR_PROTECT_WAIT) {
 		return;
 	}
-	if (mrmr_protector_wait(share->pool, share->admin,
+	if (mrmr_protector_wait(share->pool, &share->protector,
 				&share->pool->members[member].config->id, inode,
 				WAIT_NS) == -1) {
 		DBG_WARNING("%s is closed, but not protected yet: %s\n", path,

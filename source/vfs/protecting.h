@@ -8,7 +8,7 @@
 
 #include "vfs_mrmr.h"
 
-/* Read the options: mrmr:protect, mrmr:admin. -1 if they are wrong, which is
+/* Read the options: mrmr:protect, mrmr:settle, mrmr:admin. -1 if they are wrong, which is
    logged. */
 int mrmr_protecting_configure(struct vfs_handle_struct *handle,
 			      struct mrmr_share *share);

@@ -31,6 +31,7 @@
 #include <mrmr/dir.h>
 #include <mrmr/names.h>
 #include <mrmr/pool.h>
+#include <mrmr/protector.h>
 
 /*
  * What readdir has just returned. smbd's next step is to open exactly that, by
@@ -58,7 +59,7 @@ struct mrmr_share {
 	struct mrmr_listed listed;
 	uint64_t announced_bytes; /* size of the file that is being created */
 	enum mrmr_protect_mode protect;
-	char *admin;            /* mrmr-admin by its path, NULL: as installed */
+	struct mrmr_protector_command protector;
 	bool had_ghosts;        /* a member was away */
 	uint64_t rescued_reads; /* that a drive refused */
 };

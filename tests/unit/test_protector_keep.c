@@ -348,24 +348,30 @@ static void one_is_started(void **state)
 	struct world *w = new_world("1", "");
 	const char *out = world_path(w, "out");
 	char script[1024];
-	const char *command = NULL;
+	struct mrmr_protector_command command = {0};
 
 	(void)state;
 	snprintf(script, sizeof(script),
 		 "{ id -u; echo \"$@\"; ls /proc/self/fd | wc -l; } >%s.new\n"
 		 "mv %s.new %s",
 		 out, out, out);
-	command = write_command(w, script);
+	command.path = write_command(w, script);
 	world_user(1000);
-	mrmr_protector_start(w->pool, command);
+	mrmr_protector_start(w->pool, &command);
 	world_user(0);
 	assert_true(comes(out));
 	assert_string_equal(world_read(out),
 			    "0\n-c pool.json sync --background\n4\n");
 	/* it has not come up: not again at once */
 	assert_return_code(unlink(out), errno);
-	mrmr_protector_start(w->pool, command);
+	mrmr_protector_start(w->pool, &command);
 	assert_false(world_there(out));
+	atomic_store(&w->pool->shared->protect.started_ns, 0);
+	command.settle_seconds = 30;
+	mrmr_protector_start(w->pool, &command);
+	assert_true(comes(out));
+	assert_string_equal(world_read(out), "0\n-c pool.json sync "
+					     "--background --settle=30\n4\n");
 	world_free(w);
 }
 
@@ -375,28 +381,28 @@ static void none_is_started_while_one_runs(void **state)
 	const char *out = world_path(w, "out");
 	struct mrmr_protector_turn *turn = NULL;
 	struct mrmr_error err = {0};
-	const char *command = NULL;
+	struct mrmr_protector_command command = {0};
 	char script[1024];
 
 	(void)state;
 	snprintf(script, sizeof(script), "echo x >%s", out);
-	command = write_command(w, script);
+	command.path = write_command(w, script);
 	turn = mrmr_protector_enter(NULL, w->pool, false, &err);
 	assert_non_null(turn);
 	assert_null(mrmr_protector_enter(NULL, w->pool, false, &err));
 	assert_int_equal(err.code, EALREADY);
-	mrmr_protector_start(w->pool, command);
+	mrmr_protector_start(w->pool, &command);
 	assert_false(world_there(out));
 	talloc_free(turn);
 	/* the next one is started at once */
-	mrmr_protector_start(w->pool, command);
+	mrmr_protector_start(w->pool, &command);
 	assert_true(comes(out));
 	/* whoever was killed has left the page as it was */
 	atomic_store(&w->pool->shared->protector, 1);
 	atomic_store(&w->pool->shared->protect.started_ns, 0);
 	assert_return_code(unlink(out), errno);
 	w->pool->serial++; /* believed for a second */
-	mrmr_protector_start(w->pool, command);
+	mrmr_protector_start(w->pool, &command);
 	assert_true(comes(out));
 	world_free(w);
 }
@@ -404,12 +410,14 @@ static void none_is_started_while_one_runs(void **state)
 static void one_that_cannot_start_is_told(void **state)
 {
 	struct world *w = new_world("1", "");
+	const struct mrmr_protector_command nothing = {
+		.path = world_path(w, "nothing")};
 
 	(void)state;
 	world_log();
-	mrmr_protector_start(w->pool, world_path(w, "nothing"));
+	mrmr_protector_start(w->pool, &nothing);
 	assert_non_null(strstr(world_log(), "cannot be started"));
-	mrmr_protector_start(w->pool, world_path(w, "nothing"));
+	mrmr_protector_start(w->pool, &nothing);
 	assert_null(strstr(world_log(), "cannot be started"));
 	world_free(w);
 }
@@ -459,7 +467,8 @@ static void one_in_the_background_gives_way(void **state)
 static void waiting_for_it(void **state)
 {
 	struct world *w = new_world("1", "");
-	const char *command = write_command(w, "exit 0");
+	const struct mrmr_protector_command command = {
+		.path = write_command(w, "exit 0")};
 	struct mrmr_uuid member;
 	struct stat st;
 	size_t index;
@@ -471,7 +480,7 @@ static void waiting_for_it(void **state)
 	assert_int_equal(do_stat(w, "f", &index, &st), 0);
 	member = w->pool->members[index].config->id;
 	/* nobody comes */
-	assert_int_equal(mrmr_protector_wait(w->pool, command, &member,
+	assert_int_equal(mrmr_protector_wait(w->pool, &command, &member,
 					     st.st_ino, 200000000),
 			 -1);
 	assert_int_equal(errno, ETIMEDOUT);
@@ -496,7 +505,7 @@ static void waiting_for_it(void **state)
 		_exit(0);
 	}
 	/* though the settle time is an hour */
-	assert_return_code(mrmr_protector_wait(w->pool, command, &member,
+	assert_return_code(mrmr_protector_wait(w->pool, &command, &member,
 					       st.st_ino, INT64_C(20000000000)),
 			   errno);
 	verify(w, "f", 1, 5000, 1);
