@@ -163,7 +163,7 @@ def read_through(client, seen):
                     wrong.append('%s: other bytes in a stream' % path)
             if not what['eas'] and what['acl'] is None:
                 continue
-            f = client.create(name)
+            f = client.create(name, access=smb2.READ)
             try:
                 eas = client.eas(f)
                 for ea, value in what['eas'].items():
