@@ -33,7 +33,8 @@ that suits the files; with its default of 256 KiB the parity of small ones would
 be 25 times as large.
 
 "of ideal" is parity that is there / data * 2/4. Catalogue bytes are what the
-files of the state directory's catalogue grew by, on disk.
+files of the state directory's catalogue grew by, on disk; they begin with some
+room to grow into, which is shown, too.
 """
 
 import argparse
@@ -101,7 +102,8 @@ class Sides:
         numbers = {'parity_bytes': side.parity()}
         if found is not None:
             catalogue, parts = side.metadata()
-            numbers.update(catalogue_bytes=catalogue, part_bytes=parts)
+            numbers.update(catalogue_bytes=catalogue, part_bytes=parts,
+                           empty_bytes=side.empty_bytes[0])
         scrubbed = side.scrub()
         lost_bytes = side.lose()
         rebuilt = side.rebuild()
@@ -173,6 +175,8 @@ class Sides:
             rows.append(['catalogue bytes per ' + unit] + empty + [at_most(
                 self.median('mrmr', 'catalogue_bytes') / count, target,
                 '%.0f')])
+            rows.append(['catalogue of an empty pool, KiB'] + empty + [
+                '%.0f' % (self.median('mrmr', 'empty_bytes') / 1024)])
             rows.append(["all members' parts, bytes per " + unit] + empty + [
                 '%.0f' % (self.median('mrmr', 'part_bytes') / count)])
         return rows

@@ -30,7 +30,7 @@ class Share:
         self.members = [work.tmpfs('%s.m%d' % (name, i), '%dm' % member_mib)
                         for i in range(6)]
         self.pool = work.pool(name, members=self.members, parity=2,
-                              build_dir=options.build)
+                              build_dir=options.build, protect='queue')
         self.pool.up(vfs='')
         os.environ.update(self.pool.env)
         self.directory = self.pool.directory
