@@ -271,7 +271,10 @@ int mrmr_catalog_rename(struct mrmr_catalog *cat, uint64_t dir_id,
 			const char *name, uint64_t new_dir_id,
 			const char *new_name);
 
-/* A further name of a file (a hard link). */
+/*
+ * A further name of a file (a hard link). The first name of a file that has one
+ * outside of the trash is such a one, whatever is linked, renamed or removed.
+ */
 int mrmr_catalog_link(struct mrmr_catalog *cat, uint64_t id, uint64_t dir_id,
 		      const char *name);
 

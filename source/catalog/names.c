@@ -319,6 +319,49 @@ int node_add_link(struct mrmr_catalog *cat, void *frame, uint64_t id,
 	return insert_link(cat, id, dir_id, name);
 }
 
+/*
+ * A file that has a name outside of the trash is not in the trash, so its first
+ * name is one of those: that in the trash changes places with one.
+ */
+static int keep_out_of_trash(struct mrmr_catalog *cat, void *frame, uint64_t id)
+{
+	struct mrmr_link *links = NULL;
+	const char *name = NULL;
+	struct entry entry;
+	struct place place;
+	uint64_t same_id = 0;
+	size_t num = 0;
+	size_t i = 0;
+
+	if (node_load(cat, frame, id, &entry, &place) == -1) {
+		return errno == ENOENT ? 0 : -1;
+	}
+	if (place.dir_id != MRMR_ID_TRASH || !entry.has_links) {
+		return 0;
+	}
+	name = talloc_strndup(frame, entry.name, entry.name_len);
+	if (name == NULL) {
+		errno = ENOMEM;
+		return -1;
+	}
+	if (links_get(cat, frame, id, &links, &num) == -1) {
+		return -1;
+	}
+	while (i < num && links[i].dir_id == MRMR_ID_TRASH) {
+		i++;
+	}
+	if (i == num) {
+		return 0;
+	}
+	if (node_remove(cat, frame, links[i].dir_id, links[i].name, &same_id) ==
+		    -1 ||
+	    node_move(cat, frame, MRMR_ID_TRASH, name, links[i].dir_id,
+		      links[i].name) == -1) {
+		return -1;
+	}
+	return node_add_link(cat, frame, id, MRMR_ID_TRASH, name);
+}
+
 int mrmr_catalog_link(struct mrmr_catalog *cat, uint64_t id, uint64_t dir_id,
 		      const char *name)
 {
@@ -330,6 +373,9 @@ int mrmr_catalog_link(struct mrmr_catalog *cat, uint64_t id, uint64_t dir_id,
 	}
 	frame = talloc_new(NULL);
 	ret = node_add_link(cat, frame, id, dir_id, name);
+	if (ret == 0) {
+		ret = keep_out_of_trash(cat, frame, id);
+	}
 	if (ret == 0) {
 		ret = touch_node(cat, id);
 	}
@@ -460,6 +506,9 @@ int mrmr_catalog_rename(struct mrmr_catalog *cat, uint64_t dir_id,
 	frame = talloc_new(NULL);
 	ret = node_rename(cat, frame, dir_id, name, new_dir_id, new_name, &id);
 	if (ret == 0) {
+		ret = keep_out_of_trash(cat, frame, id);
+	}
+	if (ret == 0) {
 		ret = touch_node(cat, id);
 	}
 	talloc_free(frame);
@@ -542,6 +591,9 @@ int mrmr_catalog_remove(struct mrmr_catalog *cat, uint64_t dir_id,
 	}
 	frame = talloc_new(NULL);
 	ret = node_remove(cat, frame, dir_id, name, &id);
+	if (ret == 0) {
+		ret = keep_out_of_trash(cat, frame, id);
+	}
 	if (ret == 0) {
 		ret = touch_node(cat, id);
 	}

@@ -336,6 +336,24 @@ static void change_node(struct changing *c)
 	assert_int_equal(put(c, n, n->id, NULL), 0);
 }
 
+/* The first name is one outside of the trash, if there is one. */
+static void keep_out_of_trash(struct model_node *n)
+{
+	struct model_name in_trash = n->names[0];
+	uint32_t i = 0;
+
+	while (i < n->num_names && n->names[i].dir_id == MRMR_ID_TRASH) {
+		i++;
+	}
+	if (i == 0 || i >= n->num_names) {
+		return;
+	}
+	n->names[0] = n->names[i];
+	memmove(&n->names[i], &n->names[i + 1],
+		(n->num_names - i - 1) * sizeof(n->names[0]));
+	n->names[n->num_names - 1] = in_trash;
+}
+
 static void rename_node(struct changing *c)
 {
 	struct model_node *n = some_node(c, 0);
@@ -351,10 +369,10 @@ static void rename_node(struct changing *c)
 	memset(&to, 0, sizeof(to));
 	to.dir_id = some_dir(c);
 	some_name(c, to.name);
-	if (n->kind == MRMR_NODE_FILE && n->num_names == 1 && one_in(c, 4)) {
+	if (n->kind == MRMR_NODE_FILE && one_in(c, 4)) {
 		to.dir_id = MRMR_ID_TRASH;
-		snprintf(to.name, sizeof(to.name), "%u/some/p%u", n->member,
-			 (unsigned int)n->id);
+		snprintf(to.name, sizeof(to.name), "%u/some/p%u.%u", n->member,
+			 (unsigned int)n->id, (unsigned int)below(c, 3));
 	}
 	if (from->dir_id == to.dir_id && strcmp(from->name, to.name) == 0) {
 		expected = 0;
@@ -370,6 +388,7 @@ static void rename_node(struct changing *c)
 	assert_int_equal(ret, expected == 0 ? 0 : -1);
 	if (expected == 0) {
 		*from = to;
+		keep_out_of_trash(n);
 	} else {
 		assert_int_equal(errno, expected);
 	}
@@ -382,7 +401,7 @@ static void link_node(struct changing *c)
 	int expected = 0;
 	int ret;
 
-	if (n->num_names == MODEL_NAMES || model_is_in_trash(n)) {
+	if (n->num_names == MODEL_NAMES) {
 		return;
 	}
 	memset(&to, 0, sizeof(to));
@@ -398,6 +417,7 @@ static void link_node(struct changing *c)
 	assert_int_equal(ret, expected == 0 ? 0 : -1);
 	if (expected == 0) {
 		n->names[n->num_names++] = to;
+		keep_out_of_trash(n);
 	} else {
 		assert_int_equal(errno, expected);
 	}
@@ -432,7 +452,9 @@ static void remove_node(struct changing *c)
 		(n->num_names - i) * sizeof(n->names[0]));
 	if (n->num_names == 0) {
 		memset(n, 0, sizeof(*n));
+		return;
 	}
+	keep_out_of_trash(n);
 }
 
 /* --- extents -------------------------------------------------------------------- */
