@@ -33,10 +33,16 @@
 
 bool rebuild_is_covered(const struct mrmr_node *node)
 {
-	return node->size_bytes == 0 ||
-	       (node->grid_bytes > 0 &&
-		(uint64_t)node->num_extents * node->grid_bytes >=
-			node->size_bytes);
+	if (node->kind != MRMR_NODE_FILE) {
+		return true;
+	}
+	/* One that was seen, but never declared, may have been empty only then. */
+	if (node->size_bytes == 0) {
+		return node->generation != 0;
+	}
+	return node->grid_bytes > 0 &&
+	       (uint64_t)node->num_extents * node->grid_bytes >=
+		       node->size_bytes;
 }
 
 /* --- bytes --------------------------------------------------------------------- */

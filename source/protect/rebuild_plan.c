@@ -11,6 +11,7 @@
 
 #include <mrmr/decode.h>
 
+#include "protector_private.h"
 #include "rebuild_private.h"
 
 #define EXTENTS_AT_ONCE 64
@@ -115,7 +116,13 @@ static char *follow(void *mem_ctx, const struct mrmr_event **names, size_t num,
 	return path;
 }
 
-static void tell_change(struct rebuild *r, void *mem_ctx, const char *path)
+#define OLDER_TEXT                                                        \
+	"its last change was not protected yet; it comes back as it was " \
+	"before that"
+
+/* Those that are pending are told by tell_pending(). */
+static void tell_change(struct rebuild *r, void *mem_ctx,
+			const struct pending *pending, const char *path)
 {
 	struct mrmr_catalog *catalog = r->engine->catalog;
 	char *known = mrmr_queue_resolve_back(r->engine->queue, mem_ctx, path);
@@ -125,11 +132,46 @@ static void tell_change(struct rebuild *r, void *mem_ctx, const char *path)
 	    mrmr_catalog_find_path(catalog, mem_ctx, known, &node) == -1) {
 		rebuild_tell(r, MRMR_REBUILD_UNPROTECTED, path, 0,
 			     "it was new, and not protected yet");
-	} else if (node->member == r->number && node->kind == MRMR_NODE_FILE) {
+	} else if (node->member == r->number && node->kind == MRMR_NODE_FILE &&
+		   pending_find(pending, node->id) == PENDING_NONE) {
 		rebuild_tell(r, MRMR_REBUILD_OLDER, path, node->size_bytes,
-			     "its last change was not protected yet; it comes "
-			     "back as it was before that");
+			     OLDER_TEXT);
 	}
+}
+
+/* The protector has heard of these, and had not come to them. Those of which
+   nothing is protected are told when it is their turn. */
+static int tell_pending(struct rebuild *r, void *mem_ctx,
+			struct pending *pending)
+{
+	struct mrmr_catalog *catalog = r->engine->catalog;
+	uint32_t i;
+
+	for (i = 0; i < pending_end(pending); i++) {
+		const struct pending_entry *entry = pending_get(pending, i);
+		struct mrmr_node *node = NULL;
+		bool in_trash = false;
+		char *path = NULL;
+
+		if (entry->node == 0 || entry->member != r->number) {
+			continue;
+		}
+		if (mrmr_catalog_get(catalog, mem_ctx, entry->node, &node) ==
+		    -1) {
+			return -1;
+		}
+		path = mrmr_catalog_path(catalog, node, node->id, &in_trash);
+		if (path == NULL) {
+			return -1;
+		}
+		if (!in_trash && node->kind == MRMR_NODE_FILE &&
+		    rebuild_is_protected(r, node)) {
+			rebuild_tell(r, MRMR_REBUILD_OLDER, path,
+				     node->size_bytes, OLDER_TEXT);
+		}
+		talloc_free(node);
+	}
+	return 0;
 }
 
 static bool is_name_event(const struct mrmr_event *event)
@@ -141,6 +183,7 @@ static bool is_name_event(const struct mrmr_event *event)
 }
 
 static int tell_changes(struct rebuild *r, void *mem_ctx,
+			const struct pending *pending,
 			const struct mrmr_event *events, size_t num)
 {
 	const struct mrmr_uuid *id =
@@ -177,7 +220,7 @@ static int tell_changes(struct rebuild *r, void *mem_ctx,
 		path = follow(mem_ctx, names, num_names,
 			      &events[changes[i].when]);
 		if (path != NULL) {
-			tell_change(r, mem_ctx, path);
+			tell_change(r, mem_ctx, pending, path);
 		}
 	}
 	return 0;
@@ -186,15 +229,25 @@ static int tell_changes(struct rebuild *r, void *mem_ctx,
 int rebuild_changes(struct rebuild *r, struct mrmr_error *err)
 {
 	void *frame = talloc_new(r);
+	struct pending *pending = pending_load(frame, r->engine, err);
 	struct mrmr_event *events = NULL;
 	size_t num = 0;
-	int ret = mrmr_queue_peek(r->engine->queue, frame, &events, &num);
+	int ret;
 
+	if (pending == NULL) {
+		talloc_free(frame);
+		return -1;
+	}
+	ret = mrmr_queue_peek(r->engine->queue, frame, &events, &num);
 	if (ret == 0 && num > 0) {
-		ret = tell_changes(r, frame, events, num);
+		ret = tell_changes(r, frame, pending, events, num);
+	}
+	if (ret == 0) {
+		ret = tell_pending(r, frame, pending);
 	}
 	if (ret == -1) {
-		mrmr_error_set(err, errno, "the queue cannot be read: %s",
+		mrmr_error_set(err, errno,
+			       "what was not protected yet cannot be read: %s",
 			       strerror(errno));
 	}
 	talloc_free(frame);

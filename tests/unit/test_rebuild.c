@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -419,6 +420,61 @@ static void test_never_protected(void **state)
 	assert_int_equal(result.lost_files, 2);
 	assert_int_equal(result.older_files, 1);
 	assert_string_equal(told.last, "films/bare");
+	lossy_check_things(l);
+	lossy_free(l);
+}
+
+/* The protector has heard of a file, and was not there yet: its list is in
+   notes of the catalogue, as source/protect/protector_pending.c says. */
+static void set_pending(struct mrmr_catalog *catalog, uint64_t id)
+{
+	const uint64_t head[3] = {htole64(1), htole64(1), 0};
+	const uint64_t le_id = htole64(id);
+	uint8_t places[256 * 9] = {0};
+
+	memcpy(places, &le_id, sizeof(le_id));
+	assert_int_equal(mrmr_catalog_put_note(catalog, "pending",
+					       (const uint8_t *)head,
+					       sizeof(head)),
+			 0);
+	assert_int_equal(mrmr_catalog_put_note(catalog, "pending.0", places,
+					       sizeof(places)),
+			 0);
+}
+
+static void test_not_protected_yet(void **state)
+{
+	struct lossy *l = lossy_new(1, NULL);
+	struct mrmr_engine *engine = l->p->engine;
+	struct mrmr_rebuild_result result;
+	struct mrmr_error err = {0};
+	struct mrmr_node *a = NULL;
+	struct mrmr_node draft = {
+		.name = (char *)"draft",
+		.kind = MRMR_NODE_FILE,
+		.member = engine->number[LOSSY_LOST],
+		.inode = 4711,
+		.mode = S_IFREG | 0644,
+	};
+	struct told told = {0};
+
+	(void)state;
+	/* seen when it had just been made, before its bytes came */
+	assert_int_equal(mrmr_catalog_find_path(engine->catalog, engine,
+						"small/a", &a),
+			 0);
+	draft.dir_id = a->dir_id;
+	assert_int_equal(mrmr_catalog_begin(engine->catalog), 0);
+	assert_int_equal(mrmr_catalog_put(engine->catalog, &draft, NULL), 0);
+	set_pending(engine->catalog, a->id);
+	assert_int_equal(mrmr_catalog_commit(engine->catalog, &err), 0);
+	lossy_lose(l);
+	result = run(l, &told, ONTO);
+	assert_int_equal(told.num[MRMR_REBUILD_UNPROTECTED], 1);
+	assert_string_equal(told.last, "small/draft");
+	assert_int_equal(told.num[MRMR_REBUILD_OLDER], 1);
+	assert_int_equal(result.lost_files, 1);
+	assert_int_equal(result.older_files, 1);
 	lossy_check_things(l);
 	lossy_free(l);
 }
@@ -908,6 +964,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_wrong_bytes),
 	cmocka_unit_test(test_part_of_a_slot),
 	cmocka_unit_test(test_never_protected),
+	cmocka_unit_test(test_not_protected_yet),
 	cmocka_unit_test(test_name_is_taken),
 	cmocka_unit_test(test_name_is_taken_meanwhile),
 	cmocka_unit_test(test_file_is_there),
