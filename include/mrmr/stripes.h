@@ -93,6 +93,16 @@ int mrmr_stripes_apply(struct mrmr_stripes *work, struct mrmr_change *changes,
 int mrmr_stripes_mend(struct mrmr_stripes *work, uint64_t stripe, bool *changed,
 		      struct mrmr_error *err);
 
+/*
+ * A stripe that is made or changed while there are not enough members for its
+ * rows is short of some. That there may be such is remembered in the catalogue,
+ * with the members that were online. Are there? *others tells if other members
+ * are online now, so that it is worth while to mend them. To forget it, within a
+ * transaction, is for who goes through all stripes from then on.
+ */
+bool mrmr_stripes_are_short(struct mrmr_engine *engine, bool *others);
+int mrmr_stripes_forget_short(struct mrmr_engine *engine);
+
 /* syncfs every member that data was read from or parity written to: to be
    called before the commit. */
 int mrmr_stripes_sync(struct mrmr_stripes *work, struct mrmr_error *err);

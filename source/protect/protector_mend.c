@@ -7,6 +7,8 @@
  * so when it was made, so all stripes are gone through only when the pool is not
  * what it was: a note has a fingerprint of its members and rows, and how far it
  * was gone through for that. First those that have lost a member, then the rest.
+ * And once more if some were made or changed with members missing, and others
+ * are there now (mrmr_stripes_are_short).
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
@@ -184,16 +186,22 @@ int mend_run(struct protector *p, bool *any, struct mrmr_error *err)
 	uint64_t now = fingerprint(p);
 	struct mrmr_stripes *work = NULL;
 	bool could_not = p->cannot_narrow;
+	bool is_anew = false;
+	bool others = false;
 	struct course course;
 
 	if (load(p, &course) == -1) {
 		return protector_fail_catalog(p, err);
 	}
-	/* A person who asks for it has perhaps made room. */
+	/* A person who asks for it has perhaps made room; or a member is back
+	   that some were changed without. */
 	if (course.fingerprint != now ||
 	    (course.phase == PHASE_OVER && course.num_short > 0 &&
-	     !p->options->background && !p->has_mended)) {
+	     !p->options->background && !p->has_mended) ||
+	    (mrmr_stripes_are_short(p->engine, &others) &&
+	     (others || (!p->options->background && !p->has_mended)))) {
 		course = (struct course){.fingerprint = now};
+		is_anew = true;
 	} else if (course.phase == PHASE_OVER) {
 		return 0;
 	}
@@ -203,6 +211,8 @@ int mend_run(struct protector *p, bool *any, struct mrmr_error *err)
 		return protector_no_memory(err);
 	}
 	if (protector_begin(p, err) == -1 ||
+	    (is_anew && mrmr_stripes_forget_short(p->engine) == -1 &&
+	     protector_fail_catalog(p, err) == -1) ||
 	    mend_some(p, work, &course, err) == -1 ||
 	    protector_commit(p, err) == -1) {
 		int error = err->code;

@@ -148,6 +148,7 @@ struct mrmr_stripes {
 	uint32_t block_bytes;
 	unsigned int rows;              /* that stripes are to have */
 	bool is_complete;               /* all members are online */
+	bool is_short_noted;            /* see stripes_short.c */
 	struct stripes_member *members; /* of pool->members[] */
 	size_t num_members;
 	size_t num_units;
@@ -161,6 +162,9 @@ struct mrmr_stripes {
 	struct mrmr_change **by_place;
 	size_t num_changes;
 };
+
+/* Remember that a stripe has fewer rows than it should. */
+int stripes_note_short(struct mrmr_stripes *work);
 
 /* NULL if it has left the pool. */
 struct stripes_member *stripes_member(struct mrmr_stripes *work,

@@ -468,6 +468,10 @@ static int put_record(struct run *run, struct mrmr_row *rows, uint32_t num,
 		return -1;
 	}
 	if (num > 0 && stripe.num_slots > 0) {
+		if (num < run->work->rows &&
+		    stripes_note_short(run->work) == -1) {
+			return stripes_fail_catalog(err);
+		}
 		if (layout_record(job, &job->layout, &stripe.slots) == -1) {
 			return stripes_no_memory(err);
 		}

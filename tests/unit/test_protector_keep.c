@@ -282,6 +282,34 @@ static void more_rows_and_fewer(void **state)
 	world_free(w);
 }
 
+/* What is changed while a member is away may get fewer rows than it should: they
+   come when the member is back, and nobody has to ask. */
+static void rows_come_when_the_member_is_back(void **state)
+{
+	struct world *w = new_world("2", "");
+	unsigned int turn;
+
+	(void)state;
+	make_files(w);
+	protect(w);
+	for (turn = 0; turn < 2; turn++) {
+		world_unplug(w, 3);
+		world_later(w);
+		client_overwrite(w, "f0", 100 + turn, BLOCK, BLOCK / 2);
+		client_write_on(w, 1, "new", 50 + turn, 3 * BLOCK);
+		protect(w);
+		world_plug(w, 3);
+		world_later(w);
+		assert_true(protect(w).mended_stripes > 0);
+		verify(w, "new", 50 + turn, 3 * BLOCK, 2);
+		verify_files(w, 1, 2);
+		assert_int_equal(protect(w).mended_stripes, 0);
+		assert_int_equal(do_unlink(w, "new"), 0);
+		protect(w);
+	}
+	world_free(w);
+}
+
 #ifdef MRMR_WITH_FAULTS
 
 static void killed_while_it_mends(void **state)
@@ -527,6 +555,7 @@ int main(void)
 #endif
 		cmocka_unit_test(what_is_lost_by_a_cut_leaves_at_once),
 		cmocka_unit_test(more_rows_and_fewer),
+		cmocka_unit_test(rows_come_when_the_member_is_back),
 		cmocka_unit_test(one_is_started),
 		cmocka_unit_test(none_is_started_while_one_runs),
 		cmocka_unit_test(one_that_cannot_start_is_told),
