@@ -185,7 +185,7 @@ int store_replace(struct store *store, struct store *from)
  * Not by tdb_check: where a commit was killed after it had made a file longer,
  * a stretch that nothing uses stays behind, which is harmless, and tdb_check
  * takes all that comes after it for part of it. So: all records that can be
- * reached are sound; what they take is what the store says, so none is missing;
+ * reached are sound, and are found by their keys; what they take is what the store says, so none is missing;
  * and the list of what is free is one.
  */
 struct checking {
@@ -217,7 +217,9 @@ static int check_one(struct tdb_context *tdb, TDB_DATA key, TDB_DATA data,
 	struct checking *c = private_data;
 	size_t len = data.dsize - CHECKSUM_BYTES;
 
-	if (!store_checksum_is_right(key, data) || is_elsewhere(c, key)) {
+	/* One whose hash in the file is wrong is seen here, and never found. */
+	if (!store_checksum_is_right(key, data) || !tdb_exists(tdb, key) ||
+	    is_elsewhere(c, key)) {
 		c->is_bad = true;
 		return 1;
 	}
