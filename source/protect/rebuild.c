@@ -291,7 +291,8 @@ static size_t look_at_family(struct rebuild *r, void *mem_ctx,
 		}
 		file = rebuild_look(r, mem_ctx, node);
 		if (file != NULL && !file->is_adopted &&
-		    node->kind == MRMR_NODE_FILE && !rebuild_is_covered(node)) {
+		    node->kind == MRMR_NODE_FILE &&
+		    !rebuild_is_covered(r, node)) {
 			rebuild_drop(r, file, MRMR_REBUILD_UNPROTECTED,
 				     "it was never protected");
 			file = NULL;

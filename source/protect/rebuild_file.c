@@ -25,20 +25,20 @@
 #include <mrmr/undo.h>
 #include <mrmr/xattrs.h>
 
+#include "protector_private.h"
 #include "rebuild_private.h"
 
 #define NS_PER_S INT64_C(1000000000)
 #define EXTENTS_AT_ONCE 64
 #define WRITE_TRIES 2
 
-bool rebuild_is_covered(const struct mrmr_node *node)
+bool rebuild_is_covered(const struct rebuild *r, const struct mrmr_node *node)
 {
-	if (node->kind != MRMR_NODE_FILE) {
-		return true;
-	}
-	/* One that was seen, but never declared, may have been empty only then. */
+	/* One that is still to be looked at may have been empty only when it was
+	   noticed. */
 	if (node->size_bytes == 0) {
-		return node->generation != 0;
+		return r->pending == NULL || node->generation != 0 ||
+		       pending_find(r->pending, node->id) == PENDING_NONE;
 	}
 	return node->grid_bytes > 0 &&
 	       (uint64_t)node->num_extents * node->grid_bytes >=
@@ -404,7 +404,7 @@ int rebuild_adopt(struct rebuild *r, struct rebuild_file *file, size_t member,
 	uint32_t i;
 	int ret = 1;
 
-	if (!rebuild_is_covered(node)) {
+	if (!rebuild_is_covered(r, node)) {
 		return 0;
 	}
 	if (node->num_extents == 0) {

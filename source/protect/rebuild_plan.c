@@ -24,7 +24,7 @@ bool rebuild_is_protected(struct rebuild *r, const struct mrmr_node *node)
 	uint32_t first = 0;
 	uint32_t got, i;
 
-	if (!rebuild_is_covered(node)) {
+	if (!rebuild_is_covered(r, node)) {
 		return false;
 	}
 	while (first < node->num_extents) {
@@ -121,8 +121,7 @@ static char *follow(void *mem_ctx, const struct mrmr_event **names, size_t num,
 	"before that"
 
 /* Those that are pending are told by tell_pending(). */
-static void tell_change(struct rebuild *r, void *mem_ctx,
-			const struct pending *pending, const char *path)
+static void tell_change(struct rebuild *r, void *mem_ctx, const char *path)
 {
 	struct mrmr_catalog *catalog = r->engine->catalog;
 	char *known = mrmr_queue_resolve_back(r->engine->queue, mem_ctx, path);
@@ -133,7 +132,7 @@ static void tell_change(struct rebuild *r, void *mem_ctx,
 		rebuild_tell(r, MRMR_REBUILD_UNPROTECTED, path, 0,
 			     "it was new, and not protected yet");
 	} else if (node->member == r->number && node->kind == MRMR_NODE_FILE &&
-		   pending_find(pending, node->id) == PENDING_NONE) {
+		   pending_find(r->pending, node->id) == PENDING_NONE) {
 		rebuild_tell(r, MRMR_REBUILD_OLDER, path, node->size_bytes,
 			     OLDER_TEXT);
 	}
@@ -141,10 +140,10 @@ static void tell_change(struct rebuild *r, void *mem_ctx,
 
 /* The protector has heard of these, and had not come to them. Those of which
    nothing is protected are told when it is their turn. */
-static int tell_pending(struct rebuild *r, void *mem_ctx,
-			struct pending *pending)
+static int tell_pending(struct rebuild *r, void *mem_ctx)
 {
 	struct mrmr_catalog *catalog = r->engine->catalog;
+	struct pending *pending = r->pending;
 	uint32_t i;
 
 	for (i = 0; i < pending_end(pending); i++) {
@@ -183,7 +182,6 @@ static bool is_name_event(const struct mrmr_event *event)
 }
 
 static int tell_changes(struct rebuild *r, void *mem_ctx,
-			const struct pending *pending,
 			const struct mrmr_event *events, size_t num)
 {
 	const struct mrmr_uuid *id =
@@ -220,7 +218,7 @@ static int tell_changes(struct rebuild *r, void *mem_ctx,
 		path = follow(mem_ctx, names, num_names,
 			      &events[changes[i].when]);
 		if (path != NULL) {
-			tell_change(r, mem_ctx, pending, path);
+			tell_change(r, mem_ctx, path);
 		}
 	}
 	return 0;
@@ -229,21 +227,21 @@ static int tell_changes(struct rebuild *r, void *mem_ctx,
 int rebuild_changes(struct rebuild *r, struct mrmr_error *err)
 {
 	void *frame = talloc_new(r);
-	struct pending *pending = pending_load(frame, r->engine, err);
 	struct mrmr_event *events = NULL;
 	size_t num = 0;
 	int ret;
 
-	if (pending == NULL) {
+	r->pending = pending_load(r, r->engine, err);
+	if (r->pending == NULL) {
 		talloc_free(frame);
 		return -1;
 	}
 	ret = mrmr_queue_peek(r->engine->queue, frame, &events, &num);
 	if (ret == 0 && num > 0) {
-		ret = tell_changes(r, frame, pending, events, num);
+		ret = tell_changes(r, frame, events, num);
 	}
 	if (ret == 0) {
-		ret = tell_pending(r, frame, pending);
+		ret = tell_pending(r, frame);
 	}
 	if (ret == -1) {
 		mrmr_error_set(err, errno,

@@ -44,6 +44,7 @@ struct rebuild_file {
 };
 
 struct rebuild {
+	struct pending *pending; /* what the protector has not come to */
 	struct mrmr_engine *engine;
 	struct mrmr_pool *pool;
 	const struct mrmr_rebuild_options *options;
@@ -140,7 +141,7 @@ void rebuild_drop_ghosts(struct rebuild *r, struct rebuild_file *file);
 /* --- rebuild_file.c ---------------------------------------------------------- */
 
 /* Are hashes known of all its bytes? */
-bool rebuild_is_covered(const struct mrmr_node *node);
+bool rebuild_is_covered(const struct rebuild *r, const struct mrmr_node *node);
 
 /*
  * Make it in .mrmr/rebuild of file->target, with its bytes and attributes. 0,

@@ -424,15 +424,18 @@ static void test_never_protected(void **state)
 	lossy_free(l);
 }
 
-/* The protector has heard of a file, and was not there yet: its list is in
+/* The protector has heard of two files, and was not there yet: its list is in
    notes of the catalogue, as source/protect/protector_pending.c says. */
-static void set_pending(struct mrmr_catalog *catalog, uint64_t id)
+static void set_pending(struct mrmr_catalog *catalog, uint64_t id,
+			uint64_t other_id)
 {
-	const uint64_t head[3] = {htole64(1), htole64(1), 0};
+	const uint64_t head[3] = {htole64(1), htole64(2), 0};
 	const uint64_t le_id = htole64(id);
+	const uint64_t le_other_id = htole64(other_id);
 	uint8_t places[256 * 9] = {0};
 
 	memcpy(places, &le_id, sizeof(le_id));
+	memcpy(places + 9, &le_other_id, sizeof(le_other_id));
 	assert_int_equal(mrmr_catalog_put_note(catalog, "pending",
 					       (const uint8_t *)head,
 					       sizeof(head)),
@@ -465,8 +468,9 @@ static void test_not_protected_yet(void **state)
 			 0);
 	draft.dir_id = a->dir_id;
 	assert_int_equal(mrmr_catalog_begin(engine->catalog), 0);
-	assert_int_equal(mrmr_catalog_put(engine->catalog, &draft, NULL), 0);
-	set_pending(engine->catalog, a->id);
+	assert_int_equal(mrmr_catalog_put(engine->catalog, &draft, &draft.id),
+			 0);
+	set_pending(engine->catalog, a->id, draft.id);
 	assert_int_equal(mrmr_catalog_commit(engine->catalog, &err), 0);
 	lossy_lose(l);
 	result = run(l, &told, ONTO);
