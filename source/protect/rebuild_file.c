@@ -21,6 +21,7 @@
 #include <mrmr/decode.h>
 #include <mrmr/digest.h>
 #include <mrmr/fault.h>
+#include <mrmr/file.h>
 #include <mrmr/staging.h>
 #include <mrmr/undo.h>
 #include <mrmr/xattrs.h>
@@ -46,27 +47,6 @@ bool rebuild_is_covered(const struct rebuild *r, const struct mrmr_node *node)
 }
 
 /* --- bytes --------------------------------------------------------------------- */
-
-static int write_all(int fd, const uint8_t *buf, size_t len, uint64_t offset)
-{
-	if (mrmr_fault("rebuild-write") != 0) {
-		return -1;
-	}
-	while (len > 0) {
-		ssize_t ret = pwrite(fd, buf, len, (off_t)offset);
-
-		if (ret == -1 && errno == EINTR) {
-			continue;
-		}
-		if (ret == -1) {
-			return -1;
-		}
-		buf += ret;
-		len -= (size_t)ret;
-		offset += (uint64_t)ret;
-	}
-	return 0;
-}
 
 /* The whole of an extent. */
 static int compute(struct mrmr_reader *reader, uint8_t *buf, size_t len,
@@ -123,7 +103,8 @@ static int copy_extent(struct copying *c, uint32_t index,
 		*c->lost = true;
 		return -1;
 	}
-	if (write_all(c->fd, c->buf, extent->len_bytes, offset) == -1) {
+	if (mrmr_fault("rebuild-write") != 0 ||
+	    mrmr_write_fully(c->fd, c->buf, extent->len_bytes, offset) == -1) {
 		return -1;
 	}
 	c->r->progress.done_bytes += extent->len_bytes;

@@ -16,6 +16,7 @@
 #include <mrmr/digest.h>
 #include <mrmr/dirattr.h>
 #include <mrmr/fault.h>
+#include <mrmr/file.h>
 #include <mrmr/live.h>
 #include <mrmr/staging.h>
 #include <mrmr/xattrs.h>
@@ -37,42 +38,6 @@ static bool is_right(const struct mrmr_extent *extent, const uint8_t *bytes)
 	}
 	mrmr_sha256(bytes, extent->len_bytes, sha256);
 	return memcmp(sha256, extent->sha256, sizeof(sha256)) == 0;
-}
-
-static int read_all(int fd, uint8_t *buf, size_t len, uint64_t offset)
-{
-	while (len > 0) {
-		ssize_t got = pread(fd, buf, len, (off_t)offset);
-
-		if (got == -1 && errno == EINTR) {
-			continue;
-		}
-		if (got <= 0) {
-			return -1;
-		}
-		buf += got;
-		len -= (size_t)got;
-		offset += (uint64_t)got;
-	}
-	return 0;
-}
-
-static int write_all(int fd, const uint8_t *buf, size_t len, uint64_t offset)
-{
-	while (len > 0) {
-		ssize_t put = pwrite(fd, buf, len, (off_t)offset);
-
-		if (put == -1 && errno == EINTR) {
-			continue;
-		}
-		if (put == -1) {
-			return -1;
-		}
-		buf += put;
-		len -= (size_t)put;
-		offset += (uint64_t)put;
-	}
-	return 0;
 }
 
 /* The bytes that the bad file does not have. */
@@ -111,7 +76,7 @@ static int copy_extent(struct repair *r, uint32_t index,
 {
 	uint64_t offset = (uint64_t)index * r->node->grid_bytes;
 
-	if (read_all(r->fd, buf, extent->len_bytes, offset) == -1 ||
+	if (mrmr_read_fully(r->fd, buf, extent->len_bytes, offset) == -1 ||
 	    !is_right(extent, buf)) {
 		/* With a pre-image the file has others bytes by right. */
 		if (mrmr_live_read(r->live, buf, extent->len_bytes, offset) ==
@@ -128,7 +93,8 @@ static int copy_extent(struct repair *r, uint32_t index,
 	/* holes stay holes */
 	if (extent->state != MRMR_EXTENT_ZERO &&
 	    (mrmr_fault("repair-write") != 0 ||
-	     write_all(r->new_fd, buf, extent->len_bytes, offset) == -1)) {
+	     mrmr_write_fully(r->new_fd, buf, extent->len_bytes, offset) ==
+		     -1)) {
 		return repair_fail_errno(r, "its copy cannot be written");
 	}
 	return 0;

@@ -23,6 +23,7 @@
 
 #include <mrmr/digest.h>
 #include <mrmr/fault.h>
+#include <mrmr/file.h>
 
 #include "scrub_private.h"
 
@@ -102,24 +103,6 @@ static void free_read(struct scrub_readers *all)
 
 /* --- reading ------------------------------------------------------------------ */
 
-static int read_blob(int fd, uint8_t *buf, size_t len, uint64_t offset)
-{
-	while (len > 0) {
-		ssize_t got = pread(fd, buf, len, (off_t)offset);
-
-		if (got == -1 && errno == EINTR) {
-			continue;
-		}
-		if (got <= 0) {
-			return -1;
-		}
-		buf += got;
-		len -= (size_t)got;
-		offset += (uint64_t)got;
-	}
-	return 0;
-}
-
 /* The drive is to be asked, and not the memory. */
 static void forget_cached(const struct scrub_block *block)
 {
@@ -151,8 +134,8 @@ static bool is_right(struct reader *reader, const struct scrub_block *block)
 			  : block->live != NULL
 				  ? mrmr_live_read(block->live, reader->chunk,
 						   len, block->offset + at)
-				  : read_blob(block->fd, reader->chunk, len,
-					      block->offset + at);
+				  : mrmr_read_fully(block->fd, reader->chunk,
+						    len, block->offset + at);
 
 		if (ret == -1) {
 			return false;

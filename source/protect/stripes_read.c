@@ -19,6 +19,7 @@
 
 #include <mrmr/blob.h>
 #include <mrmr/fault.h>
+#include <mrmr/file.h>
 
 #include "stripes_private.h"
 
@@ -363,27 +364,6 @@ enum found read_piece(struct mrmr_stripes *work,
 
 /* --- parity ------------------------------------------------------------------------------ */
 
-static int read_all(int fd, uint8_t *data, size_t len)
-{
-	size_t at = 0;
-
-	while (at < len) {
-		ssize_t got = pread(fd, data + at, len - at, (off_t)at);
-
-		if (got == -1 && errno == EINTR) {
-			continue;
-		}
-		if (got == 0) {
-			errno = EIO;
-		}
-		if (got <= 0) {
-			return -1;
-		}
-		at += (size_t)got;
-	}
-	return 0;
-}
-
 int read_row(struct mrmr_stripes *work, const struct mrmr_row *row,
 	     uint8_t *data)
 {
@@ -409,7 +389,7 @@ int read_row(struct mrmr_stripes *work, const struct mrmr_row *row,
 		ret = -1;
 	}
 	if (ret == 0) {
-		ret = read_all(fd, data, row->len_bytes);
+		ret = mrmr_read_fully(fd, data, row->len_bytes, 0);
 	}
 	saved_errno = errno;
 	close(fd);
