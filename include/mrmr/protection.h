@@ -57,4 +57,8 @@ uint64_t mrmr_room_reclaimable(const struct mrmr_pool *pool, size_t member);
 void mrmr_room_set_reclaimable(struct mrmr_pool *pool, size_t member,
 			       uint64_t bytes);
 
+/* Between two looks: so much went to the trash. */
+void mrmr_room_add_reclaimable(struct mrmr_pool *pool, size_t member,
+			       uint64_t bytes);
+
 #endif

@@ -49,6 +49,11 @@ int mrmr_trash_link(struct mrmr_pool *pool, size_t member, int clone_fd,
 		    char trash_path[MRMR_TRASH_PATH_MAX]);
 bool mrmr_trash_cannot_link(int error);
 
+/* A file, st as it was before, has its place in the trash for good: tell the
+   protector if it is guarded, and count the room that it can give. */
+void mrmr_trashed(struct mrmr_pool *pool, size_t member, const struct stat *st,
+		  const char *path, const char *trash_path);
+
 /* The rename has failed: take the name away again; or put the file back. */
 void mrmr_trash_unlink(struct mrmr_pool *pool, size_t member,
 		       const char *trash_path);

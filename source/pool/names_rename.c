@@ -161,8 +161,7 @@ static int rename_over_moved(struct renaming *r, size_t keep, int to_fd,
 			 "is in the trash now (%s); it cannot be put back: %s",
 			 mrmr_member_name(&pool->members[keep]), r->to_path,
 			 trash_path, strerror(errno));
-		mrmr_tell(pool, MRMR_EVENT_TRASHED, keep, target->st_ino,
-			  r->to_path, trash_path);
+		mrmr_trashed(pool, keep, target, r->to_path, trash_path);
 	}
 	pool->identity.unbecome_root();
 	errno = saved_errno;
@@ -197,8 +196,7 @@ static int rename_on_keep(struct renaming *r, size_t keep)
 	if (ret != 0) {
 		return -1;
 	}
-	mrmr_tell(r->pool, MRMR_EVENT_TRASHED, keep, target.st_ino, r->to_path,
-		  trash_path);
+	mrmr_trashed(r->pool, keep, &target, r->to_path, trash_path);
 	return 0;
 }
 

@@ -159,3 +159,12 @@ void mrmr_room_set_reclaimable(struct mrmr_pool *pool, size_t member,
 {
 	atomic_store(&room_of(pool, member)->reclaimable_bytes, bytes);
 }
+
+void mrmr_room_add_reclaimable(struct mrmr_pool *pool, size_t member,
+			       uint64_t bytes)
+{
+	if (pool->shared != NULL && pool->members[member].slot != -1) {
+		atomic_fetch_add(&room_of(pool, member)->reclaimable_bytes,
+				 bytes);
+	}
+}

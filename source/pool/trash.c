@@ -289,6 +289,16 @@ bool mrmr_trash_cannot_link(int error)
 	       error == EMLINK || error == EINVAL;
 }
 
+void mrmr_trashed(struct mrmr_pool *pool, size_t member, const struct stat *st,
+		  const char *path, const char *trash_path)
+{
+	mrmr_room_add_reclaimable(pool, member, (uint64_t)st->st_blocks * 512);
+	if (mrmr_is_guarded(pool, member, st)) {
+		mrmr_tell(pool, MRMR_EVENT_TRASHED, member, st->st_ino, path,
+			  trash_path);
+	}
+}
+
 static int trash(struct mrmr_pool *pool, size_t member, int clone_fd,
 		 const char *name, const char *path, bool is_loser)
 {
@@ -300,10 +310,7 @@ static int trash(struct mrmr_pool *pool, size_t member, int clone_fd,
 		    -1) {
 		return -1;
 	}
-	if (mrmr_is_guarded(pool, member, &st)) {
-		mrmr_tell(pool, MRMR_EVENT_TRASHED, member, st.st_ino, path,
-			  trash_path);
-	}
+	mrmr_trashed(pool, member, &st, path, trash_path);
 	if (is_loser) {
 		mrmr_log(MRMR_LOG_WARNING,
 			 "member %s: its other copy of '%s' "

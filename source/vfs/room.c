@@ -26,7 +26,8 @@
 
 #include "lib/util/tevent_unix.h"
 
-#define TRIES 8 /* members may fill up one after the other */
+#define TRIES 8     /* members may fill up one after the other */
+#define ASK_TRIES 4 /* of them, that may ask for room in the trash */
 
 /* A file with writes under way. */
 struct busy_file {
@@ -36,8 +37,8 @@ struct busy_file {
 	struct mrmr_job *waiting; /* for a move, which is to come or on */
 	struct tevent_req *move;
 	unsigned int move_tries;
-	bool spoiled;     /* changed while it was copied */
-	int64_t asked_ns; /* when it last had an answer, 0: never */
+	bool spoiled;       /* changed while it was copied */
+	int64_t refused_ns; /* when it last asked in vain, 0: never */
 };
 
 static struct busy_file *busy_files;
@@ -317,14 +318,16 @@ static void asked(struct tevent_req *subreq);
 static void moved(struct tevent_req *subreq);
 static void go_on(struct busy_file *file, bool has_room);
 
-/* If it has just been asked for, and was had, something else is the matter. */
+/* Others may have been quicker to take what was had, so it is asked for several
+   times; not at once again if it was not had. */
 static bool start_asking(struct busy_file *file, uint64_t growth_bytes)
 {
 	struct mrmr_job *first = file->waiting;
 	uint64_t need_bytes;
 
-	if (file->asked_ns != 0 &&
-	    mrmr_now_ns() - file->asked_ns < INT64_C(1000000000)) {
+	if (first->tries > ASK_TRIES ||
+	    (file->refused_ns != 0 &&
+	     mrmr_now_ns() - file->refused_ns < INT64_C(1000000000))) {
 		return false;
 	}
 	need_bytes = ask_for_room(first->handle, first->fsp, growth_bytes);
@@ -374,7 +377,7 @@ static void asked(struct tevent_req *subreq)
 
 	TALLOC_FREE(subreq);
 	file->move = NULL;
-	file->asked_ns = mrmr_now_ns();
+	file->refused_ns = has_room ? 0 : mrmr_now_ns();
 	if (has_room || file->waiting == NULL) {
 		go_on(file, has_room);
 		return;
