@@ -169,9 +169,13 @@ static void add_extents(size_t member, uint64_t id, const char *path,
 			uint64_t size)
 {
 	static uint8_t *buf;
-	char *kept = need(strdup(path));
+	char *kept = NULL; /* by the pieces, for good */
 	uint64_t at;
 
+	if (size == 0) {
+		return;
+	}
+	kept = need(strdup(path));
 	buf = buf != NULL ? buf : need(malloc(grid));
 	for (at = 0; at < size; at += grid) {
 		struct mrmr_extent extent = {.state = MRMR_EXTENT_BARE};

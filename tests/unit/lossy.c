@@ -77,7 +77,7 @@ static void take_attributes(struct lossy *l, struct thing *thing)
 	thing->gid = st.st_gid;
 	thing->device = st.st_rdev;
 	thing->mtime = st.st_mtim;
-	must(mrmr_xattrs_read_at(l->p, AT_FDCWD, path, &thing->xattrs,
+	must(mrmr_xattrs_read_at(l, AT_FDCWD, path, &thing->xattrs,
 				 &thing->xattrs_len));
 	must(mrmr_catalog_get(catalog(l), l->p->engine, thing->id, &node));
 	node->mode = st.st_mode;
@@ -102,7 +102,7 @@ static struct pfile *add_file(struct lossy *l, const char *path,
 
 	thing->id = file->id;
 	/* the file's own go with the pool */
-	thing->bytes = talloc_memdup(l->p, file->bytes, len > 0 ? len : 1);
+	thing->bytes = talloc_memdup(l, file->bytes, len > 0 ? len : 1);
 	thing->len = len;
 	take_attributes(l, thing);
 	return file;
@@ -316,21 +316,18 @@ static void fill(struct lossy *l, size_t num_rows)
 struct lossy *lossy_new(size_t num_rows, const struct world_shape *shape)
 {
 	const struct world_shape usual = {.num_members = 6, .parity = "1"};
-	struct lossy *l = calloc(1, sizeof(*l));
+	struct lossy *l = talloc_zero(NULL, struct lossy);
 
 	assert_non_null(l);
 	l->p = protected_new(shape != NULL ? shape : &usual);
-	l->p = talloc_memdup(NULL, l->p, sizeof(*l->p));
 	fill(l, num_rows);
 	return l;
 }
 
 void lossy_free(struct lossy *l)
 {
-	TALLOC_FREE(l->p->engine);
-	world_free(l->p->w);
-	talloc_free(l->p);
-	free(l);
+	protected_free(l->p);
+	talloc_free(l);
 }
 
 void lossy_close(struct lossy *l)
