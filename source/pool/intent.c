@@ -16,7 +16,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -25,11 +24,13 @@
 
 #include <mrmr/dir.h>
 #include <mrmr/fault.h>
+#include <mrmr/file.h>
 #include <mrmr/intent.h>
-#include <mrmr/intent_replay.h>
 #include <mrmr/log.h>
 #include <mrmr/shared.h>
 #include <mrmr/staging.h>
+
+#include "intent_private.h"
 
 static const char *const kind_names[] = {
 	[MRMR_INTENT_RENAME_DIR] = "rename-directory",
@@ -134,23 +135,6 @@ static int is_record(const struct dirent *entry)
 	return len > 5 && strcmp(entry->d_name + len - 5, ".json") == 0;
 }
 
-static int write_all(int fd, const char *text, size_t len)
-{
-	while (len > 0) {
-		ssize_t done = write(fd, text, len);
-
-		if (done == -1 && errno == EINTR) {
-			continue;
-		}
-		if (done == -1) {
-			return -1;
-		}
-		text += done;
-		len -= (size_t)done;
-	}
-	return 0;
-}
-
 /* Content, then name, then the folder: durable in that order. */
 static int write_file(int folder, const char *name, const char *text,
 		      bool replace)
@@ -167,8 +151,9 @@ static int write_file(int folder, const char *name, const char *text,
 	if (fd == -1) {
 		return -1;
 	}
-	if (mrmr_fault("intent-write") == 0 && write_all(fd, text, len) == 0 &&
-	    fsync(fd) == 0 && mrmr_fault("intent-name") == 0) {
+	if (mrmr_fault("intent-write") == 0 &&
+	    mrmr_write_fully(fd, text, len, 0) == 0 && fsync(fd) == 0 &&
+	    mrmr_fault("intent-name") == 0) {
 		ret = replace ? renameat(folder, staged, folder, name)
 			      : linkat(folder, staged, folder, name, 0);
 	}
@@ -270,7 +255,7 @@ int mrmr_intent_begin(struct mrmr_pool *pool, struct mrmr_intent *intent)
 	return ret;
 }
 
-static int keep_for(struct mrmr_pool *pool, struct mrmr_intent *intent,
+int intent_keep_for(struct mrmr_pool *pool, struct mrmr_intent *intent,
 		    const size_t *members, size_t num_members)
 {
 	int ret;
@@ -289,13 +274,13 @@ int mrmr_intent_keep_for(struct mrmr_pool *pool, struct mrmr_intent *intent,
 	int ret = -1;
 
 	if (mrmr_fault("intent-keep") == 0) {
-		ret = keep_for(pool, intent, members, num_members);
+		ret = intent_keep_for(pool, intent, members, num_members);
 	}
 	atomic_fetch_sub(&pool->shared->num_intents, 1);
 	return ret;
 }
 
-static void end(struct mrmr_pool *pool, const struct mrmr_intent *intent)
+void intent_end(struct mrmr_pool *pool, const struct mrmr_intent *intent)
 {
 	char name[64];
 	int folder;
@@ -316,7 +301,7 @@ void mrmr_intent_end(struct mrmr_pool *pool, const struct mrmr_intent *intent)
 	if (mrmr_fault("intent-end") != 0) {
 		return;
 	}
-	end(pool, intent);
+	intent_end(pool, intent);
 	atomic_fetch_sub(&pool->shared->num_intents, 1);
 }
 
@@ -391,7 +376,7 @@ static struct mrmr_intent *from_json(void *mem_ctx,
 	return intent;
 }
 
-static struct mrmr_intent *load(void *mem_ctx, struct mrmr_pool *pool,
+struct mrmr_intent *intent_load(void *mem_ctx, struct mrmr_pool *pool,
 				int folder, const char *name)
 {
 	struct mrmr_intent *intent = NULL;
@@ -422,313 +407,17 @@ static struct mrmr_intent *load(void *mem_ctx, struct mrmr_pool *pool,
 	return intent;
 }
 
-/* The names of all records, oldest first. -1 with errno. */
-static int list_records(int folder, struct dirent ***names)
+int intent_list(int folder, struct dirent ***names)
 {
 	int n = scandirat(folder, ".", names, is_record, alphasort);
 
 	return n;
 }
 
-static void free_records(struct dirent **names, int n)
+void intent_free_list(struct dirent **names, int n)
 {
 	while (n-- > 0) {
 		free(names[n]);
 	}
 	free(names);
-}
-
-/* The spine directory that path is in, or NULL if it is not there any more. */
-static struct mrmr_dir *parent_of(struct mrmr_pool *pool, const char *path)
-{
-	struct mrmr_dir *dir = NULL;
-	int fd = mrmr_intent_open_parent(pool->spine_fd, path);
-
-	if (fd != -1) {
-		dir = mrmr_dir_get(pool, fd);
-		close(fd);
-	}
-	return dir;
-}
-
-static int lock_if_there(struct mrmr_dir **dir)
-{
-	if (*dir == NULL || mrmr_dir_lock(*dir) == 0) {
-		return 0;
-	}
-	*dir = NULL;
-	return errno == ENOENT ? 0 : -1;
-}
-
-/* Those that were removed meanwhile become NULL. -1: a lock is not to be
-   had, and none is. */
-static int lock_both(struct mrmr_dir **a, struct mrmr_dir **b)
-{
-	if (*a == *b) {
-		*b = NULL;
-	}
-	if (*a != NULL && *b != NULL && !mrmr_dir_comes_first(*a, *b)) {
-		struct mrmr_dir *first = *b;
-
-		*b = *a;
-		*a = first;
-	}
-	if (lock_if_there(a) == -1) {
-		return -1;
-	}
-	if (lock_if_there(b) == -1) {
-		if (*a != NULL) {
-			mrmr_dir_unlock(*a);
-		}
-		return -1;
-	}
-	return 0;
-}
-
-struct finishing {
-	struct mrmr_pool *pool;
-	int folder;
-	const struct mrmr_intent **done; /* their records are to be removed */
-	size_t num_done;
-};
-
-static void finish_locked(struct finishing *f, const char *name)
-{
-	struct mrmr_intent *intent = load(f->done, f->pool, f->folder, name);
-	size_t left[MRMR_MEMBERS_MAX];
-	size_t num_before;
-	size_t num_left;
-
-	if (intent == NULL) {
-		return; /* somebody else has finished it */
-	}
-	num_before = intent->committed ? intent->num_members : SIZE_MAX;
-	num_left = mrmr_intent_replay(f->pool, intent, left);
-	if (num_left == 0) {
-		f->done[f->num_done++] = intent;
-	} else if (intent->committed && num_left != num_before &&
-		   keep_for(f->pool, intent, left, num_left) == -1) {
-		mrmr_log(MRMR_LOG_ERROR,
-			 "intents/%s in the state directory "
-			 "cannot be written: %s",
-			 name, strerror(errno));
-	}
-}
-
-/* A record for members that are all away has to wait. */
-static bool can_do_something(const struct mrmr_pool *pool,
-			     const struct mrmr_intent *intent)
-{
-	size_t i;
-
-	if (!intent->committed) {
-		return true;
-	}
-	for (i = 0; i < intent->num_members; i++) {
-		if (pool->members[intent->members[i]].state ==
-		    MRMR_MEMBER_ONLINE) {
-			return true;
-		}
-	}
-	return intent->num_members == 0;
-}
-
-/* -1: a lock was not to be had. */
-static int finish_one(struct finishing *f, const char *name)
-{
-	void *frame = talloc_new(NULL);
-	struct mrmr_intent *intent = load(frame, f->pool, f->folder, name);
-	struct mrmr_dir *a = NULL;
-	struct mrmr_dir *b = NULL;
-	int ret = 0;
-
-	if (intent == NULL || !can_do_something(f->pool, intent)) {
-		goto out;
-	}
-	a = parent_of(f->pool, intent->from);
-	b = parent_of(f->pool, intent->to);
-	ret = lock_both(&a, &b);
-	if (ret == -1) {
-		goto out;
-	}
-	/* Whoever is in the middle of what an intent says has the tree lock:
-	   once we have it, what is there was left behind. */
-	ret = mrmr_tree_lock(f->pool, true);
-	if (ret == 0) {
-		finish_locked(f, name);
-		mrmr_tree_unlock(f->pool);
-	}
-	if (a != NULL) {
-		mrmr_dir_unlock(a);
-	}
-	if (b != NULL) {
-		mrmr_dir_unlock(b);
-	}
-out:
-	talloc_free(frame);
-	return ret;
-}
-
-/* What was done must be durable before the records that ask for it go. */
-static void remove_done(struct finishing *f)
-{
-	size_t i;
-
-	for (i = 0; i < f->pool->num_members; i++) {
-		struct mrmr_member *member = &f->pool->members[i];
-
-		if (!member->needs_sync) {
-			continue;
-		}
-		/* Others may have directories open that were merged. */
-		atomic_fetch_add(&f->pool->shared->clones_gen, 1);
-		if (member->root_fd != -1 && syncfs(member->root_fd) == -1) {
-			return; /* it is done again next time */
-		}
-		member->needs_sync = false;
-	}
-	for (i = 0; i < f->num_done; i++) {
-		if (mrmr_fault("replay-end") == 0) {
-			end(f->pool, f->done[i]);
-		}
-	}
-}
-
-/* For whom do records wait? Returns how many records there are. */
-static int count_waiting(struct mrmr_pool *pool, int folder)
-{
-	struct dirent **names = NULL;
-	int n = list_records(folder, &names);
-	int i;
-	size_t m;
-
-	pool->has_intents_left = false;
-	for (m = 0; m < pool->num_members; m++) {
-		pool->members[m].is_waited_for = false;
-	}
-	for (i = 0; i < n; i++) {
-		void *frame = talloc_new(NULL);
-		struct mrmr_intent *intent =
-			load(frame, pool, folder, names[i]->d_name);
-
-		if (intent != NULL && !intent->committed) {
-			pool->has_intents_left = true;
-		}
-		for (m = 0; intent != NULL && intent->committed &&
-			    m < intent->num_members;
-		     m++) {
-			pool->members[intent->members[m]].is_waited_for = true;
-		}
-		talloc_free(frame);
-	}
-	if (n >= 0) {
-		free_records(names, n);
-	}
-	return n > 0 ? n : 0;
-}
-
-/* The number of intents that dead processes left: the living have the tree
-   lock, and so have none now. */
-static uint32_t count_stale(struct mrmr_pool *pool)
-{
-	uint32_t stale;
-
-	if (atomic_load(&pool->shared->num_intents) == 0 ||
-	    mrmr_tree_lock(pool, true) == -1) {
-		return 0;
-	}
-	stale = atomic_load(&pool->shared->num_intents);
-	mrmr_tree_unlock(pool);
-	return stale;
-}
-
-/* What could be done is done; what could not is for later, and not for every
-   operation to try. If others died meanwhile, the count is another one. */
-static void forget_stale(struct mrmr_pool *pool, uint32_t stale)
-{
-	if (stale == 0 || mrmr_tree_lock(pool, true) == -1) {
-		return;
-	}
-	atomic_compare_exchange_strong(&pool->shared->num_intents, &stale, 0);
-	mrmr_tree_unlock(pool);
-}
-
-int mrmr_intents_finish(struct mrmr_pool *pool)
-{
-	struct finishing f = {.pool = pool};
-	struct dirent **names = NULL;
-	uint32_t stale;
-	int num_left;
-	int ret = 0;
-	int n, i;
-	size_t m;
-
-	f.folder = mrmr_folder_open(pool->state_fd, MRMR_INTENTS);
-	if (f.folder == -1) {
-		return 0;
-	}
-	for (m = 0; m < pool->num_members; m++) {
-		pool->members[m].is_behind = false;
-	}
-	stale = count_stale(pool);
-	n = list_records(f.folder, &names);
-	f.done = talloc_zero_array(NULL, const struct mrmr_intent *,
-				   n > 0 ? (size_t)n : 1);
-	for (i = 0; i < n && ret == 0 && f.done != NULL; i++) {
-		ret = finish_one(&f, names[i]->d_name);
-	}
-	if (f.done != NULL) {
-		remove_done(&f);
-		talloc_free(f.done);
-	}
-	if (n >= 0) {
-		free_records(names, n);
-	}
-	if (ret == 0) {
-		forget_stale(pool, stale);
-	}
-	num_left = count_waiting(pool, f.folder);
-	close(f.folder);
-	return num_left;
-}
-
-bool mrmr_intents_are_stale(struct mrmr_pool *pool)
-{
-	if (pool->tree_locks > 0 ||
-	    flock(pool->tree_lock_fd, LOCK_EX | LOCK_NB) == -1) {
-		return false; /* somebody is in the middle of it */
-	}
-	flock(pool->tree_lock_fd, LOCK_UN);
-	return atomic_load(&pool->shared->num_intents) > 0;
-}
-
-bool mrmr_intents_wait_for(struct mrmr_pool *pool, size_t member)
-{
-	struct dirent **names = NULL;
-	bool waits = false;
-	int folder;
-	int n, i;
-
-	folder = mrmr_folder_open(pool->state_fd, MRMR_INTENTS);
-	if (folder == -1) {
-		return false;
-	}
-	n = list_records(folder, &names);
-	for (i = 0; i < n && !waits; i++) {
-		void *frame = talloc_new(NULL);
-		struct mrmr_intent *intent =
-			load(frame, pool, folder, names[i]->d_name);
-		size_t m;
-
-		for (m = 0; intent != NULL && m < intent->num_members; m++) {
-			waits = waits || (intent->committed &&
-					  intent->members[m] == member);
-		}
-		talloc_free(frame);
-	}
-	if (n >= 0) {
-		free_records(names, n);
-	}
-	close(folder);
-	return waits;
 }

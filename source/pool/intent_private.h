@@ -1,14 +1,35 @@
 /*
- * MRMR: carrying out an intent, for its own sources.
+ * MRMR: intents, for their own sources.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 #ifndef MRMR_INTENT_PRIVATE_H
 #define MRMR_INTENT_PRIVATE_H
 
+#include <dirent.h>
 #include <sys/stat.h>
 
 #include <mrmr/intent.h>
+
+/* --- intent.c: the records, in the folder of that descriptor --------------- */
+
+/* The names of all records, oldest first; free them with intent_free_list().
+   -1 with errno. */
+int intent_list(int folder, struct dirent ***names);
+void intent_free_list(struct dirent **names, int n);
+
+/* NULL: it was ended meanwhile, or cannot be read, which was logged. */
+struct mrmr_intent *intent_load(void *mem_ctx, struct mrmr_pool *pool,
+				int folder, const char *name);
+
+/* It is committed, and left to be done on these members only. As root. */
+int intent_keep_for(struct mrmr_pool *pool, struct mrmr_intent *intent,
+		    const size_t *members, size_t num_members);
+
+/* The record goes. As root. */
+void intent_end(struct mrmr_pool *pool, const struct mrmr_intent *intent);
+
+/* --- carrying one out ------------------------------------------------------ */
 
 /* Is there something at a path below root_fd? 1 with st filled, 0 if surely
    not, -1 with errno. */

@@ -12,6 +12,7 @@
 #include "ghosts.h"
 #include "guarding.h"
 #include "moving.h"
+#include "numbers.h"
 
 #include <mrmr/log.h>
 #include <mrmr/move.h>
@@ -19,10 +20,7 @@
 #include <mrmr/shared.h>
 
 #include "lib/pthreadpool/pthreadpool_tevent.h"
-#include "lib/util/server_id.h"
 #include "lib/util/tevent_unix.h"
-#include "librpc/gen_ndr/open_files.h"
-#include "locking/share_mode_lock.h"
 #include "messages.h"
 
 bool mrmr_is_full(int error)
@@ -30,44 +28,10 @@ bool mrmr_is_full(int error)
 	return error == ENOSPC || error == EDQUOT;
 }
 
-struct users {
-	struct server_id self;
-	bool any;
-	bool others;
-};
-
-static bool look_at_user(struct share_mode_entry *e, bool *modified,
-			 void *private_data)
-{
-	struct users *users = private_data;
-
-	users->any = true;
-	if (!server_id_equal(&e->pid, &users->self)) {
-		users->others = true;
-	}
-	return users->others; /* true ends the walk */
-}
-
-static struct users users_of(struct messaging_context *msg_ctx,
-			     struct file_id id)
-{
-	struct users users = {.any = false};
-	struct share_mode_lock *lck = NULL;
-
-	if (msg_ctx != NULL) {
-		users.self = messaging_server_id(msg_ctx);
-	}
-	lck = fetch_share_mode_unlocked(talloc_tos(), id);
-	if (lck != NULL) {
-		share_mode_forall_entries(lck, look_at_user, &users);
-		TALLOC_FREE(lck);
-	}
-	return users;
-}
-
 static bool is_open_elsewhere(struct files_struct *fsp)
 {
-	struct users users = users_of(fsp->conn->sconn->msg_ctx, fsp->file_id);
+	struct mrmr_users users =
+		mrmr_users_of(fsp->conn->sconn->msg_ctx, fsp->file_id);
 
 	if (users.others) {
 		DBG_WARNING("%s cannot move to another member while several "
@@ -75,193 +39,6 @@ static bool is_open_elsewhere(struct files_struct *fsp)
 			    fsp_str_dbg(fsp));
 	}
 	return users.others;
-}
-
-/*
- * What files are known by. A file's own number is its member's id and its
- * inode. One that moves while it is open goes on being known by the number it
- * had. That number's inode is free then, and the next file that is made on the
- * old member may get it: that one is known by the number that the moved file
- * does not use. So the pool's page holds a permutation of numbers, of which
- * each entry says by what other number one is known, and no two files are ever
- * known by the same.
- *
- * A cycle of it is forgotten when no file that is known by its numbers is open
- * any more.
- */
-struct number {
-	uint64_t device;
-	uint64_t ino;
-};
-
-static bool same_number(struct number a, struct number b)
-{
-	return a.device == b.device && a.ino == b.ino;
-}
-
-static struct number number_of(const struct mrmr_pool *pool,
-			       const struct stat *st)
-{
-	return (struct number){
-		.device = mrmr_pool_device_id(pool, st->st_dev),
-		.ino = st->st_ino,
-	};
-}
-
-/* The number that a ghost has is that of the file. */
-static struct number number_of_file(const struct mrmr_pool *pool,
-				    const struct stat *st, int fd)
-{
-	struct stat of_file = *st;
-	struct mrmr_ghost ghost;
-
-	if (mrmr_fd_is_ghost(pool, fd, &ghost) && ghost.inode != 0) {
-		of_file.st_dev = mrmr_pool_device_of(pool, &ghost.member);
-		of_file.st_ino = ghost.inode;
-	}
-	return number_of(pool, &of_file);
-}
-
-static struct number number_of_id(const struct file_id *id)
-{
-	return (struct number){.device = id->devid, .ino = id->inode};
-}
-
-/* The entry of the file with this number, or of the one known by it. */
-static struct mrmr_shared_move *find_move(struct mrmr_shared *shared,
-					  struct number number, bool known)
-{
-	size_t i;
-
-	for (i = 0; i < MRMR_MOVES_MAX; i++) {
-		struct mrmr_shared_move *move = &shared->moves[i];
-		struct number is =
-			known ? (struct number){move->was_device, move->was_ino}
-			      : (struct number){move->now_device,
-						move->now_ino};
-
-		if (atomic_load(&move->used) == 1 && same_number(is, number)) {
-			return move;
-		}
-	}
-	return NULL;
-}
-
-static struct number known_by(struct mrmr_shared *shared, struct number number)
-{
-	struct mrmr_shared_move *move = find_move(shared, number, false);
-
-	if (move == NULL) {
-		return number;
-	}
-	return (struct number){move->was_device, move->was_ino};
-}
-
-static void remove_move(struct mrmr_shared *shared,
-			struct mrmr_shared_move *move)
-{
-	uint32_t used = 1;
-
-	if (atomic_compare_exchange_strong(&move->used, &used, 0)) {
-		atomic_fetch_sub(&shared->num_moves, 1);
-	}
-}
-
-/* Nobody else looks at this number now: its file is not to be found yet, or
-   not any more. */
-static bool set_known_by(struct mrmr_shared *shared, struct number number,
-			 struct number known)
-{
-	struct mrmr_shared_move *move = find_move(shared, number, false);
-	size_t i;
-
-	if (same_number(number, known)) {
-		if (move != NULL) {
-			remove_move(shared, move);
-		}
-		return true;
-	}
-	for (i = 0; move == NULL && i < MRMR_MOVES_MAX; i++) {
-		uint32_t unused = 0;
-
-		/* 2: being filled in, not valid yet */
-		if (atomic_compare_exchange_strong(&shared->moves[i].used,
-						   &unused, 2)) {
-			move = &shared->moves[i];
-			atomic_fetch_add(&shared->num_moves, 1);
-		}
-	}
-	if (move == NULL) {
-		return false;
-	}
-	atomic_store(&move->used, 2);
-	move->now_device = number.device;
-	move->now_ino = number.ino;
-	move->was_device = known.device;
-	move->was_ino = known.ino;
-	atomic_store(&move->used, 1);
-	return true;
-}
-
-static bool is_open(struct number number)
-{
-	struct file_id id = {
-		.devid = number.device,
-		.inode = number.ino,
-	};
-
-	return users_of(NULL, id).any;
-}
-
-/* The cycle that this number is in, if nobody has a file of it open. */
-static void forget_cycle(struct mrmr_shared *shared, struct number first)
-{
-	struct mrmr_shared_move *cycle[MRMR_MOVES_MAX];
-	struct number number = first;
-	size_t num = 0;
-
-	do {
-		struct mrmr_shared_move *move = find_move(shared, number, true);
-
-		if (move == NULL) {
-			break;
-		}
-		if (is_open(number)) {
-			return;
-		}
-		cycle[num++] = move;
-		number = (struct number){move->now_device, move->now_ino};
-	} while (!same_number(number, first) && num < MRMR_MOVES_MAX);
-
-	while (num-- > 0) {
-		remove_move(shared, cycle[num]);
-	}
-}
-
-void mrmr_moves_forget(struct mrmr_pool *pool, const struct file_id *id)
-{
-	struct mrmr_shared *shared = pool->shared;
-
-	if (atomic_load_explicit(&shared->num_moves, memory_order_acquire) >
-	    0) {
-		forget_cycle(shared, number_of_id(id));
-	}
-}
-
-/* What killed processes left behind. */
-static void forget_unused(struct mrmr_shared *shared)
-{
-	size_t i;
-
-	for (i = 0; i < MRMR_MOVES_MAX; i++) {
-		const struct mrmr_shared_move *move = &shared->moves[i];
-
-		if (atomic_load(&move->used) == 1) {
-			forget_cycle(shared,
-				     (struct number){.device = move->was_device,
-						     .ino = move->was_ino});
-		}
-	}
 }
 
 /* A descriptor, and the one that will take its place. */
@@ -336,11 +113,11 @@ static int swap(struct files_struct *fsp, struct mrmr_pool *pool,
 		struct mrmr_move *move, struct replacements *r)
 {
 	struct mrmr_shared *shared = pool->shared;
-	struct number known = number_of_id(&fsp->file_id);
-	struct number old_number =
-		number_of_file(pool, &r->old, fsp_get_pathref_fd(fsp));
-	struct number new_number;
-	struct number unused;
+	struct mrmr_number known = mrmr_number_of_id(&fsp->file_id);
+	struct mrmr_number old_number =
+		mrmr_number_of_file(pool, &r->old, fsp_get_pathref_fd(fsp));
+	struct mrmr_number new_number;
+	struct mrmr_number unused;
 	struct stat now;
 	size_t member;
 	int saved_errno;
@@ -349,16 +126,16 @@ static int swap(struct files_struct *fsp, struct mrmr_pool *pool,
 	if (fstat(r->new_fd, &now) == -1) {
 		return -1;
 	}
-	new_number = number_of(pool, &now);
-	unused = known_by(shared, new_number);
+	new_number = mrmr_number_of(pool, &now);
+	unused = mrmr_known_by(shared, new_number);
 
 	/* Two entries may be needed. */
 	if (atomic_load(&shared->num_moves) + 2 > MRMR_MOVES_MAX) {
-		forget_unused(shared);
+		mrmr_forget_unused_numbers(shared);
 	}
 	if (atomic_load(&shared->num_moves) + 2 > MRMR_MOVES_MAX ||
-	    !same_number(known_by(shared, old_number), known) ||
-	    !set_known_by(shared, new_number, known)) {
+	    !mrmr_same_number(mrmr_known_by(shared, old_number), known) ||
+	    !mrmr_set_known_by(shared, new_number, known)) {
 		errno = ENOSPC;
 		return -1;
 	}
@@ -367,13 +144,13 @@ static int swap(struct files_struct *fsp, struct mrmr_pool *pool,
 	} else if (mrmr_move_finish(move, &new_fd, &member) == 0) {
 		/* While our descriptors hold the old inode, nobody can get
 		   it: when they let go, its number is known. */
-		set_known_by(shared, old_number, unused);
+		mrmr_set_known_by(shared, old_number, unused);
 		put_in_place(r, true);
 		close(new_fd);
 		return 0;
 	}
 	saved_errno = errno;
-	set_known_by(shared, new_number, unused);
+	mrmr_set_known_by(shared, new_number, unused);
 	errno = saved_errno;
 	return -1;
 }

@@ -1,0 +1,40 @@
+/*
+ * MRMR: what the sources of a pool's directory share.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#ifndef MRMR_POOL_DIR_PRIVATE_H
+#define MRMR_POOL_DIR_PRIVATE_H
+
+#include <fcntl.h>
+#include <linux/openat2.h>
+
+#include <mrmr/dir.h>
+
+/* How a directory below a root is opened: nothing leads out of it. */
+#define STEP_FLAGS (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+#define STEP_RESOLVE                                                     \
+	(RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | \
+	 RESOLVE_NO_XDEV)
+
+struct mrmr_dir_clone {
+	enum {
+		CLONE_UNKNOWN, /* fd -1: has to be looked up */
+		CLONE_PRESENT, /* fd is open */
+		CLONE_LACKING, /* error says why */
+	} state;
+	int fd;
+	int error;
+	uint32_t epoch;      /* of the member, */
+	uint32_t dirs_gen;   /* and */
+	uint32_t clones_gen; /* of the pool, and */
+	int64_t checked_ns;  /* the time, when it was looked up */
+};
+
+/* Opens path below at_fd as the user; as root if the user may not: what a user
+   may see is decided by smbd and by the spine, not by what we keep open. flags
+   and resolve are openat2(2)'s. A descriptor, or -1 with errno. */
+int dir_open(struct mrmr_pool *pool, int at_fd, const char *path,
+	     uint64_t flags, uint64_t resolve);
+
+#endif
