@@ -47,20 +47,34 @@ int mirror_add(struct mirroring *m, enum touched_kind kind, uint64_t id,
 	return 0;
 }
 
-int mirror_add_dir(struct mirroring *m, uint64_t id)
+static int add_id(struct mirroring *m, uint64_t **list, size_t *num,
+		  uint64_t id)
 {
-	if (m->num_dirs == talloc_array_length(m->dirs)) {
-		uint64_t *more = talloc_realloc(m->frame, m->dirs, uint64_t,
-						2 * m->num_dirs + 64);
+	if (*num > 0 && (*list)[*num - 1] == id) {
+		return 0;
+	}
+	if (*num == talloc_array_length(*list)) {
+		uint64_t *more = talloc_realloc(m->frame, *list, uint64_t,
+						2 * *num + 64);
 
 		if (more == NULL) {
 			errno = ENOMEM;
 			return -1;
 		}
-		m->dirs = more;
+		*list = more;
 	}
-	m->dirs[m->num_dirs++] = id;
+	(*list)[(*num)++] = id;
 	return 0;
+}
+
+int mirror_add_dir(struct mirroring *m, uint64_t id)
+{
+	return add_id(m, &m->dirs, &m->num_dirs, id);
+}
+
+int mirror_add_whole(struct mirroring *m, uint64_t id)
+{
+	return add_id(m, &m->whole, &m->num_whole, id);
 }
 
 /* --- stripes ------------------------------------------------------------------ */
@@ -220,27 +234,38 @@ static int mirror_stripe(struct mirroring *m, uint64_t id)
 
 /* --- extents ------------------------------------------------------------------ */
 
-/* Does the part know an extent of the catalogue? */
-static int is_extent_wanted(struct mirroring *m, const struct entry *entry,
-			    const struct mrmr_extent *extent, bool *wanted)
+/* Has the member a row of a stripe? */
+static int ask_stripe(struct mirroring *m, uint64_t id, bool *has_row)
 {
+	struct known_stripe *known = &m->known[id % KNOWN_STRIPES];
 	struct mrmr_stripe *stripe = NULL;
 
-	*wanted =
-		entry->member == m->member || extent->state == MRMR_EXTENT_ZERO;
-	if (*wanted || extent->state != MRMR_EXTENT_IN_STRIPE) {
-		return 0;
-	}
-	if (extent->stripe != m->last_stripe) {
-		if (load_stripe(m->part, m->frame, extent->stripe, &stripe) ==
-		    -1) {
+	if (known->id != id) {
+		if (load_stripe(m->part, m->frame, id, &stripe) == -1) {
 			return -1;
 		}
-		m->last_stripe = extent->stripe;
-		m->last_has_row = has_member_row(stripe, m->member);
+		known->id = id;
+		known->has_row = has_member_row(stripe, m->member);
 		talloc_free(stripe);
 	}
-	*wanted = m->last_has_row;
+	*has_row = known->has_row;
+	return 0;
+}
+
+int mirror_extent(struct mirroring *m, const struct entry *entry,
+		  struct mrmr_extent *extent)
+{
+	bool is_wanted =
+		entry->member == m->member || extent->state == MRMR_EXTENT_ZERO;
+
+	if (!is_wanted && extent->state == MRMR_EXTENT_IN_STRIPE &&
+	    ask_stripe(m, extent->stripe, &is_wanted) == -1) {
+		return -1;
+	}
+	if (!is_wanted) {
+		*extent = (struct mrmr_extent){.state = MRMR_EXTENT_UNKNOWN};
+	}
+	extent->sequence = m->sequence;
 	return 0;
 }
 
@@ -265,14 +290,7 @@ static int mirror_run(struct mirroring *m, uint64_t id, uint32_t first,
 		ret = extents_get(m->cat, id, first, extents, num, &got);
 	}
 	for (i = 0; ret == 0 && i < got; i++) {
-		bool wanted;
-
-		ret = is_extent_wanted(m, &entry, &extents[i], &wanted);
-		if (ret == 0 && !wanted) {
-			extents[i] = (struct mrmr_extent){
-				.state = MRMR_EXTENT_UNKNOWN};
-		}
-		extents[i].sequence = m->sequence;
+		ret = mirror_extent(m, &entry, &extents[i]);
 	}
 	if (ret == 0 && got > 0) {
 		ret = extents_put(m->part, id, first, extents, got);
@@ -284,12 +302,19 @@ static int mirror_run(struct mirroring *m, uint64_t id, uint32_t first,
 static int mirror_extents(struct mirroring *m, const struct touched *list,
 			  size_t num)
 {
+	size_t whole = 0;
 	size_t i = 0;
 
 	while (i < num) {
 		uint32_t n = 1;
 
-		if (list[i].kind != TOUCHED_EXTENT) {
+		/* both lists are sorted */
+		while (whole < m->num_whole && m->whole[whole] < list[i].id &&
+		       list[i].kind == TOUCHED_EXTENT) {
+			whole++;
+		}
+		if (list[i].kind != TOUCHED_EXTENT ||
+		    (whole < m->num_whole && m->whole[whole] == list[i].id)) {
 			i++;
 			continue;
 		}

@@ -279,7 +279,6 @@ int part_save(struct mrmr_catalog *cat, struct attached *a)
 	part->head.member = a->member;
 	touched_pack(&p, a->pending, a->num_pending);
 	ret = record_put_pack(part, &key, &p);
-	talloc_free(p.data);
 	if (ret == -1 || head_save(part) == -1 ||
 	    mrmr_fault("catalog-part") != 0) {
 		return -1;

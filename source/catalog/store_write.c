@@ -51,7 +51,8 @@ struct commit {
 
 /* --- one record --------------------------------------------------------------- */
 
-static int put_record(struct tdb_context *tdb, const struct change *change)
+static int put_record(struct tdb_context *tdb, const struct change *change,
+		      bool is_there)
 {
 	TDB_DATA key = tdb_key(change->key);
 	uint8_t sum_bytes[CHECKSUM_BYTES];
@@ -65,7 +66,7 @@ static int put_record(struct tdb_context *tdb, const struct change *change)
 	for (i = 0; i < CHECKSUM_BYTES; i++) {
 		sum_bytes[i] = (uint8_t)(sum >> (8 * i));
 	}
-	if (!tdb_exists(tdb, key)) {
+	if (!is_there) {
 		/* what tdb takes for it: 5/4 of key and data, and a word */
 		size_t need = key.dsize + change->len + CHECKSUM_BYTES;
 		size_t ask = (need * 4 + 4) / 5;
@@ -84,10 +85,11 @@ static int put_record(struct tdb_context *tdb, const struct change *change)
 	return tdb_storev(tdb, key, parts, 2, TDB_REPLACE);
 }
 
-int store_change_record(struct tdb_context *tdb, const struct change *change)
+int store_change_record(struct tdb_context *tdb, const struct change *change,
+			bool is_there)
 {
 	if (change->value != NULL) {
-		return put_record(tdb, change);
+		return put_record(tdb, change, is_there);
 	}
 	if (tdb_delete(tdb, tdb_key(change->key)) == -1 &&
 	    tdb_error(tdb) != TDB_ERR_NOEXIST) {
@@ -193,7 +195,8 @@ static int choose_file(struct commit *c, size_t *file)
 	return add_file(c, file);
 }
 
-static int change_in(struct commit *c, size_t file, const struct change *change)
+static int change_in(struct commit *c, size_t file, const struct change *change,
+		     bool is_there)
 {
 	struct tdb_context *tdb = c->store->files[file].tdb;
 
@@ -215,7 +218,7 @@ static int change_in(struct commit *c, size_t file, const struct change *change)
 	c->placed[c->num_placed++] =
 		(struct placed){.file = file, .change = change};
 	errno = 0;
-	if (store_change_record(tdb, change) == -1) {
+	if (store_change_record(tdb, change, is_there) == -1) {
 		errno = store_errno(tdb, errno);
 		return -1;
 	}
@@ -231,7 +234,7 @@ static int move_out(struct commit *c, size_t file, const struct key *key)
 		return -1;
 	}
 	*gone = (struct change){.key = key};
-	return change_in(c, file, gone);
+	return change_in(c, file, gone, true);
 }
 
 static int place(struct commit *c, const struct change *change)
@@ -251,7 +254,7 @@ static int place(struct commit *c, const struct change *change)
 			return 0;
 		}
 		store->files[file].live_bytes -= old_bytes;
-		return change_in(c, file, change);
+		return change_in(c, file, change, true);
 	}
 	if (is_there && new_bytes > old_bytes && !has_room(store, file)) {
 		/* a full file grows no more */
@@ -268,7 +271,7 @@ static int place(struct commit *c, const struct change *change)
 		}
 	}
 	store->files[file].live_bytes += new_bytes - old_bytes;
-	return change_in(c, file, change);
+	return change_in(c, file, change, is_there);
 }
 
 int store_make_self(void *mem_ctx, const struct store *store, uint8_t **value,
@@ -304,7 +307,9 @@ static int place_self(struct commit *c)
 	}
 	change->key = &store_own_key;
 	change->value = value;
-	return change_in(c, 0, change);
+	return change_in(c, 0, change,
+			 tdb_exists(c->store->files[0].tdb,
+				    tdb_key(&store_own_key)));
 }
 
 /* --- committing ----------------------------------------------------------------- */
