@@ -12,6 +12,7 @@
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <talloc.h>
@@ -411,6 +412,15 @@ int record_delete(struct mrmr_catalog *cat, const struct key *key)
 	return set(cat, key, NULL, 0);
 }
 
+static int compare_keys(const void *a_void, const void *b_void)
+{
+	const struct key *a = ((const struct change *)a_void)->key;
+	const struct key *b = ((const struct change *)b_void)->key;
+	int order = memcmp(a->byte, b->byte, a->len < b->len ? a->len : b->len);
+
+	return order != 0 ? order : a->len - b->len;
+}
+
 int records_write(struct mrmr_catalog *cat)
 {
 	struct change *changes = NULL;
@@ -440,6 +450,7 @@ int records_write(struct mrmr_catalog *cat)
 			}
 		}
 	}
+	qsort(changes, num, sizeof(changes[0]), compare_keys);
 	ret = store_write(cat->store, changes, num);
 	talloc_free(changes);
 	if (ret == -1) {

@@ -9,6 +9,14 @@
  * that is new is first stored with four fifths of its length, and then again,
  * which tdb does in place.
  *
+ * Records that go, and those that become larger, are taken out before anything
+ * is put. tdb looks for room by going through the list of free pieces, and a
+ * free piece becomes one with a free neighbour: of records that were written
+ * together and become larger together a large piece becomes, from which the new
+ * ones are cut. If each were replaced on its own, it would leave a piece that is
+ * too small for the next, and the list would become as long as the number of
+ * records. So that they do lie together, changes come sorted by their keys.
+ *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 #include <errno.h>
@@ -225,6 +233,28 @@ static int change_in(struct commit *c, size_t file, const struct change *change,
 	return 0;
 }
 
+/* What is to be done with a record. */
+struct step {
+	size_t file; /* that it is in, or was in */
+	bool is_there;
+	bool has_file;
+};
+
+static int forget_record(struct commit *c, size_t file, const struct key *key)
+{
+	struct tdb_context *tdb = c->store->files[file].tdb;
+
+	if (begin(c, file) == -1) {
+		return -1;
+	}
+	errno = 0;
+	if (tdb_delete(tdb, tdb_key(key)) == -1) {
+		errno = store_errno(tdb, errno);
+		return -1;
+	}
+	return 0;
+}
+
 static int move_out(struct commit *c, size_t file, const struct key *key)
 {
 	struct change *gone = talloc(c->frame, struct change);
@@ -237,41 +267,55 @@ static int move_out(struct commit *c, size_t file, const struct key *key)
 	return change_in(c, file, gone, true);
 }
 
-static int place(struct commit *c, const struct change *change)
+/* First, what leaves its place. */
+static int clear(struct commit *c, const struct change *change,
+		 struct step *step)
 {
 	struct store *store = c->store;
 	uint64_t new_bytes = store_record_bytes(change->key->len, change->len);
 	uint64_t old_bytes = 0;
-	size_t file = 0;
-	bool is_there;
 
-	is_there = find_record(store, change->key, &file, &old_bytes) == 0;
-	if (!is_there && errno != ENOENT) {
+	step->is_there = find_record(store, change->key, &step->file,
+				     &old_bytes) == 0;
+	step->has_file = step->is_there;
+	if (!step->is_there) {
+		return errno == ENOENT ? 0 : -1;
+	}
+	if (change->value != NULL && new_bytes <= old_bytes) {
+		store->files[step->file].live_bytes -= old_bytes - new_bytes;
+		return 0;
+	}
+	store->files[step->file].live_bytes -= old_bytes;
+	step->is_there = false;
+	if (change->value == NULL) {
+		return change_in(c, step->file, change, true);
+	}
+	if (!has_room(store, step->file)) {
+		/* a full file grows no more */
+		step->has_file = false;
+		return move_out(c, step->file, change->key);
+	}
+	/* it comes back to the same file: that says it all */
+	return forget_record(c, step->file, change->key);
+}
+
+/* Then, what is to be there. */
+static int place(struct commit *c, const struct change *change,
+		 struct step *step)
+{
+	struct store *store = c->store;
+
+	if (change->value == NULL) {
+		return 0;
+	}
+	if (!step->has_file && choose_file(c, &step->file) == -1) {
 		return -1;
 	}
-	if (change->value == NULL) {
-		if (!is_there) {
-			return 0;
-		}
-		store->files[file].live_bytes -= old_bytes;
-		return change_in(c, file, change, true);
+	if (!step->is_there) {
+		store->files[step->file].live_bytes +=
+			store_record_bytes(change->key->len, change->len);
 	}
-	if (is_there && new_bytes > old_bytes && !has_room(store, file)) {
-		/* a full file grows no more */
-		store->files[file].live_bytes -= old_bytes;
-		if (move_out(c, file, change->key) == -1) {
-			return -1;
-		}
-		is_there = false;
-	}
-	if (!is_there) {
-		old_bytes = 0;
-		if (choose_file(c, &file) == -1) {
-			return -1;
-		}
-	}
-	store->files[file].live_bytes += new_bytes - old_bytes;
-	return change_in(c, file, change, is_there);
+	return change_in(c, step->file, change, step->is_there);
 }
 
 int store_make_self(void *mem_ctx, const struct store *store, uint8_t **value,
@@ -338,10 +382,20 @@ static int mark_unclean(struct store *store)
 static int change_all(struct commit *c, const struct change *changes,
 		      size_t num_changes)
 {
+	struct step *steps = talloc_array(c->frame, struct step, num_changes);
 	size_t i;
 
+	if (steps == NULL) {
+		errno = ENOMEM;
+		return -1;
+	}
 	for (i = 0; i < num_changes; i++) {
-		if (place(c, &changes[i]) == -1) {
+		if (clear(c, &changes[i], &steps[i]) == -1) {
+			return -1;
+		}
+	}
+	for (i = 0; i < num_changes; i++) {
+		if (place(c, &changes[i], &steps[i]) == -1) {
 			return -1;
 		}
 	}
