@@ -518,11 +518,27 @@ int refs_add(struct mrmr_catalog *part, uint64_t id, int64_t delta);
 /* --- mirror.c: from the catalogue to a part ---------------------------------- */
 
 /*
+ * What the catalogue says about nodes, looked up once for all parts; good as
+ * long as nothing in the catalogue is changed.
+ */
+struct seen_node {
+	uint64_t id;
+	bool is_there;
+	struct entry entry;
+	struct place place;
+};
+
+/* Of those of the list, some at least; a talloc child of mem_ctx, ascending. */
+struct seen_node *mirror_see(struct mrmr_catalog *cat, void *mem_ctx,
+			     const struct touched *list, size_t num);
+
+/*
  * Make the part of a member what the catalogue says about what was touched
- * (sorted, each once).
+ * (sorted, each once). seen may be NULL.
  */
 int mirror(struct mrmr_catalog *cat, struct attached *to,
-	   const struct touched *list, size_t num);
+	   const struct touched *list, size_t num,
+	   const struct seen_node *seen);
 
 /* --- parts.c ------------------------------------------------------------------ */
 

@@ -109,9 +109,9 @@ int ids_put(struct mrmr_catalog *cat, uint64_t id, const struct place *place)
 {
 	struct id_page *page = id_page_change(cat, id / PER_PAGE);
 
-	if (page == NULL || (page->mask == 0 && bits_set(cat, BITS_IDS,
-							 id / PER_PAGE, true) ==
-							 -1)) {
+	if (page == NULL ||
+	    (page->mask == 0 &&
+	     bits_set(cat, BITS_IDS, id / PER_PAGE, true) == -1)) {
 		return -1;
 	}
 	page->mask |= (uint64_t)1 << (id % PER_PAGE);
@@ -127,9 +127,8 @@ int ids_delete(struct mrmr_catalog *cat, uint64_t id)
 		return -1;
 	}
 	page->mask &= ~((uint64_t)1 << (id % PER_PAGE));
-	return page->mask != 0
-		       ? 0
-		       : bits_set(cat, BITS_IDS, id / PER_PAGE, false);
+	return page->mask != 0 ? 0
+			       : bits_set(cat, BITS_IDS, id / PER_PAGE, false);
 }
 
 int ids_next(struct mrmr_catalog *cat, uint64_t after, uint64_t *id)

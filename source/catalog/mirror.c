@@ -77,6 +77,82 @@ int mirror_add_whole(struct mirroring *m, uint64_t id)
 	return add_id(m, &m->whole, &m->num_whole, id);
 }
 
+/* --- what the catalogue says ---------------------------------------------------- */
+
+#define SEEN_MAX 32768
+
+struct seen_node *mirror_see(struct mrmr_catalog *cat, void *mem_ctx,
+			     const struct touched *list, size_t num)
+{
+	struct seen_node *seen = NULL;
+	size_t num_seen = 0;
+	size_t num_nodes = 0;
+	size_t i;
+
+	/* they come first */
+	while (num_nodes < num && num_nodes < SEEN_MAX &&
+	       list[num_nodes].kind == TOUCHED_NODE) {
+		num_nodes++;
+	}
+	seen = talloc_array(mem_ctx, struct seen_node, num_nodes);
+	for (i = 0; seen != NULL && i < num_nodes; i++) {
+		struct seen_node *one = &seen[num_seen];
+
+		one->id = list[i].id;
+		one->is_there =
+			node_peek(cat, one->id, &one->entry, &one->place) == 0;
+		/* what is wrong is found again where it is needed */
+		num_seen += one->is_there || errno == ENOENT;
+	}
+	return num_seen == num_nodes
+		       ? seen
+		       : talloc_realloc(mem_ctx, seen, struct seen_node,
+					num_seen);
+}
+
+/* They are asked for in the order of their ids, once and again. */
+static const struct seen_node *find_seen(struct mirroring *m, uint64_t id)
+{
+	size_t low = 0;
+	size_t high = m->num_seen;
+
+	if (m->seen_at + 1 < m->num_seen && m->seen[m->seen_at + 1].id == id) {
+		m->seen_at++;
+		return &m->seen[m->seen_at];
+	}
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (m->seen[middle].id < id) {
+			low = middle + 1;
+		} else {
+			high = middle;
+		}
+	}
+	if (low == m->num_seen || m->seen[low].id != id) {
+		return NULL;
+	}
+	m->seen_at = low;
+	return &m->seen[low];
+}
+
+int mirror_now(struct mirroring *m, uint64_t id, struct entry *entry,
+	       struct place *place)
+{
+	const struct seen_node *seen = find_seen(m, id);
+
+	if (seen == NULL) {
+		return node_peek(m->cat, id, entry, place);
+	}
+	if (!seen->is_there) {
+		errno = ENOENT;
+		return -1;
+	}
+	*entry = seen->entry;
+	*place = seen->place;
+	return 0;
+}
+
 /* --- stripes ------------------------------------------------------------------ */
 
 static bool has_member_row(const struct mrmr_stripe *stripe, uint16_t member)
@@ -404,9 +480,11 @@ static int mirror_all(struct mirroring *m, const struct touched *list,
 }
 
 int mirror(struct mrmr_catalog *cat, struct attached *to,
-	   const struct touched *list, size_t num)
+	   const struct touched *list, size_t num, const struct seen_node *seen)
 {
 	struct mirroring m = {
+		.seen = seen,
+		.num_seen = talloc_array_length(seen),
 		.cat = cat,
 		.part = to->part,
 		.member = to->member,

@@ -369,7 +369,8 @@ static int write_node(struct mirroring *m, void *frame,
 	uint32_t have = 0;
 	bool was_own = false;
 
-	if (entry->id != MRMR_ID_ROOT && mirror_ensure_dirs(m, place->dir_id) == -1) {
+	if (entry->id != MRMR_ID_ROOT &&
+	    mirror_ensure_dirs(m, place->dir_id) == -1) {
 		return -1;
 	}
 	if (node_make(m->cat, frame, entry, place->dir_id, &node) == -1) {
@@ -474,7 +475,7 @@ int mirror_node(struct mirroring *m, uint64_t id)
 	bool there = false;
 	int ret;
 
-	ret = node_peek(m->cat, id, &entry, &place);
+	ret = mirror_now(m, id, &entry, &place);
 	if (ret == 0) {
 		ret = is_wanted(m, &entry, &wanted);
 	} else if (errno == ENOENT) {

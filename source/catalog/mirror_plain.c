@@ -32,7 +32,7 @@ int mirror_has_same_name(struct mirroring *m, uint64_t id)
 	struct place now_place, was_place;
 	struct entry now, was;
 
-	if (node_peek(m->cat, id, &now, &now_place) == -1 ||
+	if (mirror_now(m, id, &now, &now_place) == -1 ||
 	    node_peek(m->part, id, &was, &was_place) == -1) {
 		return errno == ENOENT ? 0 : -1;
 	}

@@ -23,6 +23,9 @@ struct mirroring {
 	uint16_t member;
 	uint64_t sequence;
 	void *frame;
+	const struct seen_node *seen;
+	size_t num_seen;
+	size_t seen_at;       /* where the last one was */
 	struct touched *more; /* nodes and extents that stripes lead to */
 	size_t num_more;
 	uint64_t *dirs; /* that something left */
@@ -38,6 +41,9 @@ struct mirroring {
 int mirror_add(struct mirroring *m, enum touched_kind kind, uint64_t id,
 	       uint32_t index);
 int mirror_add_dir(struct mirroring *m, uint64_t id);
+/* What the catalogue says of a node, as node_peek. */
+int mirror_now(struct mirroring *m, uint64_t id, struct entry *entry,
+	       struct place *place);
 /* Its extents are as they are to be. */
 int mirror_add_whole(struct mirroring *m, uint64_t id);
 /* What the part is to know of an extent that the catalogue has of a node. */

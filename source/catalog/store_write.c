@@ -275,8 +275,8 @@ static int clear(struct commit *c, const struct change *change,
 	uint64_t new_bytes = store_record_bytes(change->key->len, change->len);
 	uint64_t old_bytes = 0;
 
-	step->is_there = find_record(store, change->key, &step->file,
-				     &old_bytes) == 0;
+	step->is_there =
+		find_record(store, change->key, &step->file, &old_bytes) == 0;
 	step->has_file = step->is_there;
 	if (!step->is_there) {
 		return errno == ENOENT ? 0 : -1;
