@@ -235,9 +235,10 @@ static int change_in(struct commit *c, size_t file, const struct change *change,
 
 /* What is to be done with a record. */
 struct step {
-	size_t file; /* that it is in, or was in */
-	bool is_there;
+	size_t file; /* that it is in, or comes back to */
 	bool has_file;
+	bool is_there;
+	uint64_t old_bytes; /* that it took in this file */
 };
 
 static int forget_record(struct commit *c, size_t file, const struct key *key)
@@ -273,30 +274,26 @@ static int clear(struct commit *c, const struct change *change,
 {
 	struct store *store = c->store;
 	uint64_t new_bytes = store_record_bytes(change->key->len, change->len);
-	uint64_t old_bytes = 0;
 
-	step->is_there =
-		find_record(store, change->key, &step->file, &old_bytes) == 0;
-	step->has_file = step->is_there;
-	if (!step->is_there) {
+	*step = (struct step){.is_there = false};
+	if (find_record(store, change->key, &step->file, &step->old_bytes) ==
+	    -1) {
 		return errno == ENOENT ? 0 : -1;
 	}
-	if (change->value != NULL && new_bytes <= old_bytes) {
-		store->files[step->file].live_bytes -= old_bytes - new_bytes;
+	step->has_file = true;
+	step->is_there = true;
+	if (change->value != NULL && new_bytes <= step->old_bytes) {
 		return 0;
 	}
-	store->files[step->file].live_bytes -= old_bytes;
 	step->is_there = false;
-	if (change->value == NULL) {
-		return change_in(c, step->file, change, true);
+	if (change->value != NULL && has_room(store, step->file)) {
+		/* what will be put says all that is to be said of it */
+		return forget_record(c, step->file, change->key);
 	}
-	if (!has_room(store, step->file)) {
-		/* a full file grows no more */
-		step->has_file = false;
-		return move_out(c, step->file, change->key);
-	}
-	/* it comes back to the same file: that says it all */
-	return forget_record(c, step->file, change->key);
+	/* a full file grows no more */
+	step->has_file = false;
+	store->files[step->file].live_bytes -= step->old_bytes;
+	return move_out(c, step->file, change->key);
 }
 
 /* Then, what is to be there. */
@@ -308,13 +305,15 @@ static int place(struct commit *c, const struct change *change,
 	if (change->value == NULL) {
 		return 0;
 	}
-	if (!step->has_file && choose_file(c, &step->file) == -1) {
-		return -1;
+	if (!step->has_file) {
+		step->old_bytes = 0;
+		if (choose_file(c, &step->file) == -1) {
+			return -1;
+		}
 	}
-	if (!step->is_there) {
-		store->files[step->file].live_bytes +=
-			store_record_bytes(change->key->len, change->len);
-	}
+	store->files[step->file].live_bytes +=
+		store_record_bytes(change->key->len, change->len) -
+		step->old_bytes;
 	return change_in(c, step->file, change, step->is_there);
 }
 
