@@ -51,6 +51,12 @@ int mrmr_live_open_on(void *mem_ctx, struct mrmr_engine *engine,
 		      const struct mrmr_node *node, bool is_closed,
 		      struct mrmr_live **live);
 
+/* The same of a file that was just found: it has the node's inode, and is at
+   `path` below the member's root. It is opened when it is read. */
+int mrmr_live_at(void *mem_ctx, struct mrmr_live_member *member,
+		 const struct mrmr_node *node, const char *path,
+		 struct mrmr_live **live);
+
 /*
  * Read protected bytes, as they were at node->generation. What is read is not
  * checked: that takes the extent's hash. For any thread, several at a time.

@@ -73,16 +73,13 @@ static int bucket_save(struct mrmr_catalog *cat, uint64_t number,
 	struct key key = key_of_number(RECORD_BLOBS, number);
 	struct pack p = {.mem_ctx = NULL};
 	size_t i;
-	int ret;
 
 	pack_varint(&p, num);
 	for (i = 0; i < num; i++) {
 		pack_fixed(&p, blobs[i].hash, 4);
 		pack_varint(&p, blobs[i].stripe);
 	}
-	ret = record_put_pack(cat, &key, &p);
-	talloc_free(p.data);
-	return ret;
+	return record_put_pack(cat, &key, &p);
 }
 
 static uint64_t parent_of(uint64_t bucket)

@@ -124,9 +124,38 @@ int record_get(struct mrmr_catalog *cat, const struct key *key,
 	       const uint8_t **value, size_t *len);
 int record_put(struct mrmr_catalog *cat, const struct key *key,
 	       const uint8_t *value, size_t len);
+/* Takes p's data, whether it succeeds or not. */
 int record_put_pack(struct mrmr_catalog *cat, const struct key *key,
-		    const struct pack *p);
+		    struct pack *p);
+/* Within a record that there is: other bytes, which are not its own, in place of
+   old_len of them. */
+int record_splice(struct mrmr_catalog *cat, const struct key *key, size_t at,
+		  size_t old_len, const uint8_t *bytes, size_t len);
 int record_delete(struct mrmr_catalog *cat, const struct key *key);
+
+/*
+ * What the records of a kind say, decoded: memory that begins as zeros, which
+ * is what a record says that is not there.
+ */
+struct form {
+	const char *what; /* for messages */
+	size_t bytes;
+	/* False: it is nonsense. */
+	bool (*decode)(const uint8_t *value, size_t len, void *decoded);
+	/* If nothing is packed, the record goes. */
+	void (*encode)(struct pack *p, const void *decoded);
+};
+
+/*
+ * What the record says; NULL with errno. Good until the record is put as bytes,
+ * or the operation ends. Records that are changed so are put by nobody as
+ * bytes.
+ */
+const void *record_read(struct mrmr_catalog *cat, const struct key *key,
+			const struct form *form);
+/* The same, for somebody who is going to change it. */
+void *record_change(struct mrmr_catalog *cat, const struct key *key,
+		    const struct form *form);
 
 int records_write(struct mrmr_catalog *cat);
 void records_drop(struct mrmr_catalog *cat);
@@ -321,6 +350,15 @@ int links_put(struct mrmr_catalog *cat, uint64_t id,
 int node_load(struct mrmr_catalog *cat, void *mem_ctx, uint64_t id,
 	      struct entry *entry, struct place *place);
 int entry_keep(void *mem_ctx, struct entry *entry);
+/* The same, but what the entry points to is good as record_get's is. */
+int node_peek(struct mrmr_catalog *cat, uint64_t id, struct entry *entry,
+	      struct place *place);
+/* A node, with all that is found by it but what side.c keeps: new under its
+   first name, or there, where it may have what it had before. */
+int entry_create(struct mrmr_catalog *cat, const struct place *place,
+		 const struct entry *entry);
+int entry_change(struct mrmr_catalog *cat, const struct place *place,
+		 const struct entry *old, const struct entry *entry);
 /* In the place where it is. */
 int node_store(struct mrmr_catalog *cat, const struct place *place,
 	       const struct entry *entry);
@@ -480,11 +518,27 @@ int refs_add(struct mrmr_catalog *part, uint64_t id, int64_t delta);
 /* --- mirror.c: from the catalogue to a part ---------------------------------- */
 
 /*
+ * What the catalogue says about nodes, looked up once for all parts; good as
+ * long as nothing in the catalogue is changed.
+ */
+struct seen_node {
+	uint64_t id;
+	bool is_there;
+	struct entry entry;
+	struct place place;
+};
+
+/* Of those of the list, some at least; a talloc child of mem_ctx, ascending. */
+struct seen_node *mirror_see(struct mrmr_catalog *cat, void *mem_ctx,
+			     const struct touched *list, size_t num);
+
+/*
  * Make the part of a member what the catalogue says about what was touched
- * (sorted, each once).
+ * (sorted, each once). seen may be NULL.
  */
 int mirror(struct mrmr_catalog *cat, struct attached *to,
-	   const struct touched *list, size_t num);
+	   const struct touched *list, size_t num,
+	   const struct seen_node *seen);
 
 /* --- parts.c ------------------------------------------------------------------ */
 

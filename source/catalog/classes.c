@@ -130,7 +130,6 @@ static int class_save(struct mrmr_catalog *cat, uint32_t number,
 	struct key key = key_of_number(RECORD_CLASS, number);
 	struct key key_of_set;
 	struct pack p = {.mem_ctx = NULL};
-	int ret;
 
 	if (class->num_stripes == 0) {
 		if (key_of_members(class->members, class->num_members,
@@ -143,9 +142,7 @@ static int class_save(struct mrmr_catalog *cat, uint32_t number,
 	}
 	pack_varint(&p, class->num_stripes);
 	pack_members(&p, class->members, class->num_members);
-	ret = record_put_pack(cat, &key, &p);
-	talloc_free(p.data);
-	return ret;
+	return record_put_pack(cat, &key, &p);
 }
 
 static int class_find(struct mrmr_catalog *cat, const uint16_t *members,
@@ -183,7 +180,6 @@ static int class_make(struct mrmr_catalog *cat, const uint16_t *members,
 	}
 	pack_varint(&p, *number);
 	ret = record_put_pack(cat, &key, &p);
-	talloc_free(p.data);
 	return ret == 0 ? bits_set(cat, BITS_CLASSES, *number, true) : -1;
 }
 

@@ -60,6 +60,7 @@ struct bucket {
 	uint64_t number;
 	uint64_t num_entries; /* of the directory, in the first bucket */
 	uint64_t num_buckets;
+	const uint8_t *record; /* NULL: there is none yet */
 	struct unpack entries;
 };
 
@@ -82,6 +83,7 @@ static int bucket_load(struct mrmr_catalog *cat, uint64_t dir_id,
 		}
 		return -1;
 	}
+	bucket->record = value;
 	bucket->entries = unpack_of(value, len);
 	bucket->num_entries = unpack_varint(&bucket->entries);
 	if (number == 0) {
@@ -127,10 +129,8 @@ static int put_bucket(struct mrmr_catalog *cat, uint64_t dir_id,
 		      uint64_t number, struct pack *p)
 {
 	struct key key = key_of_numbers(RECORD_BUCKET, dir_id, number);
-	int ret = record_put_pack(cat, &key, p);
 
-	talloc_free(p->data);
-	return ret;
+	return record_put_pack(cat, &key, p);
 }
 
 /* The numbers of entries and buckets, in the first bucket. */
@@ -140,6 +140,7 @@ static int put_counts(struct mrmr_catalog *cat, uint64_t dir_id,
 	struct key key = key_of_numbers(RECORD_BUCKET, dir_id, 0);
 	struct bucket bucket;
 	struct pack p = {.mem_ctx = NULL};
+	int ret;
 
 	if (num_entries == 0 && num_buckets == 1) {
 		return record_delete(cat, &key);
@@ -148,8 +149,14 @@ static int put_counts(struct mrmr_catalog *cat, uint64_t dir_id,
 		return -1;
 	}
 	pack_front(&p, 0, num_entries, num_buckets);
-	pack_bytes(&p, bucket.entries.at, unpack_left(&bucket.entries));
-	return put_bucket(cat, dir_id, 0, &p);
+	if (bucket.record == NULL || p.failed) {
+		return put_bucket(cat, dir_id, 0, &p);
+	}
+	ret = record_splice(cat, &key, 0,
+			    (size_t)(bucket.entries.at - bucket.record), p.data,
+			    p.len);
+	talloc_free(p.data);
+	return ret;
 }
 
 static bool is_name(const struct raw_entry *raw, const char *name, size_t len,
@@ -321,41 +328,71 @@ static int merge(struct mrmr_catalog *cat, uint64_t dir_id,
 	return put_counts(cat, dir_id, num_entries, last);
 }
 
-/*
- * The bucket anew: without the entry named so (if without is given), with
- * another one at its end (if with is given). num_entries is the directory's.
- */
-static int rewrite(struct mrmr_catalog *cat, const struct bucket *bucket,
-		   const struct entry *without, const struct entry *with,
-		   uint64_t num_entries, bool *found)
+/* Where in the bucket's record the entry of a name is; ENOENT. */
+static int find_bytes(struct mrmr_catalog *cat, const struct bucket *bucket,
+		      const char *name, size_t name_len, size_t *at,
+		      size_t *len)
 {
 	struct unpack entries = bucket->entries;
-	struct pack p = {.mem_ctx = NULL};
-	struct pack one = {.mem_ctx = NULL};
 	struct raw_entry raw;
 	bool bad = false;
 
-	*found = false;
-	pack_front(&p, bucket->number, num_entries, bucket->num_buckets);
-	while (next_raw(&entries, &raw)) {
-		if (without != NULL &&
-		    is_name(&raw, without->name, without->name_len, &bad)) {
-			*found = true;
-			continue;
+	do {
+		*at = (size_t)(entries.at - bucket->record);
+		if (!next_raw(&entries, &raw)) {
+			break;
 		}
-		pack_raw(&p, raw.raw, raw.len);
-	}
+		if (is_name(&raw, name, name_len, &bad)) {
+			*len = (size_t)(entries.at - bucket->record) - *at;
+			return 0;
+		}
+	} while (!bad);
 	if (bad || entries.bad) {
-		talloc_free(p.data);
 		return damaged_record(cat, "a directory");
 	}
-	if (with != NULL) {
-		entry_pack(&one, with);
+	errno = ENOENT;
+	return -1;
+}
+
+/* An entry (NULL: none) in place of these bytes of the bucket's record. */
+static int splice(struct mrmr_catalog *cat, const struct bucket *bucket,
+		  size_t at, size_t old_len, const struct entry *entry)
+{
+	struct key key =
+		key_of_numbers(RECORD_BUCKET, bucket->dir_id, bucket->number);
+	struct pack one = {.mem_ctx = NULL};
+	struct pack p = {.mem_ctx = NULL};
+	int ret = 0;
+
+	if (entry != NULL) {
+		entry_pack(&one, entry);
 		pack_raw(&p, one.data, one.failed ? 0 : one.len);
-		p.failed = p.failed || one.failed;
-		talloc_free(one.data);
 	}
-	return put_bucket(cat, bucket->dir_id, bucket->number, &p);
+	if (one.failed || p.failed) {
+		errno = ENOMEM;
+		ret = -1;
+	}
+	if (ret == 0) {
+		ret = record_splice(cat, &key, at, old_len, p.data, p.len);
+	}
+	talloc_free(one.data);
+	talloc_free(p.data);
+	return ret;
+}
+
+/* The first entry of a directory. */
+static int begin_dir(struct mrmr_catalog *cat, uint64_t dir_id,
+		     const struct entry *entry)
+{
+	struct pack one = {.mem_ctx = NULL};
+	struct pack p = {.mem_ctx = NULL};
+
+	entry_pack(&one, entry);
+	pack_front(&p, 0, 1, 1);
+	pack_raw(&p, one.data, one.failed ? 0 : one.len);
+	p.failed = p.failed || one.failed;
+	talloc_free(one.data);
+	return put_bucket(cat, dir_id, 0, &p);
 }
 
 int dir_insert(struct mrmr_catalog *cat, uint64_t dir_id,
@@ -364,22 +401,23 @@ int dir_insert(struct mrmr_catalog *cat, uint64_t dir_id,
 	uint32_t hash = name_hash(cat, dir_id, entry->name, entry->name_len);
 	struct bucket first, bucket;
 	uint64_t num;
-	bool found;
 
 	if (load_for(cat, dir_id, hash, &first, &bucket) == -1) {
 		return -1;
 	}
+	if (bucket.record == NULL) {
+		return begin_dir(cat, dir_id, entry);
+	}
 	num = first.num_entries + 1;
-	if (rewrite(cat, &bucket, NULL, entry, num, &found) == -1) {
+	if (splice(cat, &bucket, (size_t)(bucket.entries.end - bucket.record),
+		   0, entry) == -1) {
 		return -1;
 	}
 	if (num > first.num_buckets * PER_BUCKET &&
 	    first.num_buckets < BUCKETS_MAX) {
 		return split(cat, dir_id, num, first.num_buckets);
 	}
-	return bucket.number == 0
-		       ? 0
-		       : put_counts(cat, dir_id, num, first.num_buckets);
+	return put_counts(cat, dir_id, num, first.num_buckets);
 }
 
 int dir_replace(struct mrmr_catalog *cat, uint64_t dir_id,
@@ -387,24 +425,28 @@ int dir_replace(struct mrmr_catalog *cat, uint64_t dir_id,
 {
 	uint32_t hash = name_hash(cat, dir_id, entry->name, entry->name_len);
 	struct bucket first, bucket;
-	bool found;
+	size_t len = 0;
+	size_t at = 0;
 
-	if (load_for(cat, dir_id, hash, &first, &bucket) == -1 ||
-	    rewrite(cat, &bucket, entry, entry, first.num_entries, &found) ==
-		    -1) {
+	if (load_for(cat, dir_id, hash, &first, &bucket) == -1) {
 		return -1;
 	}
-	return found ? 0 : damaged_record(cat, "a directory");
+	if (find_bytes(cat, &bucket, entry->name, entry->name_len, &at, &len) ==
+	    -1) {
+		return errno == ENOENT ? damaged_record(cat, "a directory")
+				       : -1;
+	}
+	return splice(cat, &bucket, at, len, entry);
 }
 
 int dir_delete(struct mrmr_catalog *cat, uint64_t dir_id, const char *name,
 	       size_t len)
 {
 	uint32_t hash = name_hash(cat, dir_id, name, len);
-	struct entry gone = {.name = name, .name_len = len};
 	struct bucket first, bucket;
+	size_t entry_len = 0;
+	size_t at = 0;
 	uint64_t num;
-	bool found;
 
 	if (load_for(cat, dir_id, hash, &first, &bucket) == -1) {
 		return -1;
@@ -413,11 +455,12 @@ int dir_delete(struct mrmr_catalog *cat, uint64_t dir_id, const char *name,
 		return damaged_record(cat, "a directory");
 	}
 	num = first.num_entries - 1;
-	if (rewrite(cat, &bucket, &gone, NULL, num, &found) == -1) {
-		return -1;
+	if (find_bytes(cat, &bucket, name, len, &at, &entry_len) == -1) {
+		return errno == ENOENT ? damaged_record(cat, "a directory")
+				       : -1;
 	}
-	if (!found) {
-		return damaged_record(cat, "a directory");
+	if (splice(cat, &bucket, at, entry_len, NULL) == -1) {
+		return -1;
 	}
 	if (first.num_buckets > 1 && num < first.num_buckets * PER_BUCKET_MIN) {
 		return merge(cat, dir_id, num, first.num_buckets);

@@ -63,15 +63,12 @@ static int chunk_save(struct mrmr_catalog *cat, const struct entry *entry,
 	struct mrmr_extent previous = {0};
 	struct pack p = {.mem_ctx = NULL};
 	uint32_t i;
-	int ret;
 
 	for (i = 0; i < num; i++) {
 		extent_pack(&p, &extents[i], &previous, entry->grid_bytes);
 		extent_follow(&previous, &extents[i]);
 	}
-	ret = record_put_pack(cat, &key, &p);
-	talloc_free(p.data);
-	return ret;
+	return record_put_pack(cat, &key, &p);
 }
 
 /* --- reading ------------------------------------------------------------------ */

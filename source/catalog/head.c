@@ -34,7 +34,6 @@ int head_save(struct mrmr_catalog *cat)
 	const struct head *head = &cat->head;
 	struct key key = key_of(RECORD_HEAD);
 	struct pack p = {.mem_ctx = NULL};
-	int ret;
 
 	pack_bytes(&p, MAGIC, strlen(MAGIC));
 	pack_varint(&p, FORMAT_VERSION);
@@ -52,9 +51,7 @@ int head_save(struct mrmr_catalog *cat)
 	pack_varint(&p, head->log_first);
 	pack_varint(&p, head->log_items);
 	pack_varint(&p, head->member);
-	ret = record_put_pack(cat, &key, &p);
-	talloc_free(p.data);
-	return ret;
+	return record_put_pack(cat, &key, &p);
 }
 
 static int refuse(struct mrmr_catalog *cat, struct mrmr_error *err,
@@ -201,7 +198,6 @@ int member_put(struct mrmr_catalog *cat, uint16_t number,
 
 	pack_varint(&p, number);
 	ret = record_put_pack(cat, &by_id, &p);
-	talloc_free(p.data);
 	if (ret == -1) {
 		return -1;
 	}
@@ -313,7 +309,6 @@ static int put_note(struct mrmr_catalog *cat, const char *name,
 {
 	struct key key = key_of_bytes(RECORD_NOTE, name, strlen(name));
 	struct pack p = {.mem_ctx = NULL};
-	int ret;
 
 	if (*name == '\0' || strlen(name) > NOTE_NAME_MAX || len > NOTE_MAX) {
 		errno = EINVAL;
@@ -324,9 +319,7 @@ static int put_note(struct mrmr_catalog *cat, const char *name,
 	}
 	pack_fixed(&p, 0, 1);
 	pack_bytes(&p, value, len);
-	ret = record_put_pack(cat, &key, &p);
-	talloc_free(p.data);
-	return ret;
+	return record_put_pack(cat, &key, &p);
 }
 
 int mrmr_catalog_put_note(struct mrmr_catalog *cat, const char *name,

@@ -21,21 +21,13 @@ struct id_page {
 	struct place places[PER_PAGE];
 };
 
-static int id_page_load(struct mrmr_catalog *cat, uint64_t number,
-			struct id_page *page)
+static bool id_page_decode(const uint8_t *value, size_t len, void *decoded)
 {
-	struct key key = key_of_number(RECORD_IDS, number);
-	const uint8_t *value = NULL;
+	struct id_page *page = decoded;
+	struct unpack u = unpack_of(value, len);
 	uint64_t dir_id = 0;
-	struct unpack u;
-	size_t len = 0;
 	unsigned int i;
 
-	page->mask = 0;
-	if (record_get(cat, &key, &value, &len) == -1) {
-		return errno == ENOENT ? 0 : -1;
-	}
-	u = unpack_of(value, len);
 	page->mask = unpack_fixed(&u, 8);
 	for (i = 0; i < PER_PAGE; i++) {
 		if ((page->mask >> i & 1) == 0) {
@@ -48,86 +40,95 @@ static int id_page_load(struct mrmr_catalog *cat, uint64_t number,
 			unpack_fail(&u);
 		}
 	}
-	if (!unpack_done(&u) || page->mask == 0) {
-		return damaged_record(cat, "a page of ids");
-	}
-	return 0;
+	return unpack_done(&u) && page->mask != 0;
 }
 
-static int id_page_save(struct mrmr_catalog *cat, uint64_t number,
-			const struct id_page *page)
+static void id_page_encode(struct pack *p, const void *decoded)
 {
-	struct key key = key_of_number(RECORD_IDS, number);
-	struct pack p = {.mem_ctx = NULL};
+	const struct id_page *page = decoded;
 	uint64_t dir_id = 0;
 	unsigned int i;
-	int ret;
 
 	if (page->mask == 0) {
-		return record_delete(cat, &key);
+		return;
 	}
-	pack_fixed(&p, page->mask, 8);
+	pack_fixed(p, page->mask, 8);
 	for (i = 0; i < PER_PAGE; i++) {
 		if ((page->mask >> i & 1) == 0) {
 			continue;
 		}
-		pack_signed(&p, (int64_t)(page->places[i].dir_id - dir_id));
-		pack_fixed(&p, page->places[i].hash, 4);
+		pack_signed(p, (int64_t)(page->places[i].dir_id - dir_id));
+		pack_fixed(p, page->places[i].hash, 4);
 		dir_id = page->places[i].dir_id;
 	}
-	ret = record_put_pack(cat, &key, &p);
-	talloc_free(p.data);
-	return ret;
+}
+
+static const struct form id_page_form = {
+	.what = "a page of ids",
+	.bytes = sizeof(struct id_page),
+	.decode = id_page_decode,
+	.encode = id_page_encode,
+};
+
+static const struct id_page *id_page_read(struct mrmr_catalog *cat,
+					  uint64_t number)
+{
+	struct key key = key_of_number(RECORD_IDS, number);
+
+	return record_read(cat, &key, &id_page_form);
+}
+
+static struct id_page *id_page_change(struct mrmr_catalog *cat, uint64_t number)
+{
+	struct key key = key_of_number(RECORD_IDS, number);
+
+	return record_change(cat, &key, &id_page_form);
 }
 
 int ids_get(struct mrmr_catalog *cat, uint64_t id, struct place *place)
 {
-	struct id_page page;
+	const struct id_page *page = NULL;
 
 	if (id >= ID_MAX) {
 		errno = ENOENT;
 		return -1;
 	}
-	if (id_page_load(cat, id / PER_PAGE, &page) == -1) {
+	page = id_page_read(cat, id / PER_PAGE);
+	if (page == NULL) {
 		return -1;
 	}
-	if ((page.mask >> (id % PER_PAGE) & 1) == 0) {
+	if ((page->mask >> (id % PER_PAGE) & 1) == 0) {
 		errno = ENOENT;
 		return -1;
 	}
-	*place = page.places[id % PER_PAGE];
+	*place = page->places[id % PER_PAGE];
 	return 0;
 }
 
 int ids_put(struct mrmr_catalog *cat, uint64_t id, const struct place *place)
 {
-	struct id_page page;
+	struct id_page *page = id_page_change(cat, id / PER_PAGE);
 
-	if (id_page_load(cat, id / PER_PAGE, &page) == -1) {
+	if (page == NULL ||
+	    (page->mask == 0 &&
+	     bits_set(cat, BITS_IDS, id / PER_PAGE, true) == -1)) {
 		return -1;
 	}
-	if (page.mask == 0 &&
-	    bits_set(cat, BITS_IDS, id / PER_PAGE, true) == -1) {
-		return -1;
-	}
-	page.mask |= (uint64_t)1 << (id % PER_PAGE);
-	page.places[id % PER_PAGE] = *place;
-	return id_page_save(cat, id / PER_PAGE, &page);
+	page->mask |= (uint64_t)1 << (id % PER_PAGE);
+	page->places[id % PER_PAGE] = *place;
+	return 0;
 }
 
 int ids_delete(struct mrmr_catalog *cat, uint64_t id)
 {
-	struct id_page page;
+	struct id_page *page = id_page_change(cat, id / PER_PAGE);
 
-	if (id_page_load(cat, id / PER_PAGE, &page) == -1) {
+	if (page == NULL) {
 		return -1;
 	}
-	page.mask &= ~((uint64_t)1 << (id % PER_PAGE));
-	if (page.mask == 0 &&
-	    bits_set(cat, BITS_IDS, id / PER_PAGE, false) == -1) {
-		return -1;
-	}
-	return id_page_save(cat, id / PER_PAGE, &page);
+	page->mask &= ~((uint64_t)1 << (id % PER_PAGE));
+	return page->mask != 0 ? 0
+			       : bits_set(cat, BITS_IDS, id / PER_PAGE, false);
 }
 
 int ids_next(struct mrmr_catalog *cat, uint64_t after, uint64_t *id)
@@ -139,18 +140,19 @@ int ids_next(struct mrmr_catalog *cat, uint64_t after, uint64_t *id)
 	while (bits_next(cat, BITS_IDS, &number, end) == 0) {
 		unsigned int from =
 			number == first / PER_PAGE ? first % PER_PAGE : 0;
-		struct id_page page;
+		const struct id_page *page = id_page_read(cat, number);
+		uint64_t mask;
 
-		if (id_page_load(cat, number, &page) == -1) {
+		if (page == NULL) {
 			return -1;
 		}
-		if (page.mask == 0) {
-			return damaged_record(cat, "a page of ids");
+		if (page->mask == 0) {
+			return damaged_record(cat, id_page_form.what);
 		}
-		page.mask &= UINT64_MAX << from;
-		if (page.mask != 0) {
+		mask = page->mask & UINT64_MAX << from;
+		if (mask != 0) {
 			*id = number * PER_PAGE +
-			      (uint64_t)__builtin_ctzll(page.mask);
+			      (uint64_t)__builtin_ctzll(mask);
 			return 0;
 		}
 		number++;
@@ -171,19 +173,12 @@ static struct key inode_key(uint16_t member, uint64_t inode)
 	return key_of_numbers(RECORD_INODES, member, inode / PER_PAGE);
 }
 
-static int inode_page_load(struct mrmr_catalog *cat, const struct key *key,
-			   struct inode_page *page)
+static bool inode_page_decode(const uint8_t *value, size_t len, void *decoded)
 {
-	const uint8_t *value = NULL;
+	struct inode_page *page = decoded;
+	struct unpack u = unpack_of(value, len);
 	uint64_t id = 0;
-	struct unpack u;
-	size_t len = 0;
 
-	page->num = 0;
-	if (record_get(cat, key, &value, &len) == -1) {
-		return errno == ENOENT ? 0 : -1;
-	}
-	u = unpack_of(value, len);
 	while (unpack_left(&u) > 0 && page->num < PER_PAGE) {
 		unsigned int i = page->num++;
 
@@ -195,29 +190,28 @@ static int inode_page_load(struct mrmr_catalog *cat, const struct key *key,
 			unpack_fail(&u);
 		}
 	}
-	return unpack_done(&u) ? 0 : damaged_record(cat, "a page of inodes");
+	return unpack_done(&u);
 }
 
-static int inode_page_save(struct mrmr_catalog *cat, const struct key *key,
-			   const struct inode_page *page)
+static void inode_page_encode(struct pack *p, const void *decoded)
 {
-	struct pack p = {.mem_ctx = NULL};
+	const struct inode_page *page = decoded;
 	uint64_t id = 0;
 	unsigned int i;
-	int ret;
 
-	if (page->num == 0) {
-		return record_delete(cat, key);
-	}
 	for (i = 0; i < page->num; i++) {
-		pack_fixed(&p, page->low[i], 1);
-		pack_signed(&p, (int64_t)(page->ids[i] - id));
+		pack_fixed(p, page->low[i], 1);
+		pack_signed(p, (int64_t)(page->ids[i] - id));
 		id = page->ids[i];
 	}
-	ret = record_put_pack(cat, key, &p);
-	talloc_free(p.data);
-	return ret;
 }
+
+static const struct form inode_page_form = {
+	.what = "a page of inodes",
+	.bytes = sizeof(struct inode_page),
+	.decode = inode_page_decode,
+	.encode = inode_page_encode,
+};
 
 /* Where an inode is in its page, or has to be put. */
 static unsigned int inode_position(const struct inode_page *page,
@@ -241,18 +235,19 @@ int inodes_get(struct mrmr_catalog *cat, uint16_t member, uint64_t inode,
 	       uint64_t *id)
 {
 	struct key key = inode_key(member, inode);
-	struct inode_page page;
+	const struct inode_page *page =
+		record_read(cat, &key, &inode_page_form);
 	unsigned int i;
 
-	if (inode_page_load(cat, &key, &page) == -1) {
+	if (page == NULL) {
 		return -1;
 	}
-	i = inode_position(&page, inode);
-	if (inode == 0 || !inode_is_at(&page, i, inode)) {
+	i = inode_position(page, inode);
+	if (inode == 0 || !inode_is_at(page, i, inode)) {
 		errno = ENOENT;
 		return -1;
 	}
-	*id = page.ids[i];
+	*id = page->ids[i];
 	return 0;
 }
 
@@ -260,47 +255,57 @@ int inodes_put(struct mrmr_catalog *cat, uint16_t member, uint64_t inode,
 	       uint64_t id)
 {
 	struct key key = inode_key(member, inode);
-	struct inode_page page;
+	struct inode_page *page = NULL;
+	uint64_t old_id;
 	unsigned int i;
 
 	if (inode == 0 || member == MRMR_MEMBER_NONE) {
 		return 0;
 	}
-	if (inode_page_load(cat, &key, &page) == -1) {
+	if (inodes_get(cat, member, inode, &old_id) == 0 && old_id == id) {
+		return 0; /* as with most changes of a node */
+	}
+	page = record_change(cat, &key, &inode_page_form);
+	if (page == NULL) {
 		return -1;
 	}
-	i = inode_position(&page, inode);
-	if (!inode_is_at(&page, i, inode)) {
-		memmove(&page.low[i + 1], &page.low[i], page.num - i);
-		memmove(&page.ids[i + 1], &page.ids[i],
-			(page.num - i) * sizeof(page.ids[0]));
-		page.num++;
+	i = inode_position(page, inode);
+	if (!inode_is_at(page, i, inode)) {
+		memmove(&page->low[i + 1], &page->low[i], page->num - i);
+		memmove(&page->ids[i + 1], &page->ids[i],
+			(page->num - i) * sizeof(page->ids[0]));
+		page->num++;
 	}
-	page.low[i] = inode % PER_PAGE;
-	page.ids[i] = id;
-	return inode_page_save(cat, &key, &page);
+	page->low[i] = inode % PER_PAGE;
+	page->ids[i] = id;
+	return 0;
 }
 
 int inodes_delete(struct mrmr_catalog *cat, uint16_t member, uint64_t inode,
 		  uint64_t id)
 {
 	struct key key = inode_key(member, inode);
-	struct inode_page page;
+	struct inode_page *page = NULL;
+	uint64_t old_id;
 	unsigned int i;
 
 	if (inode == 0 || member == MRMR_MEMBER_NONE) {
 		return 0;
 	}
-	if (inode_page_load(cat, &key, &page) == -1) {
-		return -1;
+	if (inodes_get(cat, member, inode, &old_id) == -1) {
+		return errno == ENOENT ? 0 : -1;
 	}
-	i = inode_position(&page, inode);
-	if (!inode_is_at(&page, i, inode) || page.ids[i] != id) {
+	if (old_id != id) {
 		return 0;
 	}
-	page.num--;
-	memmove(&page.low[i], &page.low[i + 1], page.num - i);
-	memmove(&page.ids[i], &page.ids[i + 1],
-		(page.num - i) * sizeof(page.ids[0]));
-	return inode_page_save(cat, &key, &page);
+	page = record_change(cat, &key, &inode_page_form);
+	if (page == NULL) {
+		return -1;
+	}
+	i = inode_position(page, inode);
+	page->num--;
+	memmove(&page->low[i], &page->low[i + 1], page->num - i);
+	memmove(&page->ids[i], &page->ids[i + 1],
+		(page->num - i) * sizeof(page->ids[0]));
+	return 0;
 }

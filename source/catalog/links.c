@@ -70,7 +70,6 @@ int links_put(struct mrmr_catalog *cat, uint64_t id,
 	struct key key = key_of_number(RECORD_LINKS, id);
 	struct pack p = {.mem_ctx = NULL};
 	size_t i;
-	int ret;
 
 	if (num == 0) {
 		return record_delete(cat, &key);
@@ -82,9 +81,7 @@ int links_put(struct mrmr_catalog *cat, uint64_t id,
 		pack_varint(&p, len);
 		pack_bytes(&p, links[i].name, len);
 	}
-	ret = record_put_pack(cat, &key, &p);
-	talloc_free(p.data);
-	return ret;
+	return record_put_pack(cat, &key, &p);
 }
 
 int mrmr_catalog_links(struct mrmr_catalog *cat, void *mem_ctx, uint64_t id,

@@ -47,19 +47,109 @@ int mirror_add(struct mirroring *m, enum touched_kind kind, uint64_t id,
 	return 0;
 }
 
-int mirror_add_dir(struct mirroring *m, uint64_t id)
+static int add_id(struct mirroring *m, uint64_t **list, size_t *num,
+		  uint64_t id)
 {
-	if (m->num_dirs == talloc_array_length(m->dirs)) {
-		uint64_t *more = talloc_realloc(m->frame, m->dirs, uint64_t,
-						2 * m->num_dirs + 64);
+	if (*num > 0 && (*list)[*num - 1] == id) {
+		return 0;
+	}
+	if (*num == talloc_array_length(*list)) {
+		uint64_t *more = talloc_realloc(m->frame, *list, uint64_t,
+						2 * *num + 64);
 
 		if (more == NULL) {
 			errno = ENOMEM;
 			return -1;
 		}
-		m->dirs = more;
+		*list = more;
 	}
-	m->dirs[m->num_dirs++] = id;
+	(*list)[(*num)++] = id;
+	return 0;
+}
+
+int mirror_add_dir(struct mirroring *m, uint64_t id)
+{
+	return add_id(m, &m->dirs, &m->num_dirs, id);
+}
+
+int mirror_add_whole(struct mirroring *m, uint64_t id)
+{
+	return add_id(m, &m->whole, &m->num_whole, id);
+}
+
+/* --- what the catalogue says ---------------------------------------------------- */
+
+#define SEEN_MAX 32768
+
+struct seen_node *mirror_see(struct mrmr_catalog *cat, void *mem_ctx,
+			     const struct touched *list, size_t num)
+{
+	struct seen_node *seen = NULL;
+	size_t num_seen = 0;
+	size_t num_nodes = 0;
+	size_t i;
+
+	/* they come first */
+	while (num_nodes < num && num_nodes < SEEN_MAX &&
+	       list[num_nodes].kind == TOUCHED_NODE) {
+		num_nodes++;
+	}
+	seen = talloc_array(mem_ctx, struct seen_node, num_nodes);
+	for (i = 0; seen != NULL && i < num_nodes; i++) {
+		struct seen_node *one = &seen[num_seen];
+
+		one->id = list[i].id;
+		one->is_there =
+			node_peek(cat, one->id, &one->entry, &one->place) == 0;
+		/* what is wrong is found again where it is needed */
+		num_seen += one->is_there || errno == ENOENT;
+	}
+	return num_seen == num_nodes
+		       ? seen
+		       : talloc_realloc(mem_ctx, seen, struct seen_node,
+					num_seen);
+}
+
+/* They are asked for in the order of their ids, once and again. */
+static const struct seen_node *find_seen(struct mirroring *m, uint64_t id)
+{
+	size_t low = 0;
+	size_t high = m->num_seen;
+
+	if (m->seen_at + 1 < m->num_seen && m->seen[m->seen_at + 1].id == id) {
+		m->seen_at++;
+		return &m->seen[m->seen_at];
+	}
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (m->seen[middle].id < id) {
+			low = middle + 1;
+		} else {
+			high = middle;
+		}
+	}
+	if (low == m->num_seen || m->seen[low].id != id) {
+		return NULL;
+	}
+	m->seen_at = low;
+	return &m->seen[low];
+}
+
+int mirror_now(struct mirroring *m, uint64_t id, struct entry *entry,
+	       struct place *place)
+{
+	const struct seen_node *seen = find_seen(m, id);
+
+	if (seen == NULL) {
+		return node_peek(m->cat, id, entry, place);
+	}
+	if (!seen->is_there) {
+		errno = ENOENT;
+		return -1;
+	}
+	*entry = seen->entry;
+	*place = seen->place;
 	return 0;
 }
 
@@ -220,27 +310,38 @@ static int mirror_stripe(struct mirroring *m, uint64_t id)
 
 /* --- extents ------------------------------------------------------------------ */
 
-/* Does the part know an extent of the catalogue? */
-static int is_extent_wanted(struct mirroring *m, const struct entry *entry,
-			    const struct mrmr_extent *extent, bool *wanted)
+/* Has the member a row of a stripe? */
+static int ask_stripe(struct mirroring *m, uint64_t id, bool *has_row)
 {
+	struct known_stripe *known = &m->known[id % KNOWN_STRIPES];
 	struct mrmr_stripe *stripe = NULL;
 
-	*wanted =
-		entry->member == m->member || extent->state == MRMR_EXTENT_ZERO;
-	if (*wanted || extent->state != MRMR_EXTENT_IN_STRIPE) {
-		return 0;
-	}
-	if (extent->stripe != m->last_stripe) {
-		if (load_stripe(m->part, m->frame, extent->stripe, &stripe) ==
-		    -1) {
+	if (known->id != id) {
+		if (load_stripe(m->part, m->frame, id, &stripe) == -1) {
 			return -1;
 		}
-		m->last_stripe = extent->stripe;
-		m->last_has_row = has_member_row(stripe, m->member);
+		known->id = id;
+		known->has_row = has_member_row(stripe, m->member);
 		talloc_free(stripe);
 	}
-	*wanted = m->last_has_row;
+	*has_row = known->has_row;
+	return 0;
+}
+
+int mirror_extent(struct mirroring *m, const struct entry *entry,
+		  struct mrmr_extent *extent)
+{
+	bool is_wanted =
+		entry->member == m->member || extent->state == MRMR_EXTENT_ZERO;
+
+	if (!is_wanted && extent->state == MRMR_EXTENT_IN_STRIPE &&
+	    ask_stripe(m, extent->stripe, &is_wanted) == -1) {
+		return -1;
+	}
+	if (!is_wanted) {
+		*extent = (struct mrmr_extent){.state = MRMR_EXTENT_UNKNOWN};
+	}
+	extent->sequence = m->sequence;
 	return 0;
 }
 
@@ -265,14 +366,7 @@ static int mirror_run(struct mirroring *m, uint64_t id, uint32_t first,
 		ret = extents_get(m->cat, id, first, extents, num, &got);
 	}
 	for (i = 0; ret == 0 && i < got; i++) {
-		bool wanted;
-
-		ret = is_extent_wanted(m, &entry, &extents[i], &wanted);
-		if (ret == 0 && !wanted) {
-			extents[i] = (struct mrmr_extent){
-				.state = MRMR_EXTENT_UNKNOWN};
-		}
-		extents[i].sequence = m->sequence;
+		ret = mirror_extent(m, &entry, &extents[i]);
 	}
 	if (ret == 0 && got > 0) {
 		ret = extents_put(m->part, id, first, extents, got);
@@ -284,12 +378,19 @@ static int mirror_run(struct mirroring *m, uint64_t id, uint32_t first,
 static int mirror_extents(struct mirroring *m, const struct touched *list,
 			  size_t num)
 {
+	size_t whole = 0;
 	size_t i = 0;
 
 	while (i < num) {
 		uint32_t n = 1;
 
-		if (list[i].kind != TOUCHED_EXTENT) {
+		/* both lists are sorted */
+		while (whole < m->num_whole && m->whole[whole] < list[i].id &&
+		       list[i].kind == TOUCHED_EXTENT) {
+			whole++;
+		}
+		if (list[i].kind != TOUCHED_EXTENT ||
+		    (whole < m->num_whole && m->whole[whole] == list[i].id)) {
 			i++;
 			continue;
 		}
@@ -379,9 +480,11 @@ static int mirror_all(struct mirroring *m, const struct touched *list,
 }
 
 int mirror(struct mrmr_catalog *cat, struct attached *to,
-	   const struct touched *list, size_t num)
+	   const struct touched *list, size_t num, const struct seen_node *seen)
 {
 	struct mirroring m = {
+		.seen = seen,
+		.num_seen = talloc_array_length(seen),
 		.cat = cat,
 		.part = to->part,
 		.member = to->member,

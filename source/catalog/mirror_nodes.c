@@ -75,14 +75,26 @@ static bool same_names(const struct mrmr_link *a, size_t num_a,
    nobody sees it. */
 int mirror_hide(struct mirroring *m, uint64_t id)
 {
-	void *frame = talloc_new(m->frame);
+	void *frame = NULL;
 	struct mrmr_link *now = NULL;
 	struct mrmr_link *was = NULL;
 	size_t num_now, num_was, i;
 	char name[32];
 	uint64_t same_id;
+	bool there;
 	int ret;
 
+	if (mirror_is_there(m, id, &there) == -1) {
+		return -1;
+	}
+	if (!there) {
+		return 0;
+	}
+	ret = mirror_has_same_name(m, id);
+	if (ret != 0) {
+		return ret == -1 ? -1 : 0;
+	}
+	frame = talloc_new(m->frame);
 	snprintf(name, sizeof(name), "%llu", (unsigned long long)id);
 	ret = load_names(m->part, frame, id, &was, &num_was);
 	if (ret == 0 && num_was > 0) {
@@ -215,8 +227,6 @@ int mirror_is_there(struct mirroring *m, uint64_t id, bool *yes)
 	*yes = ids_get(m->part, id, &place) == 0;
 	return *yes || errno == ENOENT ? 0 : -1;
 }
-
-static int ensure_dirs(struct mirroring *m, uint64_t dir_id);
 
 /* As many extents as in the catalogue. New ones are unknown, but for those that
    are all zero: these are in no stripe by which others could know them. */
@@ -359,7 +369,8 @@ static int write_node(struct mirroring *m, void *frame,
 	uint32_t have = 0;
 	bool was_own = false;
 
-	if (entry->id != MRMR_ID_ROOT && ensure_dirs(m, place->dir_id) == -1) {
+	if (entry->id != MRMR_ID_ROOT &&
+	    mirror_ensure_dirs(m, place->dir_id) == -1) {
 		return -1;
 	}
 	if (node_make(m->cat, frame, entry, place->dir_id, &node) == -1) {
@@ -404,15 +415,14 @@ static int ensure_all_dirs(struct mirroring *m, void *frame, uint64_t id)
 		return -1;
 	}
 	for (i = 1; i < num; i++) {
-		if (ensure_dirs(m, names[i].dir_id) == -1) {
+		if (mirror_ensure_dirs(m, names[i].dir_id) == -1) {
 			return -1;
 		}
 	}
 	return 0;
 }
 
-/* A directory, and those above it, are in the part. */
-static int ensure_dirs(struct mirroring *m, uint64_t dir_id)
+int mirror_ensure_dirs(struct mirroring *m, uint64_t dir_id)
 {
 	void *frame = NULL;
 	struct entry entry;
@@ -441,6 +451,21 @@ static int ensure_dirs(struct mirroring *m, uint64_t dir_id)
 	return ret;
 }
 
+static int put_wanted(struct mirroring *m, void *frame, struct entry *entry,
+		      const struct place *place)
+{
+	int ret = mirror_plain(m, entry, place->dir_id);
+
+	if (ret != 0) {
+		return ret == -1 ? -1 : 0;
+	}
+	if (entry_keep(frame, entry) == -1 ||
+	    ensure_all_dirs(m, frame, entry->id) == -1) {
+		return -1;
+	}
+	return write_node(m, frame, entry, place);
+}
+
 int mirror_node(struct mirroring *m, uint64_t id)
 {
 	void *frame = talloc_new(m->frame);
@@ -450,21 +475,18 @@ int mirror_node(struct mirroring *m, uint64_t id)
 	bool there = false;
 	int ret;
 
-	ret = node_load(m->cat, frame, id, &entry, &place);
+	ret = mirror_now(m, id, &entry, &place);
 	if (ret == 0) {
 		ret = is_wanted(m, &entry, &wanted);
 	} else if (errno == ENOENT) {
 		ret = 0;
 	}
-	if (ret == 0) {
+	if (ret == 0 && wanted) {
+		ret = put_wanted(m, frame, &entry, &place);
+	} else if (ret == 0) {
 		ret = mirror_is_there(m, id, &there);
 	}
-	if (ret == 0 && wanted) {
-		ret = ensure_all_dirs(m, frame, id);
-		if (ret == 0) {
-			ret = write_node(m, frame, &entry, &place);
-		}
-	} else if (ret == 0 && there) {
+	if (ret == 0 && there) {
 		ret = remove_node(m, frame, id);
 		/* a directory that something of the part is still in */
 		if (ret == -1 && errno == ENOTEMPTY) {

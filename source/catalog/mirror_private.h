@@ -9,18 +9,30 @@
 
 #include "catalog_private.h"
 
+/* Stripes that were asked about, and the answers. */
+#define KNOWN_STRIPES 64
+
+struct known_stripe {
+	uint64_t id; /* 0: none */
+	bool has_row;
+};
+
 struct mirroring {
 	struct mrmr_catalog *cat;
 	struct mrmr_catalog *part;
 	uint16_t member;
 	uint64_t sequence;
 	void *frame;
+	const struct seen_node *seen;
+	size_t num_seen;
+	size_t seen_at;       /* where the last one was */
 	struct touched *more; /* nodes and extents that stripes lead to */
 	size_t num_more;
 	uint64_t *dirs; /* that something left */
 	size_t num_dirs;
-	uint64_t last_stripe; /* that was asked about, and the answer */
-	bool last_has_row;
+	uint64_t *whole; /* ascending: nodes that need nothing more */
+	size_t num_whole;
+	struct known_stripe known[KNOWN_STRIPES];
 };
 
 /* mirror.c */
@@ -29,6 +41,14 @@ struct mirroring {
 int mirror_add(struct mirroring *m, enum touched_kind kind, uint64_t id,
 	       uint32_t index);
 int mirror_add_dir(struct mirroring *m, uint64_t id);
+/* What the catalogue says of a node, as node_peek. */
+int mirror_now(struct mirroring *m, uint64_t id, struct entry *entry,
+	       struct place *place);
+/* Its extents are as they are to be. */
+int mirror_add_whole(struct mirroring *m, uint64_t id);
+/* What the part is to know of an extent that the catalogue has of a node. */
+int mirror_extent(struct mirroring *m, const struct entry *entry,
+		  struct mrmr_extent *extent);
 
 /* mirror_nodes.c */
 
@@ -40,5 +60,16 @@ int mirror_node(struct mirroring *m, uint64_t id);
 /* Remove a directory that was left by something, if it is not wanted. */
 int mirror_review_dir(struct mirroring *m, uint64_t id);
 int mirror_is_there(struct mirroring *m, uint64_t id, bool *yes);
+/* A directory, and those above it, are in the part. */
+int mirror_ensure_dirs(struct mirroring *m, uint64_t dir_id);
+
+/* mirror_plain.c */
+
+/* 1: the node, which belongs into the part, is there as it is to be; 0: it is
+   not one for this. */
+int mirror_plain(struct mirroring *m, const struct entry *entry,
+		 uint64_t dir_id);
+/* 1: its names are the same, and it has only one. */
+int mirror_has_same_name(struct mirroring *m, uint64_t id);
 
 #endif

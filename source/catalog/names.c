@@ -112,13 +112,10 @@ int node_create(struct mrmr_catalog *cat, const struct mrmr_node *node,
 	entry.name = node->name;
 	entry.name_len = strlen(node->name);
 	place.hash = name_hash(cat, node->dir_id, entry.name, entry.name_len);
-	if (fill(cat, node, &entry, key_room) == -1 ||
-	    dir_insert(cat, node->dir_id, &entry) == -1 ||
-	    ids_put(cat, id, &place) == -1 ||
-	    inodes_put(cat, node->member, node->inode, id) == -1) {
+	if (fill(cat, node, &entry, key_room) == -1) {
 		return -1;
 	}
-	return sums_node(cat, &entry, node->dir_id, 1);
+	return entry_create(cat, &place, &entry);
 }
 
 static int put_new(struct mrmr_catalog *cat, const struct mrmr_node *node,
@@ -142,22 +139,11 @@ static int change_node(struct mrmr_catalog *cat, const struct mrmr_node *node,
 	uint8_t key_room[SHARED_KEY_BYTES];
 	struct entry entry = *old;
 
-	if (sums_node(cat, old, place->dir_id, -1) == -1 ||
-	    xattrs_drop(cat, old) == -1 || target_drop(cat, old) == -1 ||
+	if (xattrs_drop(cat, old) == -1 || target_drop(cat, old) == -1 ||
 	    fill(cat, node, &entry, key_room) == -1) {
 		return -1;
 	}
-	if (old->member != entry.member || old->inode != entry.inode) {
-		if (inodes_delete(cat, old->member, old->inode, old->id) ==
-		    -1) {
-			return -1;
-		}
-	}
-	if (inodes_put(cat, entry.member, entry.inode, old->id) == -1 ||
-	    node_store(cat, place, &entry) == -1) {
-		return -1;
-	}
-	return sums_node(cat, &entry, place->dir_id, 1);
+	return entry_change(cat, place, old, &entry);
 }
 
 int node_update(struct mrmr_catalog *cat, const struct mrmr_node *node)

@@ -40,11 +40,19 @@ int entry_keep(void *mem_ctx, struct entry *entry)
 	return 0;
 }
 
+int node_peek(struct mrmr_catalog *cat, uint64_t id, struct entry *entry,
+	      struct place *place)
+{
+	if (ids_get(cat, id, place) == -1) {
+		return -1;
+	}
+	return dir_find_id(cat, place->dir_id, place->hash, id, entry);
+}
+
 int node_load(struct mrmr_catalog *cat, void *mem_ctx, uint64_t id,
 	      struct entry *entry, struct place *place)
 {
-	if (ids_get(cat, id, place) == -1 ||
-	    dir_find_id(cat, place->dir_id, place->hash, id, entry) == -1) {
+	if (node_peek(cat, id, entry, place) == -1) {
 		return -1;
 	}
 	return entry_keep(mem_ctx, entry);
@@ -54,6 +62,34 @@ int node_store(struct mrmr_catalog *cat, const struct place *place,
 	       const struct entry *entry)
 {
 	return dir_replace(cat, place->dir_id, entry);
+}
+
+int entry_create(struct mrmr_catalog *cat, const struct place *place,
+		 const struct entry *entry)
+{
+	if (dir_insert(cat, place->dir_id, entry) == -1 ||
+	    ids_put(cat, entry->id, place) == -1 ||
+	    inodes_put(cat, entry->member, entry->inode, entry->id) == -1) {
+		return -1;
+	}
+	return sums_node(cat, entry, place->dir_id, 1);
+}
+
+int entry_change(struct mrmr_catalog *cat, const struct place *place,
+		 const struct entry *old, const struct entry *entry)
+{
+	if (sums_node(cat, old, place->dir_id, -1) == -1 ||
+	    sums_node(cat, entry, place->dir_id, 1) == -1) {
+		return -1;
+	}
+	if ((old->member != entry->member || old->inode != entry->inode) &&
+	    inodes_delete(cat, old->member, old->inode, old->id) == -1) {
+		return -1;
+	}
+	if (inodes_put(cat, entry->member, entry->inode, entry->id) == -1) {
+		return -1;
+	}
+	return node_store(cat, place, entry);
 }
 
 static int fill_node(struct mrmr_catalog *cat, const struct entry *entry,

@@ -279,7 +279,6 @@ int part_save(struct mrmr_catalog *cat, struct attached *a)
 	part->head.member = a->member;
 	touched_pack(&p, a->pending, a->num_pending);
 	ret = record_put_pack(part, &key, &p);
-	talloc_free(p.data);
 	if (ret == -1 || head_save(part) == -1 ||
 	    mrmr_fault("catalog-part") != 0) {
 		return -1;
@@ -287,7 +286,8 @@ int part_save(struct mrmr_catalog *cat, struct attached *a)
 	return records_write(part);
 }
 
-static int write_part(struct mrmr_catalog *cat, struct attached *a)
+static int write_part(struct mrmr_catalog *cat, struct attached *a,
+		      const struct seen_node *seen)
 {
 	records_trim(a->part);
 	if (gather(cat, a) == -1) {
@@ -296,7 +296,7 @@ static int write_part(struct mrmr_catalog *cat, struct attached *a)
 	if (a->num_pending == 0) {
 		return 0;
 	}
-	if (mirror(cat, a, a->pending, a->num_pending) == -1 ||
+	if (mirror(cat, a, a->pending, a->num_pending, seen) == -1 ||
 	    part_save(cat, a) == -1) {
 		return -1;
 	}
@@ -348,21 +348,24 @@ static int remember_part(struct mrmr_catalog *cat, uint16_t member,
 
 int parts_write(struct mrmr_catalog *cat)
 {
+	struct seen_node *seen = NULL;
 	bool behind = false;
 	uint16_t member;
 	size_t i = 0;
 
 	cat->num_touched = touched_unique(cat->touched, cat->num_touched);
+	seen = mirror_see(cat, cat, cat->touched, cat->num_touched);
 	while (i < cat->num_attached) {
 		struct attached *a = &cat->attached[i];
 
 		a->was_written = false;
-		if (!a->is_behind && write_part(cat, a) == -1) {
+		if (!a->is_behind && write_part(cat, a, seen) == -1) {
 			give_up(cat, a);
 		} else {
 			i++;
 		}
 	}
+	talloc_free(seen);
 	if (mrmr_fault("catalog-parts-written") != 0) {
 		return -1;
 	}

@@ -33,7 +33,7 @@ static int tell(struct making *m)
 	struct mrmr_catalog *part = m->a->part;
 
 	m->num = touched_unique(m->list, m->num);
-	if (mirror(m->cat, m->a, m->list, m->num) == -1) {
+	if (mirror(m->cat, m->a, m->list, m->num, NULL) == -1) {
 		return -1;
 	}
 	m->num = 0;

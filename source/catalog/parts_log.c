@@ -39,14 +39,11 @@ int part_known_put(struct mrmr_catalog *cat, uint16_t member,
 {
 	struct key key = key_of_number(RECORD_PART, member);
 	struct pack p = {.mem_ctx = NULL};
-	int ret;
 
 	pack_fixed(&p, known->is_current, 1);
 	pack_varint(&p, known->complete);
 	pack_varint(&p, known->written);
-	ret = record_put_pack(cat, &key, &p);
-	talloc_free(p.data);
-	return ret;
+	return record_put_pack(cat, &key, &p);
 }
 
 /* --- the log ------------------------------------------------------------------------ */
@@ -109,7 +106,6 @@ int part_log_write(struct mrmr_catalog *cat, bool is_needed)
 	}
 	touched_pack(&p, cat->touched, cat->num_touched);
 	ret = record_put_pack(cat, &key, &p);
-	talloc_free(p.data);
 	cat->head.log_items += cat->num_touched;
 	return ret;
 }

@@ -5,9 +5,14 @@
  * puts a thousand files into one directory writes each of its buckets once.
  * What was read is kept as well, up to a limit.
  *
+ * Records that are asked for one number at a time, pages of many, are kept as
+ * what they say as well (struct form): a page is decoded once, and encoded once
+ * for all that changes in it.
+ *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <talloc.h>
@@ -21,15 +26,21 @@ struct record {
 	struct key key;
 	uint8_t *value; /* NULL: there is none */
 	size_t len;
+	void *decoded; /* NULL: nobody has asked yet */
+	const struct form *form;
 	bool is_dirty;
+	bool is_stale; /* what it says is in decoded only, and value is NULL */
 };
 
 #define OVERHEAD 256 /* of memory, each */
+#define SPARE 192
 
 struct key key_of(enum record_type type)
 {
-	struct key key = {.len = 1};
+	struct key key;
 
+	/* what is behind its length is not looked at */
+	key.len = 1;
 	key.byte[0] = (uint8_t)type;
 	return key;
 }
@@ -130,7 +141,18 @@ static int grow(struct mrmr_catalog *cat)
 
 static size_t bytes_of(const struct record *r)
 {
-	return r->len + OVERHEAD;
+	return r->len + OVERHEAD + (r->decoded != NULL ? r->form->bytes : 0);
+}
+
+/* Around all that changes what a record takes, or whether it is dirty. */
+static void uncount(struct mrmr_catalog *cat, const struct record *r)
+{
+	*(r->is_dirty ? &cat->dirty_bytes : &cat->clean_bytes) -= bytes_of(r);
+}
+
+static void count(struct mrmr_catalog *cat, const struct record *r)
+{
+	*(r->is_dirty ? &cat->dirty_bytes : &cat->clean_bytes) += bytes_of(r);
 }
 
 static struct record *add(struct mrmr_catalog *cat, const struct key *key)
@@ -151,7 +173,7 @@ static struct record *add(struct mrmr_catalog *cat, const struct key *key)
 	r->next = cat->slots[slot];
 	cat->slots[slot] = r;
 	cat->num_records++;
-	cat->clean_bytes += bytes_of(r);
+	count(cat, r);
 	return r;
 }
 
@@ -179,10 +201,36 @@ static struct record *load(struct mrmr_catalog *cat, const struct key *key)
 		talloc_free(value);
 		return NULL;
 	}
+	uncount(cat, r);
 	r->value = talloc_steal(r, value);
 	r->len = len;
-	cat->clean_bytes += len;
+	count(cat, r);
 	return r;
+}
+
+/* Make the value what the decoded form says. */
+static int encode(struct mrmr_catalog *cat, struct record *r)
+{
+	struct pack p = {.mem_ctx = r};
+
+	if (!r->is_stale) {
+		return 0;
+	}
+	r->form->encode(&p, r->decoded);
+	if (p.failed) {
+		talloc_free(p.data);
+		errno = ENOMEM;
+		return -1;
+	}
+	uncount(cat, r);
+	if (p.len == 0) {
+		TALLOC_FREE(p.data);
+	}
+	r->value = p.data;
+	r->len = p.len;
+	r->is_stale = false;
+	count(cat, r);
+	return 0;
 }
 
 int record_get(struct mrmr_catalog *cat, const struct key *key,
@@ -190,7 +238,7 @@ int record_get(struct mrmr_catalog *cat, const struct key *key,
 {
 	struct record *r = load(cat, key);
 
-	if (r == NULL) {
+	if (r == NULL || encode(cat, r) == -1) {
 		return -1;
 	}
 	if (r->value == NULL) {
@@ -200,6 +248,59 @@ int record_get(struct mrmr_catalog *cat, const struct key *key,
 	*value = r->value;
 	*len = r->len;
 	return 0;
+}
+
+static struct record *load_decoded(struct mrmr_catalog *cat,
+				   const struct key *key,
+				   const struct form *form)
+{
+	struct record *r = load(cat, key);
+	void *decoded = NULL;
+
+	if (r == NULL || r->decoded != NULL) {
+		return r;
+	}
+	decoded = talloc_zero_size(r, form->bytes);
+	if (decoded == NULL) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	if (r->value != NULL && !form->decode(r->value, r->len, decoded)) {
+		talloc_free(decoded);
+		damaged_record(cat, form->what);
+		return NULL;
+	}
+	uncount(cat, r);
+	r->decoded = decoded;
+	r->form = form;
+	count(cat, r);
+	return r;
+}
+
+const void *record_read(struct mrmr_catalog *cat, const struct key *key,
+			const struct form *form)
+{
+	const struct record *r = load_decoded(cat, key, form);
+
+	return r != NULL ? r->decoded : NULL;
+}
+
+void *record_change(struct mrmr_catalog *cat, const struct key *key,
+		    const struct form *form)
+{
+	struct record *r = load_decoded(cat, key, form);
+
+	if (r == NULL) {
+		return NULL;
+	}
+	uncount(cat, r);
+	TALLOC_FREE(r->value);
+	r->len = 0;
+	r->is_dirty = true;
+	r->is_stale = true;
+	count(cat, r);
+	cat->num_puts++;
+	return r->decoded;
 }
 
 /* The record becomes what value (to be owned) says. */
@@ -214,16 +315,14 @@ static int set(struct mrmr_catalog *cat, const struct key *key, uint8_t *value,
 			return -1;
 		}
 	}
-	if (r->is_dirty) {
-		cat->dirty_bytes -= bytes_of(r);
-	} else {
-		cat->clean_bytes -= bytes_of(r);
-	}
+	uncount(cat, r);
+	TALLOC_FREE(r->decoded);
 	talloc_free(r->value);
 	r->value = talloc_steal(r, value);
 	r->len = len;
 	r->is_dirty = true;
-	cat->dirty_bytes += bytes_of(r);
+	r->is_stale = false;
+	count(cat, r);
 	cat->num_puts++;
 	return 0;
 }
@@ -245,18 +344,81 @@ int record_put(struct mrmr_catalog *cat, const struct key *key,
 }
 
 int record_put_pack(struct mrmr_catalog *cat, const struct key *key,
-		    const struct pack *p)
+		    struct pack *p)
 {
-	if (p->failed) {
+	uint8_t *data = p->data;
+
+	p->data = NULL;
+	if (data != NULL && p->size - p->len > SPARE) {
+		/* it may be kept for long */
+		data = talloc_realloc(NULL, data, uint8_t, p->len);
+	}
+	if (p->failed || data == NULL) {
+		talloc_free(data);
 		errno = ENOMEM;
 		return -1;
 	}
-	return record_put(cat, key, p->data, p->len);
+	if (set(cat, key, data, p->len) == -1) {
+		talloc_free(data);
+		return -1;
+	}
+	return 0;
+}
+
+int record_splice(struct mrmr_catalog *cat, const struct key *key, size_t at,
+		  size_t old_len, const uint8_t *bytes, size_t len)
+{
+	struct record *r = load(cat, key);
+	size_t behind;
+
+	if (r == NULL || encode(cat, r) == -1) {
+		return -1;
+	}
+	if (r->value == NULL || at > r->len || old_len > r->len - at ||
+	    r->len - old_len + len == 0) {
+		errno = EINVAL;
+		return -1;
+	}
+	behind = r->len - at - old_len;
+	if (len > old_len) {
+		size_t room = r->len - old_len + len;
+		uint8_t *value = r->value;
+
+		/* with some room, as more is likely to come */
+		if (room > talloc_array_length(value)) {
+			value = talloc_realloc(r, value, uint8_t, room + SPARE);
+		}
+		if (value == NULL) {
+			errno = ENOMEM;
+			return -1;
+		}
+		r->value = value;
+	}
+	uncount(cat, r);
+	memmove(r->value + at + len, r->value + at + old_len, behind);
+	if (len > 0) {
+		memcpy(r->value + at, bytes, len);
+	}
+	r->len = r->len - old_len + len;
+	TALLOC_FREE(r->decoded);
+	r->is_dirty = true;
+	count(cat, r);
+	cat->num_puts++;
+	return 0;
 }
 
 int record_delete(struct mrmr_catalog *cat, const struct key *key)
 {
 	return set(cat, key, NULL, 0);
+}
+
+static int compare_keys(const void *a_void, const void *b_void)
+{
+	const struct key *a = ((const struct change *)a_void)->key;
+	const struct key *b = ((const struct change *)b_void)->key;
+	int order = memcmp(a->byte, b->byte, a->len < b->len ? a->len : b->len);
+
+	return order != 0 ? order : a->len - b->len;
 }
 
 int records_write(struct mrmr_catalog *cat)
@@ -272,10 +434,14 @@ int records_write(struct mrmr_catalog *cat)
 		return -1;
 	}
 	for (i = 0; i < cat->num_slots; i++) {
-		const struct record *r = NULL;
+		struct record *r = NULL;
 
 		for (r = cat->slots[i]; r != NULL; r = r->next) {
 			if (r->is_dirty) {
+				if (encode(cat, r) == -1) {
+					talloc_free(changes);
+					return -1;
+				}
 				changes[num++] = (struct change){
 					.key = &r->key,
 					.value = r->value,
@@ -284,6 +450,7 @@ int records_write(struct mrmr_catalog *cat)
 			}
 		}
 	}
+	qsort(changes, num, sizeof(changes[0]), compare_keys);
 	ret = store_write(cat->store, changes, num);
 	talloc_free(changes);
 	if (ret == -1) {

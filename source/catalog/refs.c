@@ -14,66 +14,70 @@
 
 #define PER_PAGE 64
 
-static int page_load(struct mrmr_catalog *part, const struct key *key,
-		     uint64_t refs[PER_PAGE])
-{
-	const uint8_t *value = NULL;
-	struct unpack u;
-	size_t len = 0;
+struct page {
+	uint64_t refs[PER_PAGE];
+};
 
-	memset(refs, 0, PER_PAGE * sizeof(refs[0]));
-	if (record_get(part, key, &value, &len) == -1) {
-		return errno == ENOENT ? 0 : -1;
-	}
-	u = unpack_of(value, len);
+static bool page_decode(const uint8_t *value, size_t len, void *decoded)
+{
+	struct page *page = decoded;
+	struct unpack u = unpack_of(value, len);
+
 	while (unpack_left(&u) > 0) {
 		uint64_t low = unpack_fixed(&u, 1);
 		uint64_t n = unpack_varint(&u);
 
 		if (low >= PER_PAGE) {
-			unpack_fail(&u);
-			break;
+			return false;
 		}
-		refs[low] = n;
+		page->refs[low] = n;
 	}
-	return unpack_done(&u) ? 0 : damaged_record(part, "references");
+	return unpack_done(&u);
 }
+
+static void page_encode(struct pack *p, const void *decoded)
+{
+	const struct page *page = decoded;
+	unsigned int i;
+
+	for (i = 0; i < PER_PAGE; i++) {
+		if (page->refs[i] != 0) {
+			pack_fixed(p, i, 1);
+			pack_varint(p, page->refs[i]);
+		}
+	}
+}
+
+static const struct form page_form = {
+	.what = "references",
+	.bytes = sizeof(struct page),
+	.decode = page_decode,
+	.encode = page_encode,
+};
 
 int refs_get(struct mrmr_catalog *part, uint64_t id, uint64_t *refs)
 {
 	struct key key = key_of_number(RECORD_REFS, id / PER_PAGE);
-	uint64_t all[PER_PAGE];
+	const struct page *page = record_read(part, &key, &page_form);
 
-	if (page_load(part, &key, all) == -1) {
+	if (page == NULL) {
 		return -1;
 	}
-	*refs = all[id % PER_PAGE];
+	*refs = page->refs[id % PER_PAGE];
 	return 0;
 }
 
 int refs_add(struct mrmr_catalog *part, uint64_t id, int64_t delta)
 {
 	struct key key = key_of_number(RECORD_REFS, id / PER_PAGE);
-	struct pack p = {.mem_ctx = NULL};
-	uint64_t refs[PER_PAGE];
-	unsigned int i;
-	int ret;
+	struct page *page = record_change(part, &key, &page_form);
 
-	if (page_load(part, &key, refs) == -1) {
+	if (page == NULL) {
 		return -1;
 	}
-	if (delta < 0 && refs[id % PER_PAGE] < (uint64_t)-delta) {
-		return damaged_record(part, "references");
+	if (delta < 0 && page->refs[id % PER_PAGE] < (uint64_t)-delta) {
+		return damaged_record(part, page_form.what);
 	}
-	refs[id % PER_PAGE] += (uint64_t)delta;
-	for (i = 0; i < PER_PAGE; i++) {
-		if (refs[i] != 0) {
-			pack_fixed(&p, i, 1);
-			pack_varint(&p, refs[i]);
-		}
-	}
-	ret = p.len == 0 ? record_delete(part, &key)
-			 : record_put_pack(part, &key, &p);
-	talloc_free(p.data);
-	return ret;
+	page->refs[id % PER_PAGE] += (uint64_t)delta;
+	return 0;
 }

@@ -44,16 +44,13 @@ static int shared_save(struct mrmr_catalog *cat, const struct key *key,
 		       uint64_t uses, const uint8_t *bytes, size_t len)
 {
 	struct pack p = {.mem_ctx = NULL};
-	int ret;
 
 	if (uses == 0) {
 		return record_delete(cat, key);
 	}
 	pack_varint(&p, uses);
 	pack_bytes(&p, bytes, len);
-	ret = record_put_pack(cat, key, &p);
-	talloc_free(p.data);
-	return ret;
+	return record_put_pack(cat, key, &p);
 }
 
 static int shared_add(struct mrmr_catalog *cat, const uint8_t *xattrs,

@@ -57,7 +57,8 @@ int store_fetch(struct store *store, const struct key *key, void *mem_ctx,
 		uint8_t **value, size_t *len);
 
 /*
- * Make changes, durably, all or none. -1 with errno: then none was made. If not
+ * Make changes, durably, all or none: one for each record, best sorted by their
+ * keys. -1 with errno: then none was made. If not
  * even that can be established the store is closed, and all that follows is
  * EIO; the next to open it finds out.
  */

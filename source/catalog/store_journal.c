@@ -223,6 +223,7 @@ static int redo(struct store *store, const struct journal *journal)
 {
 	bool is_used[STORE_FILES_MAX] = {false};
 	struct unpack u = journal->u;
+	struct tdb_context *tdb = NULL;
 	struct change change;
 	struct key key;
 	size_t file;
@@ -237,10 +238,11 @@ static int redo(struct store *store, const struct journal *journal)
 			return -1;
 		}
 		is_used[file] = true;
+		tdb = store->files[file].tdb;
 		errno = 0;
-		if (store_change_record(store->files[file].tdb, &change) ==
-		    -1) {
-			errno = store_errno(store->files[file].tdb, errno);
+		if (store_change_record(tdb, &change,
+					tdb_exists(tdb, tdb_key(&key))) == -1) {
+			errno = store_errno(tdb, errno);
 			return -1;
 		}
 	}

@@ -100,8 +100,9 @@ int journal_redo(struct store *store);
 /* The store's own record, as it is to be; a talloc child of mem_ctx. */
 int store_make_self(void *mem_ctx, const struct store *store, uint8_t **value,
 		    size_t *len);
-/* In a transaction of the file. */
-int store_change_record(struct tdb_context *tdb, const struct change *change);
+/* In a transaction of the file. is_there: it has the record. */
+int store_change_record(struct tdb_context *tdb, const struct change *change,
+			bool is_there);
 
 extern const struct key store_own_key;
 

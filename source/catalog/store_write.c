@@ -9,6 +9,14 @@
  * that is new is first stored with four fifths of its length, and then again,
  * which tdb does in place.
  *
+ * Records that go, and those that become larger, are taken out before anything
+ * is put. tdb looks for room by going through the list of free pieces, and a
+ * free piece becomes one with a free neighbour: of records that were written
+ * together and become larger together a large piece becomes, from which the new
+ * ones are cut. If each were replaced on its own, it would leave a piece that is
+ * too small for the next, and the list would become as long as the number of
+ * records. So that they do lie together, changes come sorted by their keys.
+ *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 #include <errno.h>
@@ -51,7 +59,8 @@ struct commit {
 
 /* --- one record --------------------------------------------------------------- */
 
-static int put_record(struct tdb_context *tdb, const struct change *change)
+static int put_record(struct tdb_context *tdb, const struct change *change,
+		      bool is_there)
 {
 	TDB_DATA key = tdb_key(change->key);
 	uint8_t sum_bytes[CHECKSUM_BYTES];
@@ -65,7 +74,7 @@ static int put_record(struct tdb_context *tdb, const struct change *change)
 	for (i = 0; i < CHECKSUM_BYTES; i++) {
 		sum_bytes[i] = (uint8_t)(sum >> (8 * i));
 	}
-	if (!tdb_exists(tdb, key)) {
+	if (!is_there) {
 		/* what tdb takes for it: 5/4 of key and data, and a word */
 		size_t need = key.dsize + change->len + CHECKSUM_BYTES;
 		size_t ask = (need * 4 + 4) / 5;
@@ -84,10 +93,11 @@ static int put_record(struct tdb_context *tdb, const struct change *change)
 	return tdb_storev(tdb, key, parts, 2, TDB_REPLACE);
 }
 
-int store_change_record(struct tdb_context *tdb, const struct change *change)
+int store_change_record(struct tdb_context *tdb, const struct change *change,
+			bool is_there)
 {
 	if (change->value != NULL) {
-		return put_record(tdb, change);
+		return put_record(tdb, change, is_there);
 	}
 	if (tdb_delete(tdb, tdb_key(change->key)) == -1 &&
 	    tdb_error(tdb) != TDB_ERR_NOEXIST) {
@@ -193,7 +203,8 @@ static int choose_file(struct commit *c, size_t *file)
 	return add_file(c, file);
 }
 
-static int change_in(struct commit *c, size_t file, const struct change *change)
+static int change_in(struct commit *c, size_t file, const struct change *change,
+		     bool is_there)
 {
 	struct tdb_context *tdb = c->store->files[file].tdb;
 
@@ -215,7 +226,30 @@ static int change_in(struct commit *c, size_t file, const struct change *change)
 	c->placed[c->num_placed++] =
 		(struct placed){.file = file, .change = change};
 	errno = 0;
-	if (store_change_record(tdb, change) == -1) {
+	if (store_change_record(tdb, change, is_there) == -1) {
+		errno = store_errno(tdb, errno);
+		return -1;
+	}
+	return 0;
+}
+
+/* What is to be done with a record. */
+struct step {
+	size_t file; /* that it is in, or comes back to */
+	bool has_file;
+	bool is_there;
+	uint64_t old_bytes; /* that it took in this file */
+};
+
+static int forget_record(struct commit *c, size_t file, const struct key *key)
+{
+	struct tdb_context *tdb = c->store->files[file].tdb;
+
+	if (begin(c, file) == -1) {
+		return -1;
+	}
+	errno = 0;
+	if (tdb_delete(tdb, tdb_key(key)) == -1) {
 		errno = store_errno(tdb, errno);
 		return -1;
 	}
@@ -231,44 +265,56 @@ static int move_out(struct commit *c, size_t file, const struct key *key)
 		return -1;
 	}
 	*gone = (struct change){.key = key};
-	return change_in(c, file, gone);
+	return change_in(c, file, gone, true);
 }
 
-static int place(struct commit *c, const struct change *change)
+/* First, what leaves its place. */
+static int clear(struct commit *c, const struct change *change,
+		 struct step *step)
 {
 	struct store *store = c->store;
 	uint64_t new_bytes = store_record_bytes(change->key->len, change->len);
-	uint64_t old_bytes = 0;
-	size_t file = 0;
-	bool is_there;
 
-	is_there = find_record(store, change->key, &file, &old_bytes) == 0;
-	if (!is_there && errno != ENOENT) {
-		return -1;
+	*step = (struct step){.is_there = false};
+	if (find_record(store, change->key, &step->file, &step->old_bytes) ==
+	    -1) {
+		return errno == ENOENT ? 0 : -1;
 	}
+	step->has_file = true;
+	step->is_there = true;
+	if (change->value != NULL && new_bytes <= step->old_bytes) {
+		return 0;
+	}
+	step->is_there = false;
+	if (change->value != NULL && has_room(store, step->file)) {
+		/* what will be put says all that is to be said of it */
+		return forget_record(c, step->file, change->key);
+	}
+	/* a full file grows no more */
+	step->has_file = false;
+	store->files[step->file].live_bytes -= step->old_bytes;
+	return move_out(c, step->file, change->key);
+}
+
+/* Then, what is to be there. */
+static int place(struct commit *c, const struct change *change,
+		 struct step *step)
+{
+	struct store *store = c->store;
+
 	if (change->value == NULL) {
-		if (!is_there) {
-			return 0;
-		}
-		store->files[file].live_bytes -= old_bytes;
-		return change_in(c, file, change);
+		return 0;
 	}
-	if (is_there && new_bytes > old_bytes && !has_room(store, file)) {
-		/* a full file grows no more */
-		store->files[file].live_bytes -= old_bytes;
-		if (move_out(c, file, change->key) == -1) {
-			return -1;
-		}
-		is_there = false;
-	}
-	if (!is_there) {
-		old_bytes = 0;
-		if (choose_file(c, &file) == -1) {
+	if (!step->has_file) {
+		step->old_bytes = 0;
+		if (choose_file(c, &step->file) == -1) {
 			return -1;
 		}
 	}
-	store->files[file].live_bytes += new_bytes - old_bytes;
-	return change_in(c, file, change);
+	store->files[step->file].live_bytes +=
+		store_record_bytes(change->key->len, change->len) -
+		step->old_bytes;
+	return change_in(c, step->file, change, step->is_there);
 }
 
 int store_make_self(void *mem_ctx, const struct store *store, uint8_t **value,
@@ -304,7 +350,9 @@ static int place_self(struct commit *c)
 	}
 	change->key = &store_own_key;
 	change->value = value;
-	return change_in(c, 0, change);
+	return change_in(c, 0, change,
+			 tdb_exists(c->store->files[0].tdb,
+				    tdb_key(&store_own_key)));
 }
 
 /* --- committing ----------------------------------------------------------------- */
@@ -333,10 +381,20 @@ static int mark_unclean(struct store *store)
 static int change_all(struct commit *c, const struct change *changes,
 		      size_t num_changes)
 {
+	struct step *steps = talloc_array(c->frame, struct step, num_changes);
 	size_t i;
 
+	if (steps == NULL) {
+		errno = ENOMEM;
+		return -1;
+	}
 	for (i = 0; i < num_changes; i++) {
-		if (place(c, &changes[i]) == -1) {
+		if (clear(c, &changes[i], &steps[i]) == -1) {
+			return -1;
+		}
+	}
+	for (i = 0; i < num_changes; i++) {
+		if (place(c, &changes[i], &steps[i]) == -1) {
 			return -1;
 		}
 	}

@@ -7,48 +7,56 @@
 
 #include "catalog_private.h"
 
-static int load(struct mrmr_catalog *cat, uint16_t member,
-		uint64_t sums[NUM_SUMS])
+struct sums {
+	uint64_t n[NUM_SUMS];
+};
+
+static bool sums_decode(const uint8_t *value, size_t len, void *decoded)
 {
-	struct key key = key_of_number(RECORD_SUMS, member);
-	const uint8_t *value = NULL;
-	struct unpack u = {.bad = false};
-	size_t len = 0;
+	struct sums *sums = decoded;
+	struct unpack u = unpack_of(value, len);
 	size_t i;
 
-	if (record_get(cat, &key, &value, &len) == 0) {
-		u = unpack_of(value, len);
-	} else if (errno != ENOENT) {
-		return -1;
-	}
 	for (i = 0; i < NUM_SUMS; i++) {
-		sums[i] = value != NULL ? unpack_varint(&u) : 0;
+		sums->n[i] = unpack_varint(&u);
 	}
-	return unpack_done(&u) ? 0 : damaged_record(cat, "sums");
+	return unpack_done(&u);
 }
+
+static void sums_encode(struct pack *p, const void *decoded)
+{
+	const struct sums *sums = decoded;
+	size_t i;
+
+	for (i = 0; i < NUM_SUMS; i++) {
+		pack_varint(p, sums->n[i]);
+	}
+}
+
+static const struct form sums_form = {
+	.what = "sums",
+	.bytes = sizeof(struct sums),
+	.decode = sums_decode,
+	.encode = sums_encode,
+};
 
 static int add(struct mrmr_catalog *cat, uint16_t member,
 	       const int64_t delta[NUM_SUMS])
 {
 	struct key key = key_of_number(RECORD_SUMS, member);
-	struct pack p = {.mem_ctx = NULL};
-	uint64_t sums[NUM_SUMS];
+	struct sums *sums = record_change(cat, &key, &sums_form);
 	size_t i;
-	int ret;
 
-	if (load(cat, member, sums) == -1) {
+	if (sums == NULL) {
 		return -1;
 	}
 	for (i = 0; i < NUM_SUMS; i++) {
-		if (delta[i] < 0 && (uint64_t)-delta[i] > sums[i]) {
-			talloc_free(p.data);
-			return damaged_record(cat, "sums");
+		if (delta[i] < 0 && (uint64_t)-delta[i] > sums->n[i]) {
+			return damaged_record(cat, sums_form.what);
 		}
-		pack_varint(&p, sums[i] + (uint64_t)delta[i]);
+		sums->n[i] += (uint64_t)delta[i];
 	}
-	ret = record_put_pack(cat, &key, &p);
-	talloc_free(p.data);
-	return ret;
+	return 0;
 }
 
 int sums_add(struct mrmr_catalog *cat, uint16_t member,
@@ -110,23 +118,26 @@ int sums_stripe(struct mrmr_catalog *cat, const struct mrmr_stripe *stripe,
 int mrmr_catalog_sums(struct mrmr_catalog *cat, uint16_t member,
 		      struct mrmr_catalog_sums *sums)
 {
-	uint64_t n[NUM_SUMS] = {0};
-	int ret;
+	struct key key = key_of_number(RECORD_SUMS, member);
+	const struct sums *stored = NULL;
 
 	if (read_begin(cat) == -1) {
 		return -1;
 	}
-	ret = load(cat, member, n);
+	stored = record_read(cat, &key, &sums_form);
+	if (stored == NULL) {
+		return read_end(cat, -1);
+	}
 	*sums = (struct mrmr_catalog_sums){
-		.num_files = n[SUM_FILES],
-		.file_bytes = n[SUM_FILE_BYTES],
-		.protected_bytes = n[SUM_PROTECTED],
-		.trash_bytes = n[SUM_TRASH],
-		.num_slots = n[SUM_SLOTS],
-		.slot_bytes = n[SUM_SLOT_BYTES],
-		.num_blobs = n[SUM_BLOBS],
-		.parity_bytes = n[SUM_PARITY],
-		.num_stripes = n[SUM_STRIPES],
+		.num_files = stored->n[SUM_FILES],
+		.file_bytes = stored->n[SUM_FILE_BYTES],
+		.protected_bytes = stored->n[SUM_PROTECTED],
+		.trash_bytes = stored->n[SUM_TRASH],
+		.num_slots = stored->n[SUM_SLOTS],
+		.slot_bytes = stored->n[SUM_SLOT_BYTES],
+		.num_blobs = stored->n[SUM_BLOBS],
+		.parity_bytes = stored->n[SUM_PARITY],
+		.num_stripes = stored->n[SUM_STRIPES],
 	};
-	return read_end(cat, ret);
+	return read_end(cat, 0);
 }

@@ -83,10 +83,17 @@ static int compare(const void *a_void, const void *b_void)
 size_t touched_unique(struct touched *list, size_t num)
 {
 	size_t last = 0;
-	size_t i;
+	size_t i = 1;
 
 	if (num == 0) {
 		return 0;
+	}
+	/* it has often been sorted before */
+	while (i < num && compare(&list[i - 1], &list[i]) < 0) {
+		i++;
+	}
+	if (i >= num) {
+		return num;
 	}
 	qsort(list, num, sizeof(list[0]), compare);
 	for (i = 1; i < num; i++) {

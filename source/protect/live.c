@@ -306,6 +306,47 @@ static int look_for(struct search *s)
 	return 0;
 }
 
+static struct mrmr_live *make(void *mem_ctx, struct mrmr_live_member *member,
+			      const struct mrmr_node *node)
+{
+	struct mrmr_live *live = talloc_zero(mem_ctx, struct mrmr_live);
+
+	if (live == NULL) {
+		return NULL;
+	}
+	live->member = member;
+	live->inode = node->inode;
+	live->generation = node->generation;
+	live->size_bytes = node->size_bytes;
+	live->mtime_ns = node->mtime_ns;
+	live->fd = -1;
+	talloc_set_destructor(live, close_live);
+	return live;
+}
+
+int mrmr_live_at(void *mem_ctx, struct mrmr_live_member *member,
+		 const struct mrmr_node *node, const char *path,
+		 struct mrmr_live **live)
+{
+	struct mrmr_live *made = NULL;
+
+	if (mrmr_fault("live-open") != 0) {
+		return -1;
+	}
+	made = make(mem_ctx, member, node);
+	if (made != NULL) {
+		made->path = talloc_strdup(made, path);
+	}
+	if (made == NULL || made->path == NULL) {
+		talloc_free(made);
+		errno = ENOMEM;
+		return -1;
+	}
+	made->at_fd = member->root_fd;
+	*live = made;
+	return 0;
+}
+
 int mrmr_live_open_on(void *mem_ctx, struct mrmr_engine *engine,
 		      struct mrmr_live_member *member,
 		      const struct mrmr_node *node, bool is_closed,
@@ -319,20 +360,13 @@ int mrmr_live_open_on(void *mem_ctx, struct mrmr_engine *engine,
 		errno = EINVAL;
 		return -1;
 	}
-	s.live = talloc_zero(mem_ctx, struct mrmr_live);
-	s.mem_ctx = talloc_new(s.live);
+	s.live = make(mem_ctx, member, node);
+	s.mem_ctx = s.live != NULL ? talloc_new(s.live) : NULL;
 	if (s.mem_ctx == NULL) {
 		talloc_free(s.live);
 		errno = ENOMEM;
 		return -1;
 	}
-	s.live->member = member;
-	s.live->inode = node->inode;
-	s.live->generation = node->generation;
-	s.live->size_bytes = node->size_bytes;
-	s.live->mtime_ns = node->mtime_ns;
-	s.live->fd = -1;
-	talloc_set_destructor(s.live, close_live);
 	ret = look_for(&s);
 	saved_errno = errno;
 	talloc_free(s.mem_ctx);

@@ -22,7 +22,7 @@
 #include "protector_private.h"
 
 #define BATCH_BYTES (UINT64_C(256) << 20)
-#define BATCH_FILES 4096
+#define BATCH_FILES 16384
 #define TRIES_MAX 3
 #define RETRY_NS INT64_C(1000000000)
 

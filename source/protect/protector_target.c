@@ -69,6 +69,7 @@ struct finding {
 	struct pending_entry *entry;
 	const struct mrmr_node *node;
 	struct mrmr_member *member;
+	const char *path; /* in the pool, and below the member */
 	int fd;
 	struct stat st;
 };
@@ -335,9 +336,22 @@ int target_find_changes(struct protector *p, void *mem_ctx,
 
 /* --- making a target ------------------------------------------------------------------ */
 
-static int open_lives(struct protector *p, struct batch *batch,
+static int open_now(struct finding *f, struct batch *batch,
+		    struct mrmr_live_member *member, bool is_closed,
+		    struct target *target)
+{
+	if (is_closed && target->node.inode == (uint64_t)f->st.st_ino) {
+		return mrmr_live_at(batch, member, &target->node, f->path,
+				    &target->now);
+	}
+	return mrmr_live_open_on(batch, f->p->engine, member, &target->node,
+				 is_closed, &target->now);
+}
+
+static int open_lives(struct finding *f, struct batch *batch,
 		      struct target *target, bool unchanged)
 {
+	struct protector *p = f->p;
 	struct mrmr_live_member *member =
 		batch_member(batch, target->node.member);
 	/* Many small files, or a few large ones, which stay open. */
@@ -347,8 +361,7 @@ static int open_lives(struct protector *p, struct batch *batch,
 		return -1;
 	}
 	if (target->node.size_bytes > 0 &&
-	    mrmr_live_open_on(batch, p->engine, member, &target->node,
-			      is_closed, &target->now) == -1) {
+	    open_now(f, batch, member, is_closed, target) == -1) {
 		return -1;
 	}
 	/* If they are nowhere, there is an erasure to be mended. */
@@ -414,7 +427,7 @@ static int prepare(struct finding *f, struct batch *batch, uint64_t max_bytes,
 		target->num_extents =
 			count_extents(f->node->size_bytes, f->node->grid_bytes);
 		target->is_put_first = true;
-		if (open_lives(p, batch, target, true) == -1) {
+		if (open_lives(f, batch, target, true) == -1) {
 			return -1;
 		}
 		*readiness = TARGET_READY;
@@ -436,7 +449,7 @@ static int prepare(struct finding *f, struct batch *batch, uint64_t max_bytes,
 		return 0;
 	}
 	if (ret == -1 || fill_node(f, batch, target, generation) == -1 ||
-	    open_lives(p, batch, target, unchanged) == -1) {
+	    open_lives(f, batch, target, unchanged) == -1) {
 		return -1;
 	}
 	/* what hindered an earlier attempt is found out anew */
@@ -460,6 +473,7 @@ static int find(struct finding *f, struct batch *batch, uint64_t max_bytes,
 	if (path == NULL) {
 		return -1;
 	}
+	f->path = path;
 	if (in_trash) {
 		if (strncmp(path, GONE_FOLDER, strlen(GONE_FOLDER)) != 0) {
 			*readiness = TARGET_NOTHING_TO_DO;
