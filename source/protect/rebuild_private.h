@@ -76,6 +76,10 @@ struct rebuild *rebuild_begin(struct mrmr_engine *engine,
 /* Between two commits. */
 int rebuild_between(struct rebuild *r, struct mrmr_error *err);
 
+bool rebuild_should_stop(const struct rebuild *r);
+
+/* --- rebuild_trouble.c ------------------------------------------------------- */
+
 /* Tell and count trouble. */
 void rebuild_tell(struct rebuild *r, enum mrmr_rebuild_trouble kind,
 		  const char *path, uint64_t size_bytes, const char *why);
@@ -88,8 +92,27 @@ void rebuild_trouble(struct rebuild *r, const struct mrmr_node *node,
 /* The same of a file on its way, which is dropped. */
 void rebuild_drop(struct rebuild *r, struct rebuild_file *file,
 		  enum mrmr_rebuild_trouble kind, const char *why);
-bool rebuild_should_stop(const struct rebuild *r);
 bool rebuild_is_settled(const struct rebuild *r, uint64_t id);
+
+/* --- rebuild_batch.c --------------------------------------------------------- */
+
+void rebuild_batch_begin(struct rebuild *r);
+int rebuild_batch_add(struct rebuild *r, struct rebuild_file *file);
+
+/* Those that are in it are on the lost member until it is committed. */
+bool rebuild_batch_has(const struct rebuild *r, uint64_t id);
+
+/* Make it durable, give it its names, commit it, and begin another one. */
+int rebuild_batch_finish(struct rebuild *r, struct mrmr_error *err);
+
+/* Nothing of it may stay in .mrmr/rebuild while this process lives. */
+void rebuild_batch_drop(struct rebuild *r);
+
+/* --- rebuild_family.c -------------------------------------------------------- */
+
+/* A node and its relatives (rebuild_gather): make them, and add them to the
+   batch. */
+int rebuild_family(struct rebuild *r, uint64_t id, struct mrmr_error *err);
 
 /* --- rebuild_names.c --------------------------------------------------------- */
 
