@@ -209,6 +209,7 @@ struct rebuild *rebuild_begin(struct mrmr_engine *engine,
 {
 	struct rebuild *r = talloc_zero(engine, struct rebuild);
 	struct mrmr_catalog_sums sums = {0};
+	size_t i;
 
 	if (r == NULL) {
 		mrmr_error_set(err, ENOMEM, "not enough memory");
@@ -220,6 +221,9 @@ struct rebuild *rebuild_begin(struct mrmr_engine *engine,
 	r->options = options;
 	r->result = result;
 	r->number = engine->number[options->lost];
+	for (i = 0; i < MRMR_MEMBERS_MAX; i++) {
+		r->staging_fd[i] = -1;
+	}
 	if (check_lost(r, err) == -1) {
 		talloc_free(r);
 		errno = EBUSY;
@@ -243,7 +247,10 @@ int mrmr_rebuild(struct mrmr_engine *engine,
 	if (r == NULL) {
 		return -1;
 	}
-	ret = rebuild_changes(r, err);
+	r->work = rebuild_work_new(r);
+	ret = r->work != NULL
+		      ? rebuild_changes(r, err)
+		      : mrmr_error_set(err, ENOMEM, "not enough memory");
 	if (ret == 0) {
 		ret = rebuild_files(r, err);
 	}
@@ -258,6 +265,7 @@ int mrmr_rebuild(struct mrmr_engine *engine,
 	result->is_stopped = rebuild_should_stop(r);
 	result->is_complete = ret == 0 && !is_left;
 	saved_errno = errno;
+	TALLOC_FREE(r->work);
 	talloc_free(r);
 	errno = saved_errno;
 	return ret;
