@@ -42,6 +42,36 @@ struct mrmr_decode *mrmr_decode_row(void *mem_ctx, struct mrmr_engine *engine,
 				    const struct mrmr_stripe *stripe,
 				    uint8_t row, struct mrmr_error *err);
 
+/*
+ * All pieces of a slot at once, which costs little more than one of them where
+ * many small files are packed; or a row that is lost. For many blocks that are
+ * most likely all right: nothing is looked for or opened before the run, and
+ * what does not come out right is left to the jobs above, which find out why. So
+ * it is NULL for want of memory only.
+ */
+struct mrmr_decode *mrmr_decode_slot(void *mem_ctx, struct mrmr_engine *engine,
+				     const struct mrmr_stripe *stripe,
+				     const struct mrmr_slot *slot,
+				     struct mrmr_error *err);
+struct mrmr_decode *mrmr_decode_row_at_once(void *mem_ctx,
+					    struct mrmr_engine *engine,
+					    const struct mrmr_stripe *stripe,
+					    const struct mrmr_row *row,
+					    struct mrmr_error *err);
+
+/* Of a slot: its pieces. Where they are right after a run (0 also if some are
+   not), their bytes are in out, from (at - that of the first piece) on. */
+struct mrmr_decode_piece {
+	uint64_t file;
+	uint32_t index;
+	uint32_t at; /* in the slot */
+	uint32_t len_bytes;
+	bool is_right;
+};
+size_t mrmr_decode_num_pieces(const struct mrmr_decode *decode);
+const struct mrmr_decode_piece *mrmr_decode_piece(
+	const struct mrmr_decode *decode, size_t i);
+
 /* The length of what it gives. */
 size_t mrmr_decode_len(const struct mrmr_decode *decode);
 

@@ -58,6 +58,18 @@ int mrmr_live_at(void *mem_ctx, struct mrmr_live_member *member,
 		 struct mrmr_live **live);
 
 /*
+ * The same without looking whether it is there: reading opens what has the
+ * node's name by then, and is -1 with ENOENT if that is another file (it was
+ * renamed a moment ago, say): then mrmr_live_open_on() may find it. For very
+ * many that are read once. It may be read by one thread at a time; it stays
+ * open until it is let go of, or freed.
+ */
+int mrmr_live_expect(void *mem_ctx, struct mrmr_engine *engine,
+		     struct mrmr_live_member *member,
+		     const struct mrmr_node *node, struct mrmr_live **live);
+void mrmr_live_let_go(struct mrmr_live *live);
+
+/*
  * Read protected bytes, as they were at node->generation. What is read is not
  * checked: that takes the extent's hash. For any thread, several at a time.
  * -1 with errno, EIO if they are not there any more.

@@ -94,6 +94,19 @@ int mrmr_stripes_mend(struct mrmr_stripes *work, uint64_t stripe, bool *changed,
 		      struct mrmr_error *err);
 
 /*
+ * Many that lack one row each, on a member that is lost, and are whole otherwise
+ * as far as the records tell: the row's bytes are computed by
+ * mrmr_decode_row_at_once(), which proves them, and put onto another member by
+ * any thread: 1, and row->member is who has it; 0: nobody takes it; -1 with
+ * ENOMEM. To put the stripe into the catalogue is for the caller.
+ */
+bool mrmr_stripes_lacks_only(struct mrmr_stripes *work,
+			     const struct mrmr_stripe *stripe, uint8_t row);
+int mrmr_stripes_put_row(struct mrmr_stripes *work,
+			 const struct mrmr_stripe *stripe, struct mrmr_row *row,
+			 const uint8_t *data);
+
+/*
  * A stripe that is made or changed while there are not enough members for its
  * rows is short of some. That there may be such is remembered in the catalogue,
  * with the members that were online. Are there? *others tells if other members

@@ -1,25 +1,13 @@
 /*
  * MRMR: computing blocks from the rest of their stripe: making the job.
  *
- * A piece of a packed slot is wanted, most of the time, and it needs the same
- * range of the other blocks only. In that range a slot may have a large
- * extent, many small pieces, gaps, or nothing. Each piece is a file of its own,
- * there or not, so which blocks are lost can differ from one stretch of the
- * range to the next:
- *
- *	wanted      |=======================================|
- *	slot 3      |=====a=====|====b (lost)===|==c==|  gap
- *	slot 5 (lost)   |======d=======|
- *	row 0       |=======================================|
- *	row 1       |=======================================|
- *	lost        |1  |2      |3     |2       |1          |
- *
- * A range is cut where that changes, and each stretch gets its own plan. So
- * what can be computed is computed: a stretch fails only where more than the
- * rows are lost at the same place. As a rule there is one stretch.
- *
  * What the job will read is found and opened here, as that takes the catalogue;
  * beyond a number of files they are left closed, and opened when they are read.
+ *
+ * A job for all of a block takes its files as the catalogue has them, and finds
+ * out when it reads them (mrmr_live_expect): what fails so is for a job that
+ * looks. And where small files are packed, a parity block is one file instead of
+ * hundreds: as many as are not needed stand in for slots.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
@@ -43,6 +31,9 @@
 /* Files that a job keeps open, at most. */
 #define OPEN_FILES_MAX 64
 
+/* Slots with so many pieces are rather computed than read. */
+#define PIECES_MANY 16
+
 static int free_decode(struct mrmr_decode *decode)
 {
 	uint32_t i;
@@ -56,155 +47,6 @@ static int free_decode(struct mrmr_decode *decode)
 	return 0;
 }
 
-/* --- stretches ------------------------------------------------------------------ */
-
-uint32_t decode_find_piece(const struct decode_block *block, uint32_t at)
-{
-	uint32_t low = 0;
-	uint32_t high = block->num_pieces;
-
-	while (low < high) {
-		uint32_t middle = low + (high - low) / 2;
-
-		if (block->pieces[middle].end <= at) {
-			low = middle + 1;
-		} else {
-			high = middle;
-		}
-	}
-	return low;
-}
-
-enum presence {
-	NOTHING, /* zeros */
-	BYTES,
-	LOST,
-};
-
-static uint32_t lower(uint32_t a, uint32_t b)
-{
-	return a < b ? a : b;
-}
-
-static bool is_lost(const struct decode_block *block,
-		    const struct decode_piece *piece)
-{
-	return piece->error != 0 || block->is_left_out;
-}
-
-/* Lost pieces one after another are one loss. */
-static uint32_t end_of_lost(const struct decode_block *block, uint32_t i)
-{
-	uint32_t end = block->pieces[i].end;
-
-	for (i++; i < block->num_pieces; i++) {
-		const struct decode_piece *piece = &block->pieces[i];
-
-		if (piece->begin != end || !is_lost(block, piece)) {
-			break;
-		}
-		end = piece->end;
-	}
-	return end;
-}
-
-/*
- * What a slot has from a position on; *end becomes lower if that changes
- * before. Pieces that can be read and gaps are not told apart: the reader of a
- * block fills gaps.
- */
-static enum presence look_at_slot(const struct decode_block *block,
-				  uint32_t begin, uint32_t *end)
-{
-	uint32_t i = decode_find_piece(block, begin);
-	const struct decode_piece *piece = &block->pieces[i];
-	bool has_bytes = false;
-
-	if (i < block->num_pieces && piece->begin <= begin &&
-	    is_lost(block, piece)) {
-		*end = lower(*end, end_of_lost(block, i));
-		return LOST;
-	}
-	for (; i < block->num_pieces; i++) {
-		piece = &block->pieces[i];
-		if (piece->begin >= *end) {
-			break;
-		}
-		if (is_lost(block, piece)) {
-			*end = piece->begin;
-			break;
-		}
-		has_bytes = true;
-	}
-	return has_bytes ? BYTES : NOTHING;
-}
-
-/* Two passes, as the end of the stretch must be known before a block that has
-   bytes only behind it can be told from one that has them in it. */
-static void look_at_blocks(struct mrmr_decode *decode, uint32_t begin,
-			   uint32_t *end, struct mrmr_parity_set *have,
-			   struct mrmr_parity_set *lost)
-{
-	uint32_t i;
-	int pass;
-
-	for (pass = 0; pass < 2; pass++) {
-		memset(have, 0, sizeof(*have));
-		memset(lost, 0, sizeof(*lost));
-		for (i = 0; i < decode->num_blocks; i++) {
-			const struct decode_block *block = &decode->blocks[i];
-			enum presence presence = NOTHING;
-
-			if (!decode_is_row(block)) {
-				presence = look_at_slot(block, begin, end);
-			} else if (block->error == 0 && !block->is_left_out) {
-				presence = BYTES;
-			}
-			if (presence == BYTES) {
-				mrmr_parity_set_add(have, block->place);
-			} else if (presence == LOST) {
-				mrmr_parity_set_add(lost, block->place);
-			}
-		}
-	}
-}
-
-static void find_inputs(struct mrmr_decode *decode,
-			struct decode_stretch *stretch)
-{
-	struct decode_block *by_place[MRMR_PARITY_PLACES] = {NULL};
-	uint32_t i;
-
-	for (i = 0; i < decode->num_blocks; i++) {
-		by_place[decode->blocks[i].place] = &decode->blocks[i];
-	}
-	for (i = 0; i < stretch->plan.num_inputs; i++) {
-		stretch->inputs[i] = by_place[stretch->plan.input[i]];
-	}
-}
-
-int decode_stretch_make(struct mrmr_decode *decode, uint32_t begin,
-			struct decode_stretch *stretch)
-{
-	struct mrmr_parity_set have;
-	struct mrmr_parity_set lost;
-	struct mrmr_parity_set want = {{0}};
-
-	stretch->begin = begin;
-	stretch->end = decode->end;
-	look_at_blocks(decode, begin, &stretch->end, &have, &lost);
-	mrmr_parity_set_add(&want, decode->want);
-	if (decode->want < MRMR_PARITY_SLOTS) {
-		mrmr_parity_set_add(&lost, decode->want);
-	}
-	if (mrmr_parity_plan_make(&stretch->plan, &have, &lost, &want, NULL) ==
-	    -1) {
-		return -1;
-	}
-	find_inputs(decode, stretch);
-	return 0;
-}
-
 /* --- what the blocks need -------------------------------------------------------- */
 
 struct making {
@@ -213,7 +55,9 @@ struct making {
 	struct mrmr_live_member *member; /* of the slot that is looked at */
 	int member_error;
 	uint32_t num_files;
-	bool is_closed; /* there are too many files to keep them open */
+	bool is_closed;    /* there are too many files to keep them open */
+	bool is_at_once;   /* all of a block */
+	uint32_t num_rows; /* that can be read */
 };
 
 /* A piece whose bytes nothing is known of is lost. */
@@ -243,6 +87,28 @@ static void open_piece(struct making *m, const struct mrmr_slot *slot,
 	if (to->error == 0 &&
 	    mrmr_live_open_on(m->decode, m->engine, m->member, node,
 			      m->is_closed, &to->live) == -1) {
+		to->error = errno;
+	}
+	talloc_free(node);
+}
+
+/* What the hash of the whole tells is not asked of the catalogue. */
+static void expect_piece(struct making *m, struct decode_piece *to)
+{
+	struct mrmr_node *node = NULL;
+
+	to->error = m->member_error;
+	if (to->error != 0) {
+		return;
+	}
+	if (mrmr_catalog_get(m->engine->catalog, m->decode, to->file, &node) ==
+	    -1) {
+		to->error = EIO;
+		return;
+	}
+	to->file_offset = (uint64_t)to->index * node->grid_bytes;
+	if (mrmr_live_expect(m->decode, m->engine, m->member, node,
+			     &to->live) == -1) {
 		to->error = errno;
 	}
 	talloc_free(node);
@@ -282,13 +148,70 @@ static int add_slot(struct making *m, const struct mrmr_slot *slot,
 			to->end = end;
 			to->file = from->file;
 			to->index = from->index;
-			m->is_closed = m->num_files++ >= OPEN_FILES_MAX;
-			open_piece(m, slot, to);
+			if (m->is_at_once) {
+				expect_piece(m, to);
+			} else {
+				m->is_closed = m->num_files++ >= OPEN_FILES_MAX;
+				open_piece(m, slot, to);
+			}
 			block->num_pieces++;
 		}
 		at = end;
 	}
 	return 0;
+}
+
+/* Nothing of it will be read. */
+static int leave_slot(struct making *m, const struct mrmr_slot *slot,
+		      struct decode_block *block)
+{
+	block->place = slot->slot;
+	block->member = slot->member;
+	block->pieces = talloc_zero(m->decode, struct decode_piece);
+	if (block->pieces == NULL) {
+		errno = ENOMEM;
+		return -1;
+	}
+	block->num_pieces = 1;
+	block->pieces[0].end = slot->len_bytes;
+	block->pieces[0].error = ENODEV;
+	return 0;
+}
+
+/*
+ * Of the slots, those that need not be read: what is away, and, in favour of
+ * rows that are not needed for it, those with most pieces.
+ */
+static void choose_left(struct making *m, const struct mrmr_stripe *stripe,
+			bool *is_left)
+{
+	uint32_t spare = m->num_rows;
+	uint32_t i;
+
+	for (i = 0; i < stripe->num_slots; i++) {
+		is_left[i] =
+			stripe->slots[i].slot == m->decode->want ||
+			mrmr_engine_online(m->engine,
+					   stripe->slots[i].member) == NULL;
+		if (is_left[i] && spare > 0) {
+			spare--;
+		}
+	}
+	for (; spare > 0; spare--) {
+		uint32_t most = PIECES_MANY - 1;
+		uint32_t best = UINT32_MAX;
+
+		for (i = 0; i < stripe->num_slots; i++) {
+			if (!is_left[i] && stripe->slots[i].num_pieces > most) {
+				most = stripe->slots[i].num_pieces;
+				best = i;
+			}
+		}
+		if (best == UINT32_MAX) {
+			return;
+		}
+		is_left[best] = true;
+	}
 }
 
 static int open_row(struct mrmr_engine *engine, const struct mrmr_row *row)
@@ -324,11 +247,13 @@ static void add_row(struct making *m, const struct mrmr_row *row,
 	memcpy(block->sha256, row->sha256, sizeof(block->sha256));
 	block->fd = open_row(m->engine, row);
 	block->error = block->fd == -1 ? errno : 0;
+	m->num_rows += block->fd != -1;
 }
 
 static int add_blocks(struct making *m, const struct mrmr_stripe *stripe)
 {
 	struct mrmr_decode *decode = m->decode;
+	bool is_left[MRMR_PARITY_SLOTS] = {false};
 	uint32_t num = stripe->num_slots + stripe->num_rows;
 	uint32_t i;
 
@@ -340,21 +265,29 @@ static int add_blocks(struct making *m, const struct mrmr_stripe *stripe)
 	for (i = 0; i < num; i++) {
 		decode->blocks[i].fd = -1;
 	}
-	for (i = 0; i < stripe->num_slots; i++) {
-		const struct mrmr_slot *slot = &stripe->slots[i];
-
-		if (slot->slot != decode->want &&
-		    is_in_range(decode, 0, slot->len_bytes) &&
-		    add_slot(m, slot, &decode->blocks[decode->num_blocks++]) ==
-			    -1) {
-			return -1;
-		}
-	}
 	for (i = 0; i < stripe->num_rows; i++) {
 		const struct mrmr_row *row = &stripe->rows[i];
 
 		if (mrmr_parity_row(row->row) != decode->want) {
 			add_row(m, row, &decode->blocks[decode->num_blocks++]);
+		}
+	}
+	if (m->is_at_once) {
+		choose_left(m, stripe, is_left);
+	}
+	for (i = 0; i < stripe->num_slots; i++) {
+		const struct mrmr_slot *slot = &stripe->slots[i];
+		struct decode_block *block =
+			&decode->blocks[decode->num_blocks];
+
+		if (slot->slot == decode->want ||
+		    !is_in_range(decode, 0, slot->len_bytes)) {
+			continue;
+		}
+		decode->num_blocks++;
+		if ((is_left[i] ? leave_slot(m, slot, block)
+				: add_slot(m, slot, block)) == -1) {
+			return -1;
 		}
 	}
 	return 0;
@@ -432,7 +365,7 @@ static int check_plans(const struct mrmr_engine *engine,
 
 /* --- jobs --------------------------------------------------------------------------- */
 
-static struct mrmr_decode *new_decode(void *mem_ctx, struct mrmr_error *err)
+struct mrmr_decode *decode_new(void *mem_ctx, struct mrmr_error *err)
 {
 	struct mrmr_decode *decode = talloc_zero(mem_ctx, struct mrmr_decode);
 
@@ -456,6 +389,20 @@ static int fill(struct mrmr_decode *decode, struct mrmr_engine *engine,
 				      strerror(errno));
 	}
 	return check_plans(engine, decode, what, err);
+}
+
+int decode_fill_at_once(struct mrmr_decode *decode, struct mrmr_engine *engine,
+			const struct mrmr_stripe *stripe)
+{
+	struct making m = {
+		.engine = engine,
+		.decode = decode,
+		.is_at_once = true,
+	};
+
+	decode->stripe = stripe->id;
+	decode->is_at_once = true;
+	return add_blocks(&m, stripe);
 }
 
 static int fail_extent(const struct mrmr_node *node, uint32_t index,
@@ -509,7 +456,7 @@ struct mrmr_decode *mrmr_decode_extent(void *mem_ctx,
 				       const struct mrmr_node *node,
 				       uint32_t index, struct mrmr_error *err)
 {
-	struct mrmr_decode *decode = new_decode(mem_ctx, err);
+	struct mrmr_decode *decode = decode_new(mem_ctx, err);
 
 	if (decode != NULL &&
 	    take_extent(decode, engine, node, index, err) == -1) {
@@ -526,7 +473,7 @@ struct mrmr_decode *mrmr_decode_row(void *mem_ctx, struct mrmr_engine *engine,
 				    const struct mrmr_stripe *stripe,
 				    uint8_t row, struct mrmr_error *err)
 {
-	struct mrmr_decode *decode = new_decode(mem_ctx, err);
+	struct mrmr_decode *decode = decode_new(mem_ctx, err);
 	const struct mrmr_row *found = NULL;
 	char what[64];
 	int saved_errno;

@@ -43,6 +43,12 @@ struct decode_block {
 	bool is_checked;
 };
 
+/* A piece of the slot that is wanted. */
+struct decode_wanted {
+	struct mrmr_decode_piece piece;
+	uint8_t sha256[32];
+};
+
 struct mrmr_decode {
 	uint64_t stripe;
 	unsigned int want; /* its place */
@@ -50,6 +56,13 @@ struct mrmr_decode {
 	uint32_t end;
 	uint8_t sha256[32];
 	bool is_zero; /* all bytes are: nothing has to be read */
+
+	/* All of a block. The pieces of others were not asked for their hashes,
+	   so what is wrong is not looked for. */
+	bool is_at_once;
+	/* Instead of sha256, of a whole slot: what is in it, ascending. */
+	struct decode_wanted *wanted;
+	uint32_t num_wanted;
 
 	struct decode_block *blocks;
 	uint32_t num_blocks;
@@ -63,6 +76,17 @@ static inline bool decode_is_row(const struct decode_block *block)
 {
 	return block->place >= MRMR_PARITY_SLOTS;
 }
+
+/* --- decode.c ---------------------------------------------------------------- */
+
+struct mrmr_decode *decode_new(void *mem_ctx, struct mrmr_error *err);
+
+/* The blocks of a job for all of a block; want, begin and end are set. -1 with
+   ENOMEM. */
+int decode_fill_at_once(struct mrmr_decode *decode, struct mrmr_engine *engine,
+			const struct mrmr_stripe *stripe);
+
+/* --- decode_stretch.c -------------------------------------------------------- */
 
 /* The first piece that ends behind a position. */
 uint32_t decode_find_piece(const struct decode_block *block, uint32_t at);

@@ -46,6 +46,10 @@ struct run {
 	struct decode_stretch stretch;
 	size_t chunk_bytes;
 	uint8_t *buffers; /* one of chunk_bytes for each input */
+
+	/* Of a whole slot: what is hashed, up to where. */
+	uint32_t piece;
+	uint32_t hashed;
 };
 
 /* --- reading inputs ----------------------------------------------------------- */
@@ -104,6 +108,9 @@ static int read_slot(struct decode_block *block, uint32_t begin, uint32_t end,
 					   (from - piece->begin)) == -1) {
 			piece->error = errno;
 			return -1;
+		}
+		if (to == piece->end) {
+			mrmr_live_let_go(piece->live);
 		}
 		at = to;
 	}
@@ -186,7 +193,9 @@ static int compute_chunk(struct run *r, uint32_t *at)
 	if (mrmr_parity_plan_run(plan, inputs, &output, end - *at) == -1) {
 		return -1;
 	}
-	mrmr_digest_add(r->digest, output.data, end - *at);
+	if (r->decode->wanted == NULL) {
+		mrmr_digest_add(r->digest, output.data, end - *at);
+	}
 	*at = end;
 	return 0;
 }
@@ -210,6 +219,78 @@ static int compute(struct run *r)
 	}
 	mrmr_digest_end(r->digest, sha256);
 	return memcmp(sha256, r->decode->sha256, sizeof(sha256)) == 0;
+}
+
+/* --- all pieces of a slot ------------------------------------------------------ */
+
+/* Hash what has been computed before it leaves the near cache. */
+static void hash_up_to(struct run *r, uint32_t at)
+{
+	struct mrmr_decode *decode = r->decode;
+
+	while (r->piece < decode->num_wanted) {
+		struct decode_wanted *wanted = &decode->wanted[r->piece];
+		uint32_t begin = wanted->piece.at;
+		uint32_t end = begin + wanted->piece.len_bytes;
+		uint32_t from = higher(begin, r->hashed);
+		uint32_t to = lower(end, at);
+		uint8_t sha256[MRMR_SHA256_LEN];
+
+		if (begin >= at) {
+			break;
+		}
+		if (from == begin) {
+			mrmr_digest_start(r->digest);
+		}
+		mrmr_digest_add(r->digest, r->out + (from - decode->begin),
+				to - from);
+		if (to < end) {
+			break;
+		}
+		mrmr_digest_end(r->digest, sha256);
+		wanted->piece.is_right =
+			memcmp(sha256, wanted->sha256, sizeof(sha256)) == 0;
+		r->piece++;
+	}
+	r->hashed = at;
+}
+
+/* Where more is lost than there are rows, the hashes of the pieces say so. */
+static int compute_pieces(struct run *r)
+{
+	uint32_t at = r->decode->begin;
+
+	r->stretch.end = at;
+	r->hashed = at;
+	while (at < r->decode->end) {
+		int ret = 0;
+
+		if (at >= r->stretch.end) {
+			ret = decode_stretch_make(r->decode, at, &r->stretch);
+		}
+		if (ret == 0) {
+			ret = compute_chunk(r, &at);
+		}
+		if (ret == -1) {
+			memset(r->out + (at - r->decode->begin), 0,
+			       r->stretch.end - at);
+			at = r->stretch.end;
+		}
+		hash_up_to(r, at);
+	}
+	return 0;
+}
+
+static int compute_at_once(struct run *r)
+{
+	if (r->decode->wanted != NULL) {
+		return compute_pieces(r);
+	}
+	if (compute(r) == 1) {
+		return 0;
+	}
+	errno = EIO;
+	return -1;
 }
 
 /* --- inputs that are wrong -------------------------------------------------------- */
@@ -452,7 +533,7 @@ int mrmr_decode_run(struct mrmr_decode *job, uint8_t *out)
 	ret = make_buffers(&r);
 	if (ret == 0) {
 		r.digest = mrmr_digest_new();
-		ret = decode(&r);
+		ret = job->is_at_once ? compute_at_once(&r) : decode(&r);
 	}
 	saved_errno = errno;
 	mrmr_digest_free(r.digest);

@@ -40,6 +40,8 @@ struct mrmr_live_member {
 	uint16_t number;
 	int root_fd;
 	int private_fd;
+	uint64_t dir_id; /* whose path was asked for last, or 0 */
+	char *dir_path;
 };
 
 struct mrmr_live {
@@ -48,10 +50,11 @@ struct mrmr_live {
 	uint32_t generation;
 	uint64_t size_bytes;
 	int64_t mtime_ns;
-	int fd;        /* -1: there is no file, or it is closed; */
-	char *path;    /* then it is opened by this, below at_fd */
-	int at_fd;     /* one of member's */
-	bool is_alike; /* not by its inode, but by its size and time */
+	int fd;           /* -1: there is no file, or it is closed; */
+	char *path;       /* then it is opened by this, below at_fd */
+	int at_fd;        /* one of member's */
+	bool is_alike;    /* not by its inode, but by its size and time */
+	bool is_expected; /* to be found out when it is opened */
 };
 
 struct search {
@@ -116,16 +119,17 @@ static int open_beneath(int at_fd, const char *path)
 	struct open_how how = {
 		/* what it is shows only when it is open: not to hang on a
 		   FIFO */
-		.flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC,
+		.flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC |
+			 O_NOATIME,
 		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
 			   RESOLVE_NO_MAGICLINKS,
 	};
-	int fd;
+	int fd = (int)syscall(SYS_openat2, at_fd, path, &how, sizeof(how));
 
-	fd = (int)syscall(SYS_openat2, at_fd, path, &how, sizeof(how));
-
-	if (fd != -1) {
-		mrmr_file_keep_atime(fd);
+	if (fd == -1 && errno == EPERM) {
+		/* somebody else's file, on a server that has an opinion */
+		how.flags &= ~(uint64_t)O_NOATIME;
+		fd = (int)syscall(SYS_openat2, at_fd, path, &how, sizeof(how));
 	}
 	return fd;
 }
@@ -412,6 +416,118 @@ int mrmr_live_fd(const struct mrmr_live *live)
 	return live->fd;
 }
 
+/* --- without looking ----------------------------------------------------------- */
+
+/* One after another, files of the same directory are asked for. */
+static const char *dir_path(struct mrmr_engine *engine,
+			    struct mrmr_live_member *member, uint64_t dir_id)
+{
+	bool in_trash = false;
+
+	if (member->dir_id != dir_id || member->dir_path == NULL) {
+		talloc_free(member->dir_path);
+		member->dir_path = mrmr_catalog_path(engine->catalog, member,
+						     dir_id, &in_trash);
+		member->dir_id = dir_id;
+	}
+	return member->dir_path;
+}
+
+/* What the catalogue calls it; in the trash, the name has the member before
+   the path. */
+static char *expected_path(void *mem_ctx, struct mrmr_engine *engine,
+			   struct mrmr_live_member *member,
+			   const struct mrmr_node *node)
+{
+	const char *dir = NULL;
+
+	if (node->dir_id == MRMR_ID_TRASH) {
+		const char *slash = strchr(node->name, '/');
+
+		errno = ENOENT;
+		return slash != NULL ? talloc_asprintf(mem_ctx, MRMR_TRASH "%s",
+						       slash)
+				     : NULL;
+	}
+	dir = dir_path(engine, member, node->dir_id);
+	if (dir == NULL) {
+		return NULL;
+	}
+	return talloc_asprintf(mem_ctx, "%s%s%s", dir,
+			       dir[0] != '\0' ? "/" : "", node->name);
+}
+
+int mrmr_live_expect(void *mem_ctx, struct mrmr_engine *engine,
+		     struct mrmr_live_member *member,
+		     const struct mrmr_node *node, struct mrmr_live **live)
+{
+	struct mrmr_live *made = NULL;
+	int saved_errno;
+
+	if (member->number != node->member) {
+		errno = EINVAL;
+		return -1;
+	}
+	made = talloc(mem_ctx, struct mrmr_live);
+	if (made == NULL) {
+		errno = ENOMEM;
+		return -1;
+	}
+	*made = (struct mrmr_live){
+		.member = member,
+		.inode = node->inode,
+		.generation = node->generation,
+		.size_bytes = node->size_bytes,
+		.mtime_ns = node->mtime_ns,
+		.fd = -1,
+		.at_fd = node->dir_id == MRMR_ID_TRASH ? member->private_fd
+						       : member->root_fd,
+		.is_expected = true,
+	};
+	talloc_set_destructor(made, close_live);
+	made->path = expected_path(made, engine, member, node);
+	if (made->path == NULL) {
+		saved_errno = errno;
+		talloc_free(made);
+		errno = saved_errno;
+		return -1;
+	}
+	*live = made;
+	return 0;
+}
+
+void mrmr_live_let_go(struct mrmr_live *live)
+{
+	if (live->is_expected && live->fd != -1) {
+		close(live->fd);
+		live->fd = -1;
+	}
+}
+
+/* 0: live->fd is it. */
+static int open_expected(struct mrmr_live *live)
+{
+	struct stat st = {0};
+
+	if (live->fd != -1) {
+		return 0;
+	}
+	live->fd = open_beneath(live->at_fd, live->path);
+	if (live->fd == -1) {
+		return -1;
+	}
+	if (fstat(live->fd, &st) == 0 && S_ISREG(st.st_mode)) {
+		live->is_alike =
+			live->inode == 0 || (uint64_t)st.st_ino != live->inode;
+		if (!live->is_alike || is_unchanged(live, &st)) {
+			return 0;
+		}
+	}
+	mrmr_live_let_go(live);
+	errno = ENOENT;
+	return -1;
+}
+
 /* --- reading --------------------------------------------------------------------- */
 
 /* The file, open for one look; -1 if it is not there. To be given back. */
@@ -476,6 +592,11 @@ int mrmr_live_read(struct mrmr_live *live, void *buf, size_t len,
 
 	if (mrmr_fault("live-read") != 0) {
 		return -1;
+	}
+	if (live->is_expected) {
+		return open_expected(live) == 0
+			       ? read_from(live, live->fd, buf, len, offset)
+			       : -1;
 	}
 	fd = borrow_file(live);
 	ret = read_from(live, fd, buf, len, offset);

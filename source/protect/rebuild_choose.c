@@ -28,6 +28,13 @@ struct family {
 	uint64_t *ids; /* those that were not looked at come last */
 	size_t num;
 	struct mrmr_stripe *stripe; /* the one that was seen last */
+
+	/* Slots of several pieces, of which all files are in ids. */
+	struct seen {
+		uint64_t stripe;
+		uint8_t slot;
+	} * seen;
+	size_t num_seen;
 };
 
 static bool has_id(const struct family *family, uint64_t id)
@@ -85,15 +92,53 @@ static const struct mrmr_slot *find_slot(struct family *family,
 	return NULL;
 }
 
+static bool was_seen(const struct family *family,
+		     const struct mrmr_extent *extent)
+{
+	size_t i;
+
+	for (i = family->num_seen; i > 0; i--) {
+		if (family->seen[i - 1].stripe == extent->stripe &&
+		    family->seen[i - 1].slot == extent->slot) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Without memory, it is gone through again. */
+static void note_seen(struct family *family, const struct mrmr_extent *extent)
+{
+	size_t size = talloc_array_length(family->seen);
+	struct seen *larger = NULL;
+
+	if (family->num_seen == size) {
+		larger = talloc_realloc(family->mem_ctx, family->seen,
+					struct seen, 2 * size + 16);
+		if (larger == NULL) {
+			return;
+		}
+		family->seen = larger;
+	}
+	family->seen[family->num_seen++] = (struct seen){
+		.stripe = extent->stripe,
+		.slot = extent->slot,
+	};
+}
+
 static int add_slot(struct family *family, const struct mrmr_extent *extent)
 {
 	const struct mrmr_slot *slot = NULL;
 	uint32_t i;
 
-	if (extent->state != MRMR_EXTENT_IN_STRIPE) {
+	if (extent->state != MRMR_EXTENT_IN_STRIPE ||
+	    was_seen(family, extent)) {
 		return 0;
 	}
 	slot = find_slot(family, extent);
+	if (slot != NULL && slot->num_pieces > 1) {
+		note_seen(family, extent);
+	}
 	for (i = 0; slot != NULL && i < slot->num_pieces; i++) {
 		uint64_t id = slot->pieces[i].file;
 		uint64_t last = i > 0 ? slot->pieces[i - 1].file : 0;
@@ -141,6 +186,7 @@ int rebuild_gather(struct rebuild *r, void *mem_ctx, uint64_t id,
 		ret = add_relatives(&family, family.ids[i]);
 	}
 	talloc_free(family.stripe);
+	talloc_free(family.seen);
 	*ids = family.ids;
 	*num = family.num;
 	return ret;
@@ -151,6 +197,7 @@ int rebuild_gather(struct rebuild *r, void *mem_ctx, uint64_t id,
 /* Bytes of the family whose stripes have another block on a unit. */
 struct conflicts {
 	uint64_t bytes[MRMR_MEMBERS_MAX]; /* by unit */
+	struct mrmr_stripe *stripe;       /* the one that was seen last */
 };
 
 static void add_conflict(struct rebuild *r, struct conflicts *conflicts,
@@ -166,14 +213,23 @@ static void add_conflict(struct rebuild *r, struct conflicts *conflicts,
 static void add_extent_conflicts(struct rebuild *r, struct conflicts *conflicts,
 				 const struct mrmr_extent *extent)
 {
-	struct mrmr_stripe *stripe = NULL;
+	const struct mrmr_stripe *stripe = NULL;
 	uint32_t i;
 
-	if (extent->state != MRMR_EXTENT_IN_STRIPE ||
-	    mrmr_catalog_get_stripe(r->engine->catalog, r, extent->stripe,
-				    &stripe) == -1) {
+	if (extent->state != MRMR_EXTENT_IN_STRIPE) {
 		return;
 	}
+	if (conflicts->stripe == NULL ||
+	    conflicts->stripe->id != extent->stripe) {
+		TALLOC_FREE(conflicts->stripe);
+		if (mrmr_catalog_get_stripe(r->engine->catalog, r,
+					    extent->stripe,
+					    &conflicts->stripe) == -1) {
+			conflicts->stripe = NULL;
+			return;
+		}
+	}
+	stripe = conflicts->stripe;
 	for (i = 0; i < stripe->num_slots; i++) {
 		if (stripe->slots[i].slot != extent->slot) {
 			add_conflict(r, conflicts, stripe->slots[i].member,
@@ -184,7 +240,6 @@ static void add_extent_conflicts(struct rebuild *r, struct conflicts *conflicts,
 		add_conflict(r, conflicts, stripe->rows[i].member,
 			     extent->len_bytes);
 	}
-	talloc_free(stripe);
 }
 
 static void find_conflicts(struct rebuild *r, struct rebuild_file **files,
@@ -279,7 +334,7 @@ static size_t add_others(struct rebuild *r, size_t *order, size_t n)
 size_t rebuild_targets(struct rebuild *r, struct rebuild_file **files,
 		       size_t num, size_t *order)
 {
-	struct conflicts conflicts = {{0}};
+	struct conflicts conflicts = {.stripe = NULL};
 	size_t all[MRMR_MEMBERS_MAX];
 	uint64_t need_bytes = 1;
 	size_t chosen = 0;
@@ -293,6 +348,7 @@ size_t rebuild_targets(struct rebuild *r, struct rebuild_file **files,
 		return can_take(r, order[0], need_bytes) ? 1 : 0;
 	}
 	find_conflicts(r, files, num, &conflicts);
+	talloc_free(conflicts.stripe);
 	n = order_by_policy(r, files, num, need_bytes, all);
 	n = add_others(r, all, n);
 	for (i = 0; i < n; i++) {

@@ -2,7 +2,7 @@
  * MRMR: rebuilding: the file itself.
  *
  * Made in .mrmr/rebuild of the target, where nobody but root comes: bytes first,
- * each of which was checked against its hash by the reader (invariant 4), then
+ * each of which was checked against its hash (rebuild_slots.c; invariant 4), then
  * owner, extended attributes, mode and times. Before it can be seen, its inode
  * is declared: whoever writes to it from its first moment on keeps the protected
  * bytes (invariant 2).
@@ -18,7 +18,6 @@
 
 #include <talloc.h>
 
-#include <mrmr/decode.h>
 #include <mrmr/digest.h>
 #include <mrmr/fault.h>
 #include <mrmr/file.h>
@@ -30,8 +29,6 @@
 #include "rebuild_private.h"
 
 #define NS_PER_S INT64_C(1000000000)
-#define EXTENTS_AT_ONCE 64
-#define WRITE_TRIES 2
 
 bool rebuild_is_covered(const struct rebuild *r, const struct mrmr_node *node)
 {
@@ -46,131 +43,6 @@ bool rebuild_is_covered(const struct rebuild *r, const struct mrmr_node *node)
 		       node->size_bytes;
 }
 
-/* --- bytes --------------------------------------------------------------------- */
-
-/* The whole of an extent. */
-static int compute(struct mrmr_reader *reader, uint8_t *buf, size_t len,
-		   uint64_t offset, struct mrmr_error *err)
-{
-	size_t done = 0;
-	int tries = 0;
-
-	while (done < len) {
-		ssize_t got;
-
-		if (mrmr_reader_prepare(reader, offset + done, len - done,
-					err) == -1) {
-			return -1;
-		}
-		got = mrmr_reader_read(reader, buf + done, len - done,
-				       offset + done);
-		if (got > 0) {
-			done += (size_t)got;
-			tries = 0;
-		} else if (++tries == WRITE_TRIES) {
-			return mrmr_error_set(err, EIO,
-					      "its bytes cannot be computed "
-					      "from what is there");
-		}
-	}
-	return 0;
-}
-
-struct copying {
-	struct rebuild *r;
-	const struct mrmr_node *node;
-	struct mrmr_reader *reader;
-	uint8_t *buf;
-	int fd;
-	bool *lost;
-	struct mrmr_error *err;
-};
-
-/* Zeros stay holes. */
-static int copy_extent(struct copying *c, uint32_t index,
-		       const struct mrmr_extent *extent)
-{
-	uint64_t offset = (uint64_t)index * c->node->grid_bytes;
-
-	if (extent->state == MRMR_EXTENT_ZERO) {
-		return 0;
-	}
-	if (rebuild_should_stop(c->r)) {
-		return mrmr_error_set(c->err, EINTR, "it was interrupted");
-	}
-	if (compute(c->reader, c->buf, extent->len_bytes, offset, c->err) ==
-	    -1) {
-		*c->lost = true;
-		return -1;
-	}
-	if (mrmr_fault("rebuild-write") != 0 ||
-	    mrmr_write_fully(c->fd, c->buf, extent->len_bytes, offset) == -1) {
-		return -1;
-	}
-	c->r->progress.done_bytes += extent->len_bytes;
-	if (c->r->options->progress != NULL) {
-		c->r->options->progress(&c->r->progress,
-					c->r->options->private_data);
-	}
-	return 0;
-}
-
-static int copy_extents(struct copying *c)
-{
-	struct mrmr_extent extents[EXTENTS_AT_ONCE];
-	uint32_t first = 0;
-	uint32_t got;
-	uint32_t i;
-
-	while (first < c->node->num_extents) {
-		if (mrmr_catalog_get_extents(c->r->engine->catalog, c->node->id,
-					     first, extents, EXTENTS_AT_ONCE,
-					     &got) == -1 ||
-		    got == 0) {
-			*c->lost = true;
-			return mrmr_error_set(c->err, EIO,
-					      "the catalogue does not know its "
-					      "blocks");
-		}
-		for (i = 0; i < got; i++) {
-			if (copy_extent(c, first + i, &extents[i]) == -1) {
-				return -1;
-			}
-		}
-		first += got;
-	}
-	return 0;
-}
-
-static int write_content(struct rebuild *r, const struct mrmr_node *node,
-			 int fd, bool *lost, struct mrmr_error *err)
-{
-	struct copying c = {.r = r,
-			    .node = node,
-			    .fd = fd,
-			    .lost = lost,
-			    .err = err};
-	int saved_errno;
-	int ret = -1;
-
-	if (node->num_extents > 0) {
-		c.buf = malloc(node->grid_bytes);
-		c.reader = mrmr_reader_open(r, r->engine, node, err);
-		*lost = c.reader == NULL;
-		if (c.buf != NULL && c.reader != NULL) {
-			ret = copy_extents(&c);
-		}
-		saved_errno = errno;
-		talloc_free(c.reader);
-		free(c.buf);
-		errno = saved_errno;
-		if (ret == -1) {
-			return -1;
-		}
-	}
-	return ftruncate(fd, (off_t)node->size_bytes);
-}
-
 /* --- attributes ---------------------------------------------------------------- */
 
 /* What a file system that has no such thing answers. */
@@ -181,7 +53,7 @@ static bool is_unsupported(int error)
 }
 
 /* Owner first, as that clears bits; the mode after the ACL, of which it has the
-   mask. */
+   mask. Of what is no file: by its name. */
 static int set_attributes(int staging_fd, const char *name,
 			  const struct mrmr_node *node)
 {
@@ -211,21 +83,81 @@ static int set_attributes(int staging_fd, const char *name,
 	return utimensat(staging_fd, name, ts, AT_SYMLINK_NOFOLLOW);
 }
 
+static void take_stat(struct rebuild_file *file, const struct stat *st)
+{
+	file->inode = st->st_ino;
+	file->mtime_ns =
+		(int64_t)st->st_mtim.tv_sec * NS_PER_S + st->st_mtim.tv_nsec;
+}
+
+int rebuild_finish_file(struct rebuild_file *file, int fd)
+{
+	const struct mrmr_node *node = file->node;
+	const struct timespec ts[2] = {
+		{.tv_nsec = UTIME_OMIT},
+		{.tv_sec = node->mtime_ns / NS_PER_S,
+		 .tv_nsec = node->mtime_ns % NS_PER_S},
+	};
+	struct stat st;
+
+	if (fstat(fd, &st) == -1 ||
+	    ((uint64_t)st.st_size != node->size_bytes &&
+	     ftruncate(fd, (off_t)node->size_bytes) == -1) ||
+	    mrmr_fault("rebuild-attributes") != 0) {
+		return -1;
+	}
+	if ((st.st_uid != node->uid || st.st_gid != node->gid) &&
+	    fchown(fd, node->uid, node->gid) == -1 && !is_unsupported(errno)) {
+		return -1;
+	}
+	if (mrmr_xattrs_write(fd, node->xattrs, node->xattrs_len, NULL) == -1) {
+		return -1;
+	}
+	if (fchmod(fd, node->mode & 07777) == -1 && !is_unsupported(errno)) {
+		return -1;
+	}
+	if (futimens(fd, ts) == -1 || fstat(fd, &st) == -1) {
+		return -1;
+	}
+	take_stat(file, &st);
+	return 0;
+}
+
 /* --- making it ------------------------------------------------------------------ */
 
-static int make_file(struct rebuild *r, struct rebuild_file *file,
-		     int staging_fd, bool *lost, struct mrmr_error *err)
+int rebuild_staging(struct rebuild *r, size_t member)
+{
+	if (r->staging_fd[member] == -1) {
+		r->staging_fd[member] =
+			mrmr_folder_open(r->pool->members[member].private_fd,
+					 MRMR_REBUILD);
+	}
+	return r->staging_fd[member];
+}
+
+int rebuild_stage_begin(struct rebuild *r, struct rebuild_file *file)
+{
+	file->staging_fd = rebuild_staging(r, file->target);
+	if (file->staging_fd == -1 || mrmr_fault("rebuild-stage") != 0) {
+		return -1;
+	}
+	mrmr_staging_name(file->staged, sizeof(file->staged));
+	return 0;
+}
+
+/* Of zeros, or of nothing. */
+static int make_file(struct rebuild_file *file)
 {
 	int saved_errno;
 	int ret;
 	int fd;
 
-	fd = openat(staging_fd, file->staged,
+	fd = openat(file->staging_fd, file->staged,
 		    O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd == -1) {
 		return -1;
 	}
-	ret = write_content(r, file->node, fd, lost, err);
+	ret = rebuild_finish_file(file, fd);
 	saved_errno = errno;
 	if (close(fd) == -1 && ret == 0) {
 		return -1;
@@ -234,28 +166,30 @@ static int make_file(struct rebuild *r, struct rebuild_file *file,
 	return ret;
 }
 
-static int make_node(struct rebuild *r, struct rebuild_file *file,
-		     int staging_fd, bool *lost, struct mrmr_error *err)
+static int make_other(struct rebuild_file *file)
 {
 	const struct mrmr_node *node = file->node;
+	struct stat st;
+	int ret;
 
-	if (mrmr_fault("rebuild-stage") != 0) {
-		return -1;
+	if (node->kind == MRMR_NODE_SYMLINK) {
+		ret = symlinkat(node->target, file->staging_fd, file->staged);
+	} else {
+		ret = mknodat(file->staging_fd, file->staged,
+			      (node->mode & S_IFMT) | 0600,
+			      (dev_t)node->device);
 	}
-	switch (node->kind) {
-	case MRMR_NODE_FILE:
-		return make_file(r, file, staging_fd, lost, err);
-	case MRMR_NODE_SYMLINK:
-		return symlinkat(node->target, staging_fd, file->staged);
-	case MRMR_NODE_SPECIAL:
-		return mknodat(staging_fd, file->staged,
-			       (node->mode & S_IFMT) | 0600,
-			       (dev_t)node->device);
-	case MRMR_NODE_DIRECTORY:
-		break;
+	if (ret == 0) {
+		ret = set_attributes(file->staging_fd, file->staged, node);
 	}
-	errno = EINVAL;
-	return -1;
+	if (ret == 0) {
+		ret = fstatat(file->staging_fd, file->staged, &st,
+			      AT_SYMLINK_NOFOLLOW);
+	}
+	if (ret == 0) {
+		take_stat(file, &st);
+	}
+	return ret;
 }
 
 static int declare(struct rebuild *r, struct rebuild_file *file)
@@ -268,70 +202,34 @@ static int declare(struct rebuild *r, struct rebuild_file *file)
 				  file->inode, &file->generation);
 }
 
-static int take_stat(struct rebuild_file *file, const struct stat *st)
+int rebuild_stage_end(struct rebuild *r, struct rebuild_file *file)
 {
-	file->inode = st->st_ino;
-	file->mtime_ns =
-		(int64_t)st->st_mtim.tv_sec * NS_PER_S + st->st_mtim.tv_nsec;
-	return 0;
-}
-
-int rebuild_stage(struct rebuild *r, struct rebuild_file *file, bool *lost,
-		  struct mrmr_error *err)
-{
-	const struct mrmr_member *member = &r->pool->members[file->target];
-	int staging_fd = mrmr_folder_open(member->private_fd, MRMR_REBUILD);
-	struct stat st;
-	int saved_errno;
-	int ret = -1;
-
-	*lost = false;
-	err->text[0] = '\0';
-	if (staging_fd != -1) {
-		mrmr_staging_name(file->staged, sizeof(file->staged));
-		ret = make_node(r, file, staging_fd, lost, err);
-	}
-	if (ret == 0) {
-		ret = set_attributes(staging_fd, file->staged, file->node);
-	}
-	if (ret == 0) {
-		ret = fstatat(staging_fd, file->staged, &st,
-			      AT_SYMLINK_NOFOLLOW);
-	}
-	if (ret == 0) {
-		take_stat(file, &st);
-		ret = declare(r, file);
-	}
-	saved_errno = errno;
-	if (staging_fd != -1) {
-		close(staging_fd);
-	}
-	if (ret == -1) {
-		rebuild_unstage(r, file);
-		if (err->text[0] == '\0') {
-			mrmr_error_set(err, saved_errno, "member %s: %s",
-				       mrmr_member_name(member),
-				       strerror(saved_errno));
-		}
-		errno = saved_errno;
+	if (declare(r, file) == -1) {
 		return -1;
 	}
 	file->state = REBUILD_STAGED;
 	return 0;
 }
 
+int rebuild_stage(struct rebuild *r, struct rebuild_file *file)
+{
+	if (rebuild_stage_begin(r, file) == -1) {
+		return -1;
+	}
+	return file->node->kind == MRMR_NODE_FILE ? make_file(file)
+						  : make_other(file);
+}
+
 void rebuild_unstage(struct rebuild *r, struct rebuild_file *file)
 {
-	const struct mrmr_member *member = &r->pool->members[file->target];
 	int staging_fd;
 
 	if (file->staged[0] == '\0') {
 		return;
 	}
-	staging_fd = mrmr_folder_open(member->private_fd, MRMR_REBUILD);
+	staging_fd = rebuild_staging(r, file->target);
 	if (staging_fd != -1) {
 		unlinkat(staging_fd, file->staged, 0);
-		close(staging_fd);
 	}
 	file->staged[0] = '\0';
 }

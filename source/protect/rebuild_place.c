@@ -214,7 +214,8 @@ void rebuild_directory(struct rebuild *r, const struct mrmr_node *node)
 
 /* --- giving a name --------------------------------------------------------- */
 
-/* Never replaces anything. from_fd is open, O_PATH will do. */
+/* Never replaces anything. from_fd is open, O_PATH will do; -1 if there is one
+   name only. */
 static int give(const struct rebuild_file *file, int staging_fd, int from_fd,
 		bool is_last, int to_fd, const char *name)
 {
@@ -481,27 +482,24 @@ static int place_all(struct rebuild *r, struct rebuild_file *file,
 
 int rebuild_place(struct rebuild *r, struct rebuild_file *file)
 {
-	const struct mrmr_member *member = &r->pool->members[file->target];
 	int staging_fd = -1;
 	int from_fd = -1;
 	int ret = -1;
 	int error;
 
 	if (file->staged[0] != '\0') {
-		staging_fd = mrmr_folder_open(member->private_fd, MRMR_REBUILD);
+		staging_fd = rebuild_staging(r, file->target);
 	}
-	if (staging_fd != -1 || file->is_adopted) {
+	if (staging_fd != -1 && file->num_names == 1) {
+		ret = place_all(r, file, staging_fd, -1);
+	} else if (staging_fd != -1 || file->is_adopted) {
 		from_fd = open_source(r, file, staging_fd);
-	}
-	if (from_fd != -1) {
-		ret = place_all(r, file, staging_fd, from_fd);
+		ret = from_fd != -1 ? place_all(r, file, staging_fd, from_fd)
+				    : -1;
 	}
 	error = errno;
 	if (from_fd != -1) {
 		close(from_fd);
-	}
-	if (staging_fd != -1) {
-		close(staging_fd);
 	}
 	if (ret == 0) {
 		file->staged[0] = '\0';

@@ -6,6 +6,7 @@
 #ifndef MRMR_REBUILD_PRIVATE_H
 #define MRMR_REBUILD_PRIVATE_H
 
+#include <stdatomic.h>
 #include <sys/stat.h>
 
 #include <mrmr/dir.h>
@@ -41,6 +42,34 @@ struct rebuild_file {
 	uint64_t inode; /* on the target, with */
 	uint32_t generation;
 	int64_t mtime_ns;
+
+	/* While its bytes are written (rebuild_slots.c), by several threads. */
+	int staging_fd;          /* the batch's */
+	atomic_uint pieces_left; /* that are not written yet */
+	atomic_int error;        /* the target's, errno; 0: none */
+	const char *lost;        /* why it cannot be had */
+};
+
+/* Files that share slots, and go to one member. */
+struct rebuild_family {
+	struct rebuild_family *next; /* of the batch */
+	struct rebuild_file **files;
+	size_t num;
+	size_t *targets; /* best first */
+	size_t num_targets;
+	size_t num_tried;
+	uint64_t done_bytes; /* of the progress */
+	bool is_stopped;     /* not all jobs were made */
+};
+
+struct rebuild_work; /* threads */
+
+/* Something for a thread; the first member of what it is about. */
+struct rebuild_job {
+	struct rebuild_job *next;
+	/* With a buffer of the thread's; NULL if there is no memory. As root. */
+	void (*run)(struct rebuild_job *job, uint8_t *buffer);
+	size_t buffer_bytes;
 };
 
 struct rebuild {
@@ -57,8 +86,14 @@ struct rebuild {
 	void *batch;
 	struct rebuild_file **files;
 	size_t num_files;
+	uint64_t *ids; /* of the files: a table, see find_id() */
+	struct rebuild_family *families; /* that are not settled, */
+	struct rebuild_family **families_end;
+	int staging_fd[MRMR_MEMBERS_MAX]; /* .mrmr/rebuild; -1 */
 	uint64_t batch_bytes;
 	bool is_target[MRMR_MEMBERS_MAX]; /* has something of the batch */
+
+	struct rebuild_work *work;
 
 	/* Nodes that stay on the lost member, by id: seen once is enough. */
 	uint64_t *settled;
@@ -76,6 +111,10 @@ struct rebuild *rebuild_begin(struct mrmr_engine *engine,
 /* Between two commits. */
 int rebuild_between(struct rebuild *r, struct mrmr_error *err);
 
+bool rebuild_should_stop(const struct rebuild *r);
+
+/* --- rebuild_trouble.c ------------------------------------------------------- */
+
 /* Tell and count trouble. */
 void rebuild_tell(struct rebuild *r, enum mrmr_rebuild_trouble kind,
 		  const char *path, uint64_t size_bytes, const char *why);
@@ -88,8 +127,30 @@ void rebuild_trouble(struct rebuild *r, const struct mrmr_node *node,
 /* The same of a file on its way, which is dropped. */
 void rebuild_drop(struct rebuild *r, struct rebuild_file *file,
 		  enum mrmr_rebuild_trouble kind, const char *why);
-bool rebuild_should_stop(const struct rebuild *r);
 bool rebuild_is_settled(const struct rebuild *r, uint64_t id);
+
+/* --- rebuild_batch.c --------------------------------------------------------- */
+
+void rebuild_batch_begin(struct rebuild *r);
+int rebuild_batch_add(struct rebuild *r, struct rebuild_file *file);
+
+/* Those that are in it are on the lost member until it is committed. */
+bool rebuild_batch_has(const struct rebuild *r, uint64_t id);
+
+/* Make it durable, give it its names, commit it, and begin another one. */
+int rebuild_batch_finish(struct rebuild *r, struct mrmr_error *err);
+
+/* Nothing of it may stay in .mrmr/rebuild while this process lives. */
+void rebuild_batch_drop(struct rebuild *r);
+
+/* --- rebuild_family.c -------------------------------------------------------- */
+
+/* A node and its relatives (rebuild_gather): begin to make them, and add them to
+   the batch. */
+int rebuild_family(struct rebuild *r, uint64_t id, struct mrmr_error *err);
+
+/* Wait until all that was begun is made, or dropped. */
+int rebuild_families_end(struct rebuild *r, struct mrmr_error *err);
 
 /* --- rebuild_names.c --------------------------------------------------------- */
 
@@ -143,13 +204,19 @@ void rebuild_drop_ghosts(struct rebuild *r, struct rebuild_file *file);
 /* Are hashes known of all its bytes? */
 bool rebuild_is_covered(const struct rebuild *r, const struct mrmr_node *node);
 
+/* .mrmr/rebuild of a member, for as long as the batch; -1 with errno. */
+int rebuild_staging(struct rebuild *r, size_t member);
+
 /*
- * Make it in .mrmr/rebuild of file->target, with its bytes and attributes. 0,
- * or -1 with errno: EIO, and *lost, if its bytes cannot be had; else it is the
- * target's fault. Nothing is left behind then.
+ * Make it in .mrmr/rebuild of file->target. Of a file with bytes, begin gives it
+ * a name there, finish its size and attributes, in any thread, and end makes it
+ * ready to be placed; all else is made by rebuild_stage(). 0, or -1 with errno,
+ * which is the target's fault; then what was made is to be unstaged.
  */
-int rebuild_stage(struct rebuild *r, struct rebuild_file *file, bool *lost,
-		  struct mrmr_error *err);
+int rebuild_stage_begin(struct rebuild *r, struct rebuild_file *file);
+int rebuild_finish_file(struct rebuild_file *file, int fd);
+int rebuild_stage_end(struct rebuild *r, struct rebuild_file *file);
+int rebuild_stage(struct rebuild *r, struct rebuild_file *file);
 void rebuild_unstage(struct rebuild *r, struct rebuild_file *file);
 
 /*
@@ -159,6 +226,28 @@ void rebuild_unstage(struct rebuild *r, struct rebuild_file *file);
  */
 int rebuild_adopt(struct rebuild *r, struct rebuild_file *file, size_t member,
 		  int fd);
+
+/* --- rebuild_slots.c --------------------------------------------------------- */
+
+/*
+ * Make those of a family that are to be made, on file->target. What is under way
+ * afterwards is taken back by and by, or, with all, waited for; then end tells
+ * how it went: 0 it is staged, or was dropped; -1 with errno, the target's. begin
+ * is -1 with *err: EINTR, ENOMEM; then not all are under way.
+ */
+int rebuild_slots_begin(struct rebuild *r, struct rebuild_family *family,
+			struct mrmr_error *err);
+void rebuild_slots_take(struct rebuild *r, bool all);
+int rebuild_slots_end(struct rebuild *r, struct rebuild_file *file);
+
+/* --- rebuild_work.c ---------------------------------------------------------- */
+
+/* Threads, until it is freed. All but run() is for one thread. */
+struct rebuild_work *rebuild_work_new(void *mem_ctx);
+bool rebuild_work_is_full(struct rebuild_work *work);
+void rebuild_work_add(struct rebuild_work *work, struct rebuild_job *job);
+/* One that was run; NULL: there is none. With wait: none is under way. */
+struct rebuild_job *rebuild_work_take(struct rebuild_work *work, bool wait);
 
 /* --- rebuild_choose.c -------------------------------------------------------- */
 

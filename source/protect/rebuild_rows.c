@@ -1,8 +1,10 @@
 /*
  * MRMR: rebuilding: the parity blocks that were on the lost member.
  *
- * After its files, so that what these need is there to be read. A stripe at a
- * time, some of them to a commit.
+ * After its files, so that what these need is there to be read. Some stripes to
+ * a commit. Most lack nothing but this row, of which the hash is known: that is
+ * computed whole, in threads, and put elsewhere. The others, and those in which
+ * that does not come out right, are looked at and mended one after another.
  *
  * With a unit less, a stripe may have data on all that are left: there is no
  * unit for its parity then. So one of its slots leaves it, for the parity to come
@@ -15,6 +17,7 @@
 
 #include <talloc.h>
 
+#include <mrmr/decode.h>
 #include <mrmr/fault.h>
 #include <mrmr/log.h>
 #include <mrmr/stripes.h>
@@ -23,8 +26,8 @@
 
 #define BATCH_STRIPES 64
 
-static const struct mrmr_row *lost_row(const struct rebuild *r,
-				       const struct mrmr_stripe *stripe)
+static struct mrmr_row *lost_row(const struct rebuild *r,
+				 struct mrmr_stripe *stripe)
 {
 	uint32_t i;
 
@@ -75,24 +78,135 @@ static bool is_mended(struct rebuild *r, uint64_t id)
 	return is_whole;
 }
 
+/* --- computing them in threads ---------------------------------------------------- */
+
+struct row_job {
+	struct rebuild_job job;
+	struct mrmr_stripes *work;
+	struct mrmr_decode *decode;
+	struct mrmr_stripe *stripe;
+	struct mrmr_row *row; /* the stripe's */
+	bool is_put;
+};
+
+struct mending {
+	struct rebuild *r;
+	struct mrmr_stripes *work;
+	uint64_t ids[BATCH_STRIPES]; /* that are to be looked at */
+	size_t num;
+	struct mrmr_error *err;
+};
+
+static void run_row(struct rebuild_job *job, uint8_t *buf)
+{
+	struct row_job *row = (struct row_job *)job;
+
+	row->is_put = buf != NULL && mrmr_decode_run(row->decode, buf) == 0 &&
+		      mrmr_stripes_put_row(row->work, row->stripe, row->row,
+					   buf) == 1;
+}
+
+static int take_back(struct mending *m, struct row_job *row)
+{
+	int ret = 0;
+
+	if (!row->is_put) {
+		m->ids[m->num++] = row->stripe->id;
+	} else if (mrmr_catalog_put_stripe(m->r->engine->catalog, row->stripe,
+					   NULL) == -1) {
+		ret = mrmr_error_set(m->err, errno,
+				     "the catalogue cannot be changed: %s",
+				     strerror(errno));
+	}
+	talloc_free(row);
+	return ret;
+}
+
+static int take_jobs(struct mending *m, bool all)
+{
+	struct rebuild_job *job = NULL;
+	int ret = 0;
+
+	while ((job = rebuild_work_take(m->r->work,
+					all || rebuild_work_is_full(
+						       m->r->work))) != NULL) {
+		if (take_back(m, (struct row_job *)job) == -1) {
+			ret = -1;
+		}
+	}
+	return ret;
+}
+
+static int add_job(struct mending *m, uint64_t id)
+{
+	struct rebuild *r = m->r;
+	struct row_job *row = talloc_zero(m->work, struct row_job);
+
+	if (row == NULL) {
+		return mrmr_error_set(m->err, ENOMEM, "not enough memory");
+	}
+	if (mrmr_catalog_get_stripe(r->engine->catalog, row, id,
+				    &row->stripe) == 0) {
+		row->row = lost_row(r, row->stripe);
+	}
+	if (row->row == NULL ||
+	    !mrmr_stripes_lacks_only(m->work, row->stripe, row->row->row)) {
+		m->ids[m->num++] = id;
+		talloc_free(row);
+		return 0;
+	}
+	row->work = m->work;
+	row->decode = mrmr_decode_row_at_once(row, r->engine, row->stripe,
+					      row->row, m->err);
+	if (row->decode == NULL) {
+		talloc_free(row);
+		return -1;
+	}
+	row->job.run = run_row;
+	row->job.buffer_bytes = mrmr_decode_len(row->decode);
+	rebuild_work_add(r->work, &row->job);
+	return 0;
+}
+
+static int compute_all(struct mending *m, const uint64_t *ids, size_t num)
+{
+	size_t i;
+	int ret = 0;
+
+	for (i = 0; i < num && ret == 0; i++) {
+		if (mrmr_fault("rebuild-row") != 0) {
+			ret = mrmr_error_set(m->err, errno, "%s",
+					     strerror(errno));
+			break;
+		}
+		ret = take_jobs(m, false);
+		if (ret == 0) {
+			ret = add_job(m, ids[i]);
+		}
+	}
+	return take_jobs(m, true) == 0 ? ret : -1;
+}
+
 static int mend_all(struct rebuild *r, struct mrmr_stripes *work,
 		    const uint64_t *ids, size_t num, struct mrmr_error *err)
 {
+	struct mending m = {.r = r, .work = work, .err = err};
 	size_t i;
 
-	for (i = 0; i < num; i++) {
+	if (compute_all(&m, ids, num) == -1) {
+		return -1;
+	}
+	for (i = 0; i < m.num; i++) {
 		bool changed = false;
 
-		if (mrmr_fault("rebuild-row") != 0) {
-			return mrmr_error_set(err, errno, "%s",
-					      strerror(errno));
-		}
-		if (mrmr_stripes_mend(work, ids[i], &changed, err) == -1) {
+		if (mrmr_stripes_mend(work, m.ids[i], &changed, err) == -1) {
 			return -1;
 		}
 	}
 	return mrmr_stripes_sync(work, err);
 }
+
+/* --- a commit -------------------------------------------------------------------- */
 
 static int mend(struct rebuild *r, const uint64_t *ids, size_t num,
 		struct mrmr_error *err)

@@ -286,6 +286,43 @@ static int mend_stripe(struct mend *m, bool *changed)
 	return run_record(&m->run, changed, m->err);
 }
 
+/* Is a block where it may be, and nothing else of the stripe on its unit? */
+static bool is_well(struct mrmr_stripes *work, uint16_t number,
+		    struct unit_set *taken)
+{
+	const struct stripes_member *member = stripes_member(work, number);
+
+	if (member == NULL || !member->is_online ||
+	    unit_has(taken, member->unit)) {
+		return false;
+	}
+	unit_add(taken, member->unit);
+	return true;
+}
+
+bool mrmr_stripes_lacks_only(struct mrmr_stripes *work,
+			     const struct mrmr_stripe *stripe, uint8_t row)
+{
+	struct unit_set taken = {{0}};
+	uint32_t i;
+
+	if (stripe->num_rows != stripes_rows(work, stripe)) {
+		return false;
+	}
+	for (i = 0; i < stripe->num_slots; i++) {
+		if (!is_well(work, stripe->slots[i].member, &taken)) {
+			return false;
+		}
+	}
+	for (i = 0; i < stripe->num_rows; i++) {
+		if (stripe->rows[i].row != row &&
+		    !is_well(work, stripe->rows[i].member, &taken)) {
+			return false;
+		}
+	}
+	return true;
+}
+
 int mrmr_stripes_mend(struct mrmr_stripes *work, uint64_t stripe, bool *changed,
 		      struct mrmr_error *err)
 {

@@ -317,6 +317,32 @@ int run_write(struct run *run)
 	return 0;
 }
 
+int mrmr_stripes_put_row(struct mrmr_stripes *work,
+			 const struct mrmr_stripe *stripe, struct mrmr_row *row,
+			 const uint8_t *data)
+{
+	struct run run = {.work = work};
+	struct placing p = {.run = &run, .work = work};
+	struct place place = {.row = *row, .data = data, .member = SIZE_MAX};
+	uint32_t i;
+	int ret;
+
+	for (i = 0; i < stripe->num_slots; i++) {
+		stripes_add_unit(work, stripe->slots[i].member, &p.taken);
+	}
+	for (i = 0; i < stripe->num_rows; i++) {
+		if (stripe->rows[i].row != row->row) {
+			stripes_add_unit(work, stripe->rows[i].member,
+					 &p.taken);
+		}
+	}
+	ret = write_row(&p, &place);
+	if (ret == 1) {
+		row->member = place.row.member;
+	}
+	return ret;
+}
+
 /* --- records ------------------------------------------------------------------------ */
 
 int bare_piece(struct mrmr_stripes *work, const struct mrmr_stripe *stripe,
