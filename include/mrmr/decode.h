@@ -114,7 +114,8 @@ ssize_t mrmr_reader_read(struct mrmr_reader *reader, void *buf, size_t len,
 			 uint64_t offset);
 
 /* How much to keep and how many threads, for readers opened from now on; 0: as
-   it is by default (64 MiB for each process, 2). */
+   it is by default (for each process a 256th of the machine's memory, but 16 to
+   64 MiB; 2). */
 void mrmr_reader_limits(size_t cache_bytes, unsigned int threads);
 
 #endif

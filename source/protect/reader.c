@@ -11,11 +11,14 @@
  * that nobody has begun computes it in his own thread, so a single read costs
  * no change of context; when access is sequential, prepare queues the next ones
  * for a few threads. So one extent is hashed on each processor, which is what
- * takes the time, while the client gets the one before.
+ * takes the time, while the client gets the one before. What a read wants whole,
+ * and nobody has begun, is computed into the reader's own buffer and not kept.
  *
  * What is shared by all readers of the process: one lock, the queue, the threads
  * (which end when there has been nothing to do for a while), and one limit for
  * the bytes kept, by which those that were not read for longest are forgotten.
+ * Before it is reached, the buffers that a sequential reader is done with go round:
+ * they are near, and new memory would have to be cleared by the kernel.
  *
  * talloc is for one thread. So the jobs of finished entries are freed when the
  * catalogue's thread comes by the next time; buffers are malloc's.
@@ -129,6 +132,7 @@ struct mrmr_reader *mrmr_reader_open(void *mem_ctx, struct mrmr_engine *engine,
 		return NULL;
 	}
 	pthread_mutex_lock(&readers.lock);
+	reader_set_default_limit();
 	reader->next = readers.first;
 	if (reader->next != NULL) {
 		reader->next->previous = reader;
@@ -196,6 +200,7 @@ static struct reader_entry *get_entry(struct mrmr_reader *reader,
 		entry = NULL;
 	}
 	if (entry != NULL) {
+		entry->is_spent = false;
 		reader_use(entry);
 		return entry;
 	}
@@ -318,47 +323,71 @@ int mrmr_reader_prepare(struct mrmr_reader *reader, uint64_t offset, size_t len,
 
 /* --- reading ------------------------------------------------------------------------- */
 
+/*
+ * See to it that an entry is computed. True if that was done into buf, of len
+ * bytes: what is asked for whole, and nobody has begun, need not be copied.
+ */
+static bool have_computed(struct reader_entry *entry, uint32_t at, uint8_t *buf,
+			  size_t len)
+{
+	bool is_whole = at == 0 && len >= entry->len_bytes;
+
+	if (entry->state == READER_QUEUED) {
+		reader_unqueue(entry);
+		entry->state = READER_PREPARED;
+	}
+	if (entry->state == READER_PREPARED) {
+		return reader_run(entry, is_whole ? buf : NULL) && is_whole;
+	}
+	while (entry->state == READER_RUNNING) {
+		pthread_cond_wait(&readers.done, &readers.lock);
+	}
+	return false;
+}
+
+/* Without the lock meanwhile. */
+static void copy_bytes(struct reader_entry *entry, uint32_t at, uint8_t *buf,
+		       size_t len)
+{
+	reader_use(entry);
+	pthread_mutex_unlock(&readers.lock);
+	memcpy(buf, entry->bytes + at, len);
+	pthread_mutex_lock(&readers.lock);
+	if (at + len == entry->len_bytes &&
+	    entry->reader->in_order >= SEQUENTIAL_MIN) {
+		entry->is_spent = true;
+	}
+}
+
 /* Bytes of one extent. 0: it was not prepared. */
 static ssize_t read_entry(struct mrmr_reader *reader, uint32_t index,
 			  uint32_t at, uint8_t *buf, size_t len)
 {
 	struct reader_entry *entry = reader_find(reader, index);
+	ssize_t ret = 0;
 
-	if (entry != NULL) {
-		/* not to be dropped while it is waited for */
-		entry->readers++;
-		if (entry->state == READER_QUEUED) {
-			reader_unqueue(entry);
-			entry->state = READER_PREPARED;
-		}
-		if (entry->state == READER_PREPARED) {
-			reader_run(entry);
-		}
-		while (entry->state == READER_RUNNING) {
-			pthread_cond_wait(&readers.done, &readers.lock);
-		}
-	}
-	if (entry == NULL || entry->bytes == NULL || at >= entry->len_bytes) {
-		bool has_failed =
-			entry != NULL && entry->state == READER_FAILED;
-
-		if (entry != NULL) {
-			entry->readers--;
-			pthread_cond_broadcast(&readers.done);
-		}
-		errno = has_failed ? EIO : EAGAIN;
-		return has_failed ? -1 : 0;
+	errno = EAGAIN;
+	if (entry == NULL || at >= entry->len_bytes) {
+		return 0;
 	}
 	if (len > entry->len_bytes - at) {
 		len = entry->len_bytes - at;
 	}
-	reader_use(entry);
-	pthread_mutex_unlock(&readers.lock);
-	memcpy(buf, entry->bytes + at, len);
-	pthread_mutex_lock(&readers.lock);
+	entry->readers++; /* not to be dropped while it is waited for */
+	if (have_computed(entry, at, buf, len)) {
+		ret = (ssize_t)len;
+	} else if (entry->bytes != NULL) {
+		copy_bytes(entry, at, buf, len);
+		ret = (ssize_t)len;
+	} else if (entry->state == READER_FAILED) {
+		errno = EIO;
+		ret = -1;
+	} else {
+		errno = EAGAIN; /* forgotten since */
+	}
 	entry->readers--;
 	pthread_cond_broadcast(&readers.done);
-	return (ssize_t)len;
+	return ret;
 }
 
 ssize_t mrmr_reader_read(struct mrmr_reader *reader, void *buf, size_t len,

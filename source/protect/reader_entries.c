@@ -5,29 +5,59 @@
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <talloc.h>
 
 #include "reader_private.h"
 
-#define CACHE_BYTES_DEFAULT ((size_t)64 << 20)
+/* By default: of the machine's memory, within these. There is a process for each
+   client. */
+#define MEMORY_PART 256
+#define CACHE_BYTES_MIN ((size_t)16 << 20)
+#define CACHE_BYTES_MAX ((size_t)64 << 20)
 #define THREADS_DEFAULT 2
 #define THREADS_MAX 16
+
+/* Of the limit: with more, what is spent goes first. */
+#define SPENT_PART 4
+
+#define ALIGNMENT ((size_t)4096)
 
 struct readers readers = {
 	.lock = PTHREAD_MUTEX_INITIALIZER,
 	.work = PTHREAD_COND_INITIALIZER,
 	.done = PTHREAD_COND_INITIALIZER,
 	.queue_end = &readers.queue,
-	.limit_bytes = CACHE_BYTES_DEFAULT,
 	.limit_threads = THREADS_DEFAULT,
 };
+
+static size_t default_bytes(void)
+{
+	long pages = sysconf(_SC_PHYS_PAGES);
+	long page_bytes = sysconf(_SC_PAGESIZE);
+	uint64_t bytes = 0;
+
+	if (pages > 0 && page_bytes > 0) {
+		bytes = (uint64_t)pages * (uint64_t)page_bytes / MEMORY_PART;
+	}
+	if (bytes < CACHE_BYTES_MIN) {
+		return CACHE_BYTES_MIN;
+	}
+	return bytes < CACHE_BYTES_MAX ? (size_t)bytes : CACHE_BYTES_MAX;
+}
+
+void reader_set_default_limit(void)
+{
+	if (readers.limit_bytes == 0) {
+		readers.limit_bytes = default_bytes();
+	}
+}
 
 void mrmr_reader_limits(size_t cache_bytes, unsigned int threads)
 {
 	pthread_mutex_lock(&readers.lock);
-	readers.limit_bytes =
-		cache_bytes != 0 ? cache_bytes : CACHE_BYTES_DEFAULT;
+	readers.limit_bytes = cache_bytes != 0 ? cache_bytes : default_bytes();
 	readers.limit_threads = threads != 0 ? threads : THREADS_DEFAULT;
 	if (readers.limit_threads > THREADS_MAX) {
 		readers.limit_threads = THREADS_MAX;
@@ -101,8 +131,9 @@ void reader_forget_bytes(struct reader_entry *entry)
 	}
 }
 
-/* The ready entry that was not used for longest, and that nobody reads. */
-static struct reader_entry *find_oldest(void)
+/* The ready entry that was not used for longest, and that nobody reads; or of
+   those that are spent. */
+static struct reader_entry *find_oldest(bool is_spent)
 {
 	struct mrmr_reader *reader = NULL;
 	struct reader_entry *oldest = NULL;
@@ -114,6 +145,7 @@ static struct reader_entry *find_oldest(void)
 		     entry = entry->next) {
 			if (entry->bytes != NULL && entry->readers == 0 &&
 			    entry->state == READER_READY &&
+			    (entry->is_spent || !is_spent) &&
 			    (oldest == NULL || entry->used < oldest->used)) {
 				oldest = entry;
 			}
@@ -122,12 +154,33 @@ static struct reader_entry *find_oldest(void)
 	return oldest;
 }
 
+/* ISA-L is faster with buffers that are aligned. */
+static uint8_t *new_bytes(size_t len)
+{
+	size_t num = (len + ALIGNMENT - 1) / ALIGNMENT;
+
+	return aligned_alloc(ALIGNMENT, (num > 0 ? num : 1) * ALIGNMENT);
+}
+
+/* NULL: there is none to be had of what is kept. */
+static uint8_t *take_spent(size_t len)
+{
+	struct reader_entry *oldest = NULL;
+
+	if (readers.cached_bytes + len <= readers.limit_bytes / SPENT_PART) {
+		return NULL;
+	}
+	oldest = find_oldest(true);
+	return oldest != NULL && oldest->len_bytes == len ? take_bytes(oldest)
+							  : NULL;
+}
+
 uint8_t *reader_make_room(size_t len)
 {
-	uint8_t *bytes = NULL;
+	uint8_t *bytes = take_spent(len);
 
 	while (readers.cached_bytes + len > readers.limit_bytes) {
-		struct reader_entry *oldest = find_oldest();
+		struct reader_entry *oldest = find_oldest(false);
 
 		if (oldest == NULL) {
 			break; /* all are being read or computed */
@@ -139,7 +192,7 @@ uint8_t *reader_make_room(size_t len)
 		}
 	}
 	if (bytes == NULL) {
-		bytes = malloc(len > 0 ? len : 1);
+		bytes = new_bytes(len);
 	}
 	if (bytes != NULL) {
 		readers.cached_bytes += len;

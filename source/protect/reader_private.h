@@ -32,6 +32,7 @@ struct reader_entry {
 	struct reader_entry *next;
 	struct reader_entry *next_queued;
 	uint64_t used; /* when, by the count of uses */
+	bool is_spent; /* a sequential reader has had all of it */
 };
 
 struct mrmr_reader {
@@ -65,6 +66,7 @@ extern struct readers readers;
 /* What follows is called with the lock held. */
 
 /* reader_entries.c */
+void reader_set_default_limit(void); /* if none is set */
 struct reader_entry *reader_find(const struct mrmr_reader *reader,
 				 uint32_t index);
 void reader_link(struct reader_entry *entry);
@@ -87,7 +89,11 @@ void reader_enqueue(struct reader_entry *entry);
 void reader_unqueue(struct reader_entry *entry);
 void reader_wake_threads(void);
 
-/* Compute an entry that nobody has begun. The lock is given away meanwhile. */
-void reader_run(struct reader_entry *entry);
+/*
+ * Compute an entry that nobody has begun. The lock is given away meanwhile. Not
+ * NULL: into this buffer, of entry->len_bytes; it is only kept if somebody else
+ * waits for it. True if it succeeded.
+ */
+bool reader_run(struct reader_entry *entry, uint8_t *direct);
 
 #endif

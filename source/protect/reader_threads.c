@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <signal.h>
+#include <string.h>
 #include <time.h>
 
 #include "reader_private.h"
@@ -35,23 +36,41 @@ void reader_enqueue(struct reader_entry *entry)
 	readers.queue_end = &entry->next_queued;
 }
 
-void reader_run(struct reader_entry *entry)
+/* For those who wait for what was computed into a buffer that is not theirs. */
+static void keep_copy(struct reader_entry *entry, const uint8_t *direct)
 {
-	int ret = -1;
-
-	entry->state = READER_RUNNING;
 	entry->bytes = reader_make_room(entry->len_bytes);
 	if (entry->bytes != NULL) {
 		pthread_mutex_unlock(&readers.lock);
-		ret = mrmr_decode_run(entry->job, entry->bytes);
+		memcpy(entry->bytes, direct, entry->len_bytes);
+		pthread_mutex_lock(&readers.lock);
+	}
+}
+
+bool reader_run(struct reader_entry *entry, uint8_t *direct)
+{
+	uint8_t *out = direct;
+	int ret = -1;
+
+	entry->state = READER_RUNNING;
+	if (direct == NULL) {
+		entry->bytes = reader_make_room(entry->len_bytes);
+		out = entry->bytes;
+	}
+	if (out != NULL) {
+		pthread_mutex_unlock(&readers.lock);
+		ret = mrmr_decode_run(entry->job, out);
 		pthread_mutex_lock(&readers.lock);
 	}
 	if (ret == -1) {
 		reader_forget_bytes(entry);
+	} else if (direct != NULL && entry->readers > 1) {
+		keep_copy(entry, direct);
 	}
 	entry->state = ret == 0 ? READER_READY : READER_FAILED;
 	entry->used = ++readers.uses;
 	pthread_cond_broadcast(&readers.done);
+	return ret == 0;
 }
 
 /* --- threads ------------------------------------------------------------------- */
@@ -80,7 +99,7 @@ static void *work(void *unused)
 		struct reader_entry *entry = readers.queue;
 
 		reader_unqueue(entry);
-		reader_run(entry);
+		reader_run(entry, NULL);
 	}
 	readers.num_threads--;
 	pthread_mutex_unlock(&readers.lock);
