@@ -82,8 +82,10 @@ size_t mrmr_decode_len(const struct mrmr_decode *decode);
  */
 int mrmr_decode_run(struct mrmr_decode *decode, uint8_t *out);
 
-/* A block that was read, and did not match its hash. */
+/* A block that did not match its hash, or could not be read although its member
+   is there. */
 struct mrmr_decode_wrong {
+	int error; /* EILSEQ, or why it could not be read */
 	uint16_t member;
 	uint64_t stripe;
 	bool is_parity;
@@ -98,14 +100,15 @@ const struct mrmr_decode_wrong *mrmr_decode_wrong(
 	const struct mrmr_decode *decode, size_t *num);
 
 /*
- * Write them to the log, with their files' names, and count them: for the
+ * Write them to the log, with their files' names, and count them (also for
+ * everybody, by their members: mrmr/trouble.h): for the
  * thread that has the catalogue, after a run. Returns how many there were. What
  * was reported is not reported again.
  */
 size_t mrmr_decode_report(struct mrmr_decode *decode,
 			  struct mrmr_engine *engine);
 
-/* How many this process has reported. */
+/* How many this process has reported that did not match their hash. */
 uint64_t mrmr_decode_wrong_count(void);
 
 /*
@@ -141,7 +144,8 @@ ssize_t mrmr_reader_read(struct mrmr_reader *reader, void *buf, size_t len,
 			 uint64_t offset);
 
 /* How much to keep and how many threads, for readers opened from now on; 0: as
-   it is by default (64 MiB for each process, 2). */
+   it is by default (for each process a 256th of the machine's memory, but 16 to
+   64 MiB; 2). */
 void mrmr_reader_limits(size_t cache_bytes, unsigned int threads);
 
 #endif

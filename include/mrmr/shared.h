@@ -52,6 +52,12 @@ struct mrmr_shared_room {
 	_Atomic uint64_t reclaimable_bytes;
 };
 
+/* What a member that is there did not give as it should: mrmr/trouble.h. */
+struct mrmr_shared_trouble {
+	_Atomic uint64_t refused_reads;
+	_Atomic uint64_t wrong_blocks;
+};
+
 /* Of the protector: mrmr/protector.h. Times are of mrmr_now_ns(). */
 #define MRMR_SHARED_SETTLED 1024
 struct mrmr_shared_protector {
@@ -94,6 +100,7 @@ struct mrmr_shared {
 	struct mrmr_shared_move moves[MRMR_MOVES_MAX];
 	struct mrmr_shared_room room[MRMR_MEMBERS_MAX];
 	struct mrmr_shared_protector protect;
+	struct mrmr_shared_trouble trouble[MRMR_MEMBERS_MAX];
 };
 
 /*

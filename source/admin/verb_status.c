@@ -16,6 +16,7 @@
 #include <mrmr/queue.h>
 #include <mrmr/size.h>
 #include <mrmr/survey.h>
+#include <mrmr/trouble.h>
 
 #include "admin.h"
 #include "members.h"
@@ -303,11 +304,43 @@ static void report_member(struct status *status,
 	}
 }
 
+/* What it did not give as it should; to people only if there is something. */
+static void report_trouble(struct status *status,
+			   const struct mrmr_shared *shared,
+			   const struct mrmr_member *member, json_t *object,
+			   int width)
+{
+	struct mrmr_trouble trouble = {0};
+
+	if (shared != NULL) {
+		trouble = mrmr_trouble_of(shared, &member->config->id);
+	}
+	admin_set(object, "refused_reads",
+		  json_integer((json_int_t)trouble.refused_reads));
+	admin_set(object, "wrong_blocks",
+		  json_integer((json_int_t)trouble.wrong_blocks));
+	if (trouble.refused_reads > 0) {
+		admin_say(status->admin,
+			  "%*s  since the last boot, %llu reads failed with an "
+			  "error of the drive",
+			  width, "", (unsigned long long)trouble.refused_reads);
+	}
+	if (trouble.wrong_blocks > 0) {
+		admin_say(status->admin,
+			  "%*s  since the last boot, %llu blocks did not match "
+			  "their hash (mrmr-admin scrub --repair)",
+			  width, "", (unsigned long long)trouble.wrong_blocks);
+	}
+}
+
 static void report_members(struct status *status)
 {
 	struct admin *admin = status->admin;
 	struct mrmr_pool *pool = status->pool;
 	json_t *array = admin_need(json_array());
+	int state_fd = -1;
+	struct mrmr_shared *shared =
+		admin_shared(pool->config, &state_fd, NULL);
 	int width = name_width(pool);
 	size_t i;
 
@@ -320,12 +353,17 @@ static void report_members(struct status *status)
 		object = admin_member_json(member);
 		put_member_sums(status, member, object);
 		report_member(status, member, width);
+		report_trouble(status, shared, member, object, width);
 		admin_append(array, object);
 		if (member->state != MRMR_MEMBER_ONLINE || member->read_only) {
 			status->has_work = true;
 		}
 	}
 	admin_set(admin->result, "members", array);
+	mrmr_shared_close(shared);
+	if (state_fd != -1) {
+		close(state_fd);
+	}
 }
 
 /* --- names on several members --------------------------------------------- */

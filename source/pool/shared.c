@@ -41,6 +41,7 @@ static void renew(struct mrmr_shared *shared, uint64_t boot)
 	atomic_store(&shared->num_moves, 0);
 	atomic_store(&shared->protector, 0);
 	memset(&shared->protect, 0, sizeof(shared->protect));
+	memset(shared->trouble, 0, sizeof(shared->trouble));
 	shared->boot = boot;
 	shared->magic = MRMR_SHARED_MAGIC;
 }
@@ -141,6 +142,8 @@ static void give_slot(struct mrmr_shared *shared, int number,
 
 	atomic_store(&shared->room[number].wanted_bytes, 0);
 	atomic_store(&shared->room[number].reclaimable_bytes, 0);
+	atomic_store(&shared->trouble[number].refused_reads, 0);
+	atomic_store(&shared->trouble[number].wrong_blocks, 0);
 	atomic_store(&slot->dev, 0);
 	atomic_store(&slot->eject, MRMR_EJECT_NONE);
 	atomic_store(&slot->is_counted, 0);

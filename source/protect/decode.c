@@ -13,7 +13,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,8 +22,6 @@
 #include <talloc.h>
 
 #include <mrmr/blob.h>
-#include <mrmr/hex.h>
-#include <mrmr/log.h>
 
 #include "decode_private.h"
 
@@ -295,7 +292,7 @@ static int add_blocks(struct making *m, const struct mrmr_stripe *stripe)
 
 /* --- can it be done? --------------------------------------------------------------- */
 
-static const char *member_name(const struct mrmr_engine *engine,
+const char *decode_member_name(const struct mrmr_engine *engine,
 			       uint16_t number)
 {
 	size_t index = mrmr_engine_member(engine, number);
@@ -331,7 +328,7 @@ static int fail_too_few(const struct mrmr_engine *engine,
 		if (names != NULL && is_missing(block)) {
 			names = talloc_asprintf_append(
 				names, "%s%s", names[0] != '\0' ? ", " : "",
-				member_name(engine, block->member));
+				decode_member_name(engine, block->member));
 		}
 	}
 	ret = mrmr_error_set(err, EIO,
@@ -510,59 +507,4 @@ struct mrmr_decode *mrmr_decode_row(void *mem_ctx, struct mrmr_engine *engine,
 size_t mrmr_decode_len(const struct mrmr_decode *decode)
 {
 	return decode->end - decode->begin;
-}
-
-/* --- what was found to be wrong --------------------------------------------------------- */
-
-static atomic_uint_fast64_t wrong_count;
-
-uint64_t mrmr_decode_wrong_count(void)
-{
-	return atomic_load(&wrong_count);
-}
-
-const struct mrmr_decode_wrong *mrmr_decode_wrong(
-	const struct mrmr_decode *decode, size_t *num)
-{
-	*num = decode->num_wrong;
-	return decode->wrong;
-}
-
-static void report_one(const struct mrmr_decode_wrong *wrong,
-		       struct mrmr_engine *engine)
-{
-	char hex[2 * sizeof(wrong->sha256) + 1];
-	bool in_trash = false;
-	char *path = NULL;
-
-	if (wrong->is_parity) {
-		mrmr_hex_encode(wrong->sha256, sizeof(wrong->sha256), hex);
-		mrmr_log(MRMR_LOG_ERROR,
-			 "member %s: parity block %s does not have the bytes "
-			 "that it should; it was left out of what was "
-			 "computed; mrmr-admin scrub --repair mends it",
-			 member_name(engine, wrong->member), hex);
-		return;
-	}
-	path = mrmr_catalog_path(engine->catalog, NULL, wrong->file, &in_trash);
-	mrmr_log(MRMR_LOG_ERROR,
-		 "member %s: block %lu of %s%s does not have the bytes that "
-		 "it should; it was left out of what was computed; mrmr-admin "
-		 "scrub --repair mends it",
-		 member_name(engine, wrong->member),
-		 (unsigned long)wrong->index, in_trash ? "(in the trash) " : "",
-		 path != NULL ? path : "a file");
-	talloc_free(path);
-}
-
-size_t mrmr_decode_report(struct mrmr_decode *decode,
-			  struct mrmr_engine *engine)
-{
-	size_t num = decode->num_wrong - decode->num_reported;
-
-	while (decode->num_reported < decode->num_wrong) {
-		report_one(&decode->wrong[decode->num_reported++], engine);
-	}
-	atomic_fetch_add(&wrong_count, num);
-	return num;
 }

@@ -106,4 +106,18 @@ struct decode_stretch {
 int decode_stretch_make(struct mrmr_decode *decode, uint32_t begin,
 			struct decode_stretch *stretch);
 
+const char *decode_member_name(const struct mrmr_engine *engine,
+			       uint16_t number);
+
+/*
+ * A block, or a piece of one, is not what it should be: EILSEQ its bytes do not
+ * match its hash, or why they cannot be read. For mrmr_decode_report(), once
+ * each. In any thread.
+ */
+void decode_note_row(struct mrmr_decode *decode,
+		     const struct decode_block *block, int error);
+void decode_note_piece(struct mrmr_decode *decode,
+		       const struct decode_block *block,
+		       const struct decode_piece *piece, int error);
+
 #endif

@@ -62,7 +62,8 @@ static int read_blob(int fd, uint8_t *buf, size_t len, uint64_t offset)
 	return mrmr_read_fully(fd, buf, len, offset);
 }
 
-static int read_row(struct decode_block *block, uint32_t begin, uint32_t end,
+static int read_row(struct mrmr_decode *decode, struct decode_block *block,
+		    uint32_t begin, uint32_t end,
 		    struct mrmr_parity_input *input, uint8_t *buf)
 {
 	if (end > block->len_bytes) {
@@ -73,6 +74,7 @@ static int read_row(struct decode_block *block, uint32_t begin, uint32_t end,
 	}
 	if (read_blob(block->fd, buf, end - begin, begin) == -1) {
 		block->error = errno;
+		decode_note_row(decode, block, block->error);
 		return -1;
 	}
 	input->data = buf;
@@ -91,7 +93,8 @@ static uint32_t higher(uint32_t a, uint32_t b)
 }
 
 /* The pieces in [begin, end), with zeros between them, but not behind them. */
-static int read_slot(struct decode_block *block, uint32_t begin, uint32_t end,
+static int read_slot(struct mrmr_decode *decode, struct decode_block *block,
+		     uint32_t begin, uint32_t end,
 		     struct mrmr_parity_input *input, uint8_t *buf)
 {
 	uint32_t at = begin;
@@ -107,6 +110,7 @@ static int read_slot(struct decode_block *block, uint32_t begin, uint32_t end,
 				   piece->file_offset +
 					   (from - piece->begin)) == -1) {
 			piece->error = errno;
+			decode_note_piece(decode, block, piece, piece->error);
 			return -1;
 		}
 		if (to == piece->end) {
@@ -133,9 +137,10 @@ static int read_inputs(struct run *r, uint32_t begin, uint32_t end,
 		inputs[i] = (struct mrmr_parity_input){
 			.place = r->stretch.plan.input[i],
 		};
-		ret = decode_is_row(block)
-			      ? read_row(block, begin, end, &inputs[i], buf)
-			      : read_slot(block, begin, end, &inputs[i], buf);
+		ret = decode_is_row(block) ? read_row(r->decode, block, begin,
+						      end, &inputs[i], buf)
+					   : read_slot(r->decode, block, begin,
+						       end, &inputs[i], buf);
 		if (ret == -1) {
 			return -1;
 		}
@@ -295,69 +300,6 @@ static int compute_at_once(struct run *r)
 
 /* --- inputs that are wrong -------------------------------------------------------- */
 
-static bool is_noted(const struct mrmr_decode *decode,
-		     const struct mrmr_decode_wrong *wrong)
-{
-	size_t i;
-
-	for (i = 0; i < decode->num_wrong; i++) {
-		const struct mrmr_decode_wrong *known = &decode->wrong[i];
-
-		if (known->is_parity == wrong->is_parity &&
-		    known->place == wrong->place &&
-		    known->file == wrong->file &&
-		    known->index == wrong->index) {
-			return true;
-		}
-	}
-	return false;
-}
-
-/* For want of memory a report is lost, and nothing else. */
-static void note(struct mrmr_decode *decode, struct mrmr_decode_wrong wrong)
-{
-	struct mrmr_decode_wrong *more = NULL;
-
-	if (is_noted(decode, &wrong)) {
-		return;
-	}
-	more = realloc(decode->wrong, (decode->num_wrong + 1) * sizeof(*more));
-	if (more != NULL) {
-		decode->wrong = more;
-		decode->wrong[decode->num_wrong++] = wrong;
-	}
-}
-
-static void note_row(struct mrmr_decode *decode,
-		     const struct decode_block *block)
-{
-	struct mrmr_decode_wrong wrong = {
-		.member = block->member,
-		.stripe = decode->stripe,
-		.is_parity = true,
-		.place = (uint8_t)(block->place - MRMR_PARITY_SLOTS),
-	};
-
-	memcpy(wrong.sha256, block->sha256, sizeof(wrong.sha256));
-	note(decode, wrong);
-}
-
-static void note_piece(struct mrmr_decode *decode,
-		       const struct decode_block *block,
-		       const struct decode_piece *piece)
-{
-	struct mrmr_decode_wrong wrong = {
-		.member = block->member,
-		.stripe = decode->stripe,
-		.place = (uint8_t)block->place,
-		.file = piece->file,
-		.index = piece->index,
-	};
-
-	memcpy(wrong.sha256, piece->sha256, sizeof(wrong.sha256));
-	note(decode, wrong);
-}
-
 /*
  * Do len_bytes from one place or another match a hash? Through the buffers,
  * whose content nobody needs by now. 0: yes. EILSEQ: no. Else why they cannot
@@ -401,7 +343,7 @@ static bool check_row(struct run *r, struct decode_block *block)
 	block->is_checked = true;
 	block->error = check_bytes(r, block, NULL, block->sha256);
 	if (block->error == EILSEQ) {
-		note_row(r->decode, block);
+		decode_note_row(r->decode, block, EILSEQ);
 	}
 	return block->error != 0;
 }
@@ -415,7 +357,7 @@ static bool check_piece(struct run *r, struct decode_block *block,
 	piece->is_checked = true;
 	piece->error = check_bytes(r, NULL, piece, piece->sha256);
 	if (piece->error == EILSEQ) {
-		note_piece(r->decode, block, piece);
+		decode_note_piece(r->decode, block, piece, EILSEQ);
 	}
 	return piece->error != 0;
 }
@@ -455,9 +397,10 @@ static void note_left_out(struct mrmr_decode *decode)
 			continue;
 		}
 		if (decode_is_row(block)) {
-			note_row(decode, block);
+			decode_note_row(decode, block, EILSEQ);
 		} else if (block->num_pieces > 0) {
-			note_piece(decode, block, &block->pieces[0]);
+			decode_note_piece(decode, block, &block->pieces[0],
+					  EILSEQ);
 		}
 	}
 }

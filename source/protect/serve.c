@@ -20,7 +20,9 @@
 
 #include <mrmr/decode.h>
 #include <mrmr/log.h>
+#include <mrmr/move.h>
 #include <mrmr/shared.h>
+#include <mrmr/trouble.h>
 
 #include "serve_private.h"
 
@@ -251,6 +253,16 @@ static struct mrmr_served *get_file(struct serving *s, int fd,
 	return served;
 }
 
+static void count_refused(struct mrmr_pool *pool, int fd)
+{
+	char path[MRMR_PATH_MAX];
+	size_t member;
+
+	if (mrmr_file_locate(pool, fd, &member, path) == 0) {
+		mrmr_trouble_refused(pool, member);
+	}
+}
+
 struct mrmr_served *mrmr_served_get_file(struct mrmr_pool *pool, int fd,
 					 struct mrmr_error *err)
 {
@@ -262,6 +274,7 @@ struct mrmr_served *mrmr_served_get_file(struct mrmr_pool *pool, int fd,
 		return NULL;
 	}
 	pool->identity.become_root();
+	count_refused(pool, fd);
 	served = get_file(s, fd, err);
 	pool->identity.unbecome_root();
 	if (served == NULL) {

@@ -19,6 +19,7 @@
 #include <talloc.h>
 
 #include <mrmr/decode.h>
+#include <mrmr/trouble.h>
 #include <mrmr/digest.h>
 #include <mrmr/parity.h>
 
@@ -29,6 +30,24 @@ static uint32_t extent_len(const struct pfile *file, uint32_t index)
 	size_t left = file->len - (size_t)index * file->grid;
 
 	return left < file->grid ? (uint32_t)left : file->grid;
+}
+
+/* What was counted of all members. */
+static struct mrmr_trouble troubles(const struct protected *p)
+{
+	const struct mrmr_pool *pool = p->engine->pool;
+	struct mrmr_trouble all = {0};
+	size_t i;
+
+	for (i = 0; i < pool->num_members; i++) {
+		struct mrmr_trouble one =
+			mrmr_trouble_of(pool->shared,
+					&pool->members[i].config->id);
+
+		all.refused_reads += one.refused_reads;
+		all.wrong_blocks += one.wrong_blocks;
+	}
+	return all;
 }
 
 /*
@@ -323,6 +342,7 @@ static void test_wrong_inputs(void **state)
 	size_t wrong;
 	size_t i;
 	size_t j;
+	uint64_t before = mrmr_decode_wrong_count();
 
 	make_packed(&k);
 	stripe = protected_get_stripe(k.p, k.id);
@@ -347,7 +367,10 @@ static void test_wrong_inputs(void **state)
 	}
 	assert_int_equal(compute(k.p, k.large, 0, &wrong), 0);
 	assert_int_equal(wrong, 0);
-	assert_true(mrmr_decode_wrong_count() > 0);
+	assert_true(mrmr_decode_wrong_count() > before);
+	assert_int_equal(troubles(k.p).wrong_blocks,
+			 mrmr_decode_wrong_count() - before);
+	assert_int_equal(troubles(k.p).refused_reads, 0);
 	for (i = 0; i < 4; i++) {
 		free(paths[i]);
 	}
@@ -355,6 +378,29 @@ static void test_wrong_inputs(void **state)
 }
 
 /* Two are away, and a third is wrong: three rows are just enough. */
+#ifdef MRMR_WITH_FAULTS
+/* A drive that is there refuses to read: that is made up for, told and counted. */
+static void test_refused_inputs(void **state)
+{
+	static const char *const points[] = {"decode-blob#1=EIO",
+					     "live-read#1=EIO"};
+	struct packed k;
+	size_t wrong;
+	size_t i;
+
+	make_packed(&k);
+	for (i = 0; i < 2; i++) {
+		setenv("MRMR_FAULT", points[i], 1);
+		assert_int_equal(compute(k.p, k.large, 0, &wrong), 0);
+		unsetenv("MRMR_FAULT");
+		assert_int_equal(wrong, 1);
+		assert_int_equal(troubles(k.p).refused_reads, i + 1);
+		assert_int_equal(troubles(k.p).wrong_blocks, 0);
+	}
+	protected_free(k.p);
+}
+#endif
+
 static void test_wrong_and_away(void **state)
 {
 	static const struct world_shape shape = {.num_members = 6};
@@ -612,6 +658,9 @@ int main(void)
 		cmocka_unit_test(test_losses_side_by_side),
 		cmocka_unit_test(test_zero_extents),
 		cmocka_unit_test(test_wrong_inputs),
+#ifdef MRMR_WITH_FAULTS
+		cmocka_unit_test(test_refused_inputs),
+#endif
 		cmocka_unit_test(test_wrong_and_away),
 		cmocka_unit_test(test_strange_blobs),
 		cmocka_unit_test(test_contradiction),

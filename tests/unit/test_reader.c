@@ -136,8 +136,28 @@ static void test_edges(void **state)
 	assert_int_equal(read_at(&k, 7, 0, buf, &got), 0);
 	assert_int_equal(got, 0);
 	/* what is kept need not be prepared again */
-	assert_int_equal(mrmr_reader_read(k.reader, buf, 16, 5 * GRID), 16);
+	check_read(&k, 5 * GRID, 16);
+	assert_int_equal(mrmr_reader_read(k.reader, buf, 16, 5 * GRID + 99),
+			 16);
+	assert_memory_equal(buf, k.file->bytes + 5 * GRID + 99, 16);
 	TALLOC_FREE(k.reader);
+	free_lost(&k);
+}
+
+/* What is wanted whole is computed into the buffer of whoever wants it. */
+static void test_whole(void **state)
+{
+	struct lost k;
+	uint8_t buf[16];
+
+	make_lost(&k, 0);
+	check_read(&k, 9 * GRID, GRID);
+	assert_int_equal(mrmr_reader_read(k.reader, buf, 16, 9 * GRID), -1);
+	assert_int_equal(errno, EAGAIN);
+	check_read(&k, 9 * GRID, GRID - 1);
+	assert_int_equal(mrmr_reader_read(k.reader, buf, 16, 9 * GRID), 16);
+	assert_memory_equal(buf, k.file->bytes + 9 * GRID, 16);
+	check_read(&k, 12 * GRID, 2 * GRID);
 	free_lost(&k);
 }
 
@@ -212,7 +232,44 @@ static void *read_in_thread(void *private_data)
 	return NULL;
 }
 
-static void run_threads(size_t cache_bytes)
+/*
+ * All want the same extents whole: one computes into its own buffer, and the
+ * others, who wait for it, get it all the same, without being sent away again and
+ * again.
+ */
+static void *read_whole_in_thread(void *private_data)
+{
+	struct threads *t = private_data;
+	uint8_t *buf = malloc(GRID);
+	unsigned int round;
+
+	for (round = 0; round < 20 * (NUM_EXTENTS - 1); round++) {
+		uint64_t at = (uint64_t)(round % (NUM_EXTENTS - 1)) * GRID;
+		unsigned int tries = 0;
+		ssize_t got;
+
+		do {
+			struct mrmr_error err = {0};
+
+			pthread_mutex_lock(&t->catalog);
+			got = mrmr_reader_prepare(t->k->reader, at, GRID, &err);
+			pthread_mutex_unlock(&t->catalog);
+			if (got == 0) {
+				got = mrmr_reader_read(t->k->reader, buf, GRID,
+						       at);
+			}
+		} while (got == -1 && errno == EAGAIN && ++tries < 100);
+		if (got != GRID ||
+		    memcmp(buf, t->k->file->bytes + at, GRID) != 0) {
+			__atomic_add_fetch(&t->failures, 1, __ATOMIC_SEQ_CST);
+			break;
+		}
+	}
+	free(buf);
+	return NULL;
+}
+
+static void run_threads(size_t cache_bytes, void *(*one)(void *))
 {
 	struct lost k;
 	struct threads t = {.k = &k, .catalog = PTHREAD_MUTEX_INITIALIZER};
@@ -221,9 +278,7 @@ static void run_threads(size_t cache_bytes)
 
 	make_lost(&k, cache_bytes);
 	for (i = 0; i < 4; i++) {
-		assert_int_equal(pthread_create(&threads[i], NULL,
-						read_in_thread, &t),
-				 0);
+		assert_int_equal(pthread_create(&threads[i], NULL, one, &t), 0);
 	}
 	for (i = 0; i < 4; i++) {
 		pthread_join(threads[i], NULL);
@@ -234,12 +289,17 @@ static void run_threads(size_t cache_bytes)
 
 static void test_threads(void **state)
 {
-	run_threads(0);
+	run_threads(0, read_in_thread);
 }
 
 static void test_threads_small_cache(void **state)
 {
-	run_threads(5 * GRID);
+	run_threads(5 * GRID, read_in_thread);
+}
+
+static void test_threads_whole(void **state)
+{
+	run_threads(0, read_whole_in_thread);
 }
 
 /* More is lost than can be computed: an error, and the rest is read. */
@@ -309,10 +369,12 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_sequential),
 		cmocka_unit_test(test_edges),
+		cmocka_unit_test(test_whole),
 		cmocka_unit_test(test_small_cache),
 		cmocka_unit_test(test_not_prepared),
 		cmocka_unit_test(test_threads),
 		cmocka_unit_test(test_threads_small_cache),
+		cmocka_unit_test(test_threads_whole),
 		cmocka_unit_test(test_too_much_lost),
 		cmocka_unit_test(test_two_readers),
 	};
