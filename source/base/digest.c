@@ -13,6 +13,10 @@
 
 #include <openssl/evp.h>
 #include <xxhash.h>
+/* Where libxxhash has it, the same functions by what the processor can do. */
+#if defined(__x86_64__) && __has_include(<xxh_x86dispatch.h>)
+#include <xxh_x86dispatch.h>
+#endif
 
 #include <mrmr/digest.h>
 

@@ -49,14 +49,15 @@ static int look_at_swap(struct run *run, struct item *item, size_t *kept_bytes,
 {
 	struct mrmr_stripes *work = run->work;
 	struct job *job = run->job;
-	struct new_bytes to = {.hashes = run->hashes};
+	struct new_bytes to = {0};
 	struct mrmr_change *change = item->change;
 	struct layout_piece *piece = piece_of(job, item);
 
 	item->bytes = malloc(change->len_bytes);
-	if (item->bytes == NULL) {
+	if (item->bytes == NULL || run_need_hashes(run, 1) == -1) {
 		return stripes_no_memory(err);
 	}
+	to.hashes = run->hashes[0];
 	to.data = item->bytes;
 	if (read_new(work, item, &to) == -1) {
 		item->outcome = OUTCOME_UNREADABLE;

@@ -339,7 +339,6 @@ int mrmr_stripes_mend(struct mrmr_stripes *work, uint64_t stripe, bool *changed,
 	if (m.job != NULL) {
 		m.run = (struct run){.work = work,
 				     .job = m.job,
-				     .hashes = mrmr_hashes_new(),
 				     .is_mend = true};
 		ret = mend_stripe(&m, changed);
 		if (ret == 0 && *changed && open_slots_save(work) == -1) {

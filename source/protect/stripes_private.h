@@ -302,6 +302,22 @@ struct new_bytes {
 };
 int read_new(struct mrmr_stripes *work, struct item *item,
 	     struct new_bytes *to);
+
+/* The same by whoever wants to have the parts when he likes: from the first to
+   the last, until one cannot be read. item may be NULL: then nothing is done. */
+struct reading {
+	struct mrmr_hashes *hashes; /* the caller's */
+	struct item *item;
+	int error; /* found at the beginning */
+	uint32_t done_bytes;
+	bool is_zero; /* all so far */
+};
+void reading_begin(struct mrmr_stripes *work, struct item *item,
+		   struct reading *reading);
+int reading_go_on(struct reading *reading, uint8_t *data, uint32_t len_bytes);
+/* Fills in the item's hashes. */
+void reading_end(struct reading *reading);
+
 /* The change of an extent in this call, or NULL. */
 struct mrmr_change *stripes_find_change(struct mrmr_stripes *work,
 					uint64_t file, uint32_t index);
@@ -312,7 +328,8 @@ struct mrmr_change *stripes_find_change(struct mrmr_stripes *work,
 struct run {
 	struct mrmr_stripes *work;
 	struct job *job;
-	struct mrmr_hashes *hashes;
+	struct mrmr_hashes **hashes; /* malloc */
+	size_t num_hashes;
 	struct buffer piece;
 	struct buffer parity; /* rows[i] is at i * stride */
 	size_t stride;
@@ -320,6 +337,10 @@ struct run {
 	unsigned int num_wanted;
 	uint32_t num_rows;
 	uint8_t row[MRMR_PARITY_ROWS];
+	/* Of rows[0..hashed_bytes), if that is not 0 */
+	uint8_t row_sha256[MRMR_PARITY_ROWS][MRMR_SHA256_LEN];
+	uint64_t row_checksum[MRMR_PARITY_ROWS];
+	uint32_t hashed_bytes;
 	/* Of mends: rows of the old record that are what they should be; and
 	   those that stay in it though nobody can read them now. */
 	bool is_mend;
@@ -346,9 +367,18 @@ enum effort {
  */
 int run_update(struct run *run, enum effort effort, struct mrmr_error *err);
 int run_encode(struct run *run, enum effort effort, struct mrmr_error *err);
+/* What encoding begins with: the rows are chosen, nothing is in them yet. */
+int run_begin_anew(struct run *run, struct mrmr_error *err);
+uint8_t *run_row_data(const struct run *run, uint32_t i);
+/* At least num of run->hashes. -1 ENOMEM. */
+int run_need_hashes(struct run *run, size_t num);
 void run_free(struct run *run);
 /* Take over the buffers of another one, which may have none. */
 void run_lend(struct run *to, struct run *from);
+
+/* run_encode() of a stripe that is new, with its rows hashed
+   (stripes_across.c). 1, or -1 with *err. */
+int run_across(struct run *run, struct mrmr_error *err);
 
 /* What a piece was is no more protected: its extent is bare. */
 int bare_piece(struct mrmr_stripes *work, const struct mrmr_stripe *stripe,

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -25,18 +26,29 @@
 
 /* --- buffers ------------------------------------------------------------------- */
 
+#define PAGE_BYTES ((size_t)4096)
+#define HUGE_PAGE_BYTES ((size_t)2 << 20)
+
 int buffer_need(struct buffer *buffer, size_t len)
 {
+	size_t align = len < HUGE_PAGE_BYTES ? PAGE_BYTES : HUGE_PAGE_BYTES;
+
 	if (len <= buffer->size && buffer->data != NULL) {
 		return 0;
 	}
 	free(buffer->data);
-	buffer->size = (len + 4095) / 4096 * 4096 + 4096;
-	buffer->data = aligned_alloc(4096, buffer->size);
+	buffer->size = (len / PAGE_BYTES + 1) * PAGE_BYTES;
+	buffer->data = aligned_alloc(align, (buffer->size + align - 1) / align *
+						    align);
 	if (buffer->data == NULL) {
 		buffer->size = 0;
 		errno = ENOMEM;
 		return -1;
+	}
+	/* The last huge page would be one for a few bytes. That the kernel has
+	   none, or none to spare, does not matter. */
+	if (align == HUGE_PAGE_BYTES) {
+		(void)madvise(buffer->data, len / align * align, MADV_HUGEPAGE);
 	}
 	return 0;
 }
@@ -98,46 +110,75 @@ int read_right(struct mrmr_live *live, uint8_t *data, uint32_t len_bytes,
 
 #define PART_BYTES ((uint32_t)256 * 1024)
 
-static int read_parts(struct item *item, struct new_bytes *to)
+void reading_begin(struct mrmr_stripes *work, struct item *item,
+		   struct reading *reading)
 {
-	const struct mrmr_change *change = item->change;
-	uint32_t at = 0;
+	struct stripes_member *member = NULL;
 
-	while (at < change->len_bytes) {
-		uint32_t len = change->len_bytes - at < PART_BYTES
-				       ? change->len_bytes - at
-				       : PART_BYTES;
-
-		if (mrmr_live_read(change->now, to->data + at, len,
-				   change->offset + at) == -1) {
-			return -1;
-		}
-		mrmr_hashes_add(to->hashes, to->data + at, len);
-		to->is_zero = to->is_zero && is_all_zero(to->data + at, len);
-		if (to->fn != NULL) {
-			to->fn(item, to->data + at, at, len, to->private_data);
-		}
-		at += len;
-		to->done_bytes = at;
+	reading->item = item;
+	reading->error = 0;
+	reading->done_bytes = 0;
+	reading->is_zero = true;
+	if (item == NULL) {
+		return;
 	}
+	member = stripes_member(work, item->change->member);
+	if (member != NULL) {
+		member->is_used = true;
+	}
+	mrmr_hashes_start(reading->hashes);
+	if (mrmr_fault("stripes-read") != 0) {
+		reading->error = errno;
+	}
+}
+
+int reading_go_on(struct reading *reading, uint8_t *data, uint32_t len_bytes)
+{
+	const struct mrmr_change *change = reading->item->change;
+
+	if (reading->error != 0) {
+		errno = reading->error;
+		return -1;
+	}
+	if (mrmr_live_read(change->now, data, len_bytes,
+			   change->offset + reading->done_bytes) == -1) {
+		return -1;
+	}
+	mrmr_hashes_add(reading->hashes, data, len_bytes);
+	reading->is_zero = reading->is_zero && is_all_zero(data, len_bytes);
+	reading->done_bytes += len_bytes;
 	return 0;
+}
+
+void reading_end(struct reading *reading)
+{
+	struct item *item = reading->item;
+
+	mrmr_hashes_end(reading->hashes, item->sha256, &item->checksum);
 }
 
 int read_new(struct mrmr_stripes *work, struct item *item, struct new_bytes *to)
 {
-	struct stripes_member *member =
-		stripes_member(work, item->change->member);
+	struct reading reading = {.hashes = to->hashes};
+	uint32_t left = item->change->len_bytes;
 
-	if (member != NULL) {
-		member->is_used = true;
-	}
 	to->done_bytes = 0;
-	to->is_zero = true;
-	mrmr_hashes_start(to->hashes);
-	if (mrmr_fault("stripes-read") != 0 || read_parts(item, to) == -1) {
-		return -1;
+	reading_begin(work, item, &reading);
+	while (left > 0) {
+		uint32_t at = reading.done_bytes;
+		uint32_t len = left < PART_BYTES ? left : PART_BYTES;
+
+		if (reading_go_on(&reading, to->data + at, len) == -1) {
+			return -1;
+		}
+		if (to->fn != NULL) {
+			to->fn(item, to->data + at, at, len, to->private_data);
+		}
+		to->done_bytes = reading.done_bytes;
+		left -= len;
 	}
-	mrmr_hashes_end(to->hashes, item->sha256, &item->checksum);
+	to->is_zero = reading.is_zero;
+	reading_end(&reading);
 	return 0;
 }
 

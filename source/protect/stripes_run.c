@@ -12,7 +12,9 @@
  * Both add up block by block: a piece that has a recorded hash is read as a
  * whole, compared with it, and only then added to the rows. So memory is that of
  * the rows and of one piece, however wide the stripe is, and what turns out to
- * be wrong has spoilt nothing. New bytes are hashed and added as they come.
+ * be wrong has spoilt nothing. New bytes are hashed and added as they come. (A
+ * stripe that has nothing but new ones is faster done in another order:
+ * stripes_across.c.)
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
@@ -26,20 +28,47 @@
 
 void run_free(struct run *run)
 {
-	mrmr_hashes_free(run->hashes);
+	size_t i;
+
+	for (i = 0; i < run->num_hashes; i++) {
+		mrmr_hashes_free(run->hashes[i]);
+	}
+	free(run->hashes);
 	run->hashes = NULL;
+	run->num_hashes = 0;
 	buffer_free(&run->piece);
 	buffer_free(&run->parity);
 }
 
 void run_lend(struct run *to, struct run *from)
 {
-	to->hashes = from->hashes != NULL ? from->hashes : mrmr_hashes_new();
+	to->hashes = from->hashes;
+	to->num_hashes = from->num_hashes;
 	to->piece = from->piece;
 	to->parity = from->parity;
 	from->hashes = NULL;
+	from->num_hashes = 0;
 	from->piece = (struct buffer){0};
 	from->parity = (struct buffer){0};
+}
+
+int run_need_hashes(struct run *run, size_t num)
+{
+	struct mrmr_hashes **list = run->hashes;
+
+	if (run->num_hashes >= num) {
+		return 0;
+	}
+	list = realloc(list, num * sizeof(list[0]));
+	if (list == NULL) {
+		errno = ENOMEM;
+		return -1;
+	}
+	run->hashes = list;
+	while (run->num_hashes < num) {
+		list[run->num_hashes++] = mrmr_hashes_new();
+	}
+	return 0;
 }
 
 static int begin(struct run *run, struct mrmr_error *err)
@@ -65,15 +94,17 @@ static int begin(struct run *run, struct mrmr_error *err)
 	run->stride = ((size_t)len + 4095) / 4096 * 4096;
 	run->num_rows = 0;
 	run->num_written = 0;
+	run->hashed_bytes = 0;
 	run->num_wanted = stripes_rows(run->work, run->job->old);
 	memset(run->is_kept, 0, sizeof(run->is_kept));
-	if (buffer_need(&run->parity, run->stride * run->num_wanted) == -1) {
+	if (run_need_hashes(run, 1) == -1 ||
+	    buffer_need(&run->parity, run->stride * run->num_wanted) == -1) {
 		return stripes_no_memory(err);
 	}
 	return 0;
 }
 
-static uint8_t *row_data(struct run *run, uint32_t i)
+uint8_t *run_row_data(const struct run *run, uint32_t i)
 {
 	return run->parity.data + i * run->stride;
 }
@@ -90,7 +121,7 @@ static void add(struct run *run, uint8_t slot, uint32_t offset,
 
 	for (i = 0; i < run->num_rows; i++) {
 		outputs[i].place = mrmr_parity_row(run->row[i]);
-		outputs[i].data = row_data(run, i) + offset;
+		outputs[i].data = run_row_data(run, i) + offset;
 	}
 	(void)mrmr_parity_update(&input, 1, outputs, run->num_rows, len_bytes);
 }
@@ -131,7 +162,7 @@ static void add_part(const struct item *item, const uint8_t *data,
 static void add_read(struct run *run, struct item *item)
 {
 	struct new_bytes to = {
-		.hashes = run->hashes,
+		.hashes = run->hashes[0],
 		.data = run->piece.data,
 		.fn = add_part,
 		.private_data = run,
@@ -182,7 +213,7 @@ static int add_new(struct run *run, struct item *item, struct mrmr_error *err)
 static int take_row(struct run *run, const struct mrmr_row *row,
 		    enum effort effort)
 {
-	uint8_t *data = row_data(run, run->num_rows);
+	uint8_t *data = run_row_data(run, run->num_rows);
 
 	if (read_row(run->work, row, data) == -1 &&
 	    (effort == EFFORT_READ ||
@@ -224,7 +255,7 @@ static bool ends_in_zeros(struct run *run)
 	uint32_t i;
 
 	for (i = 0; i < run->num_rows; i++) {
-		if (!is_all_zero(row_data(run, i) + len,
+		if (!is_all_zero(run_row_data(run, i) + len,
 				 run->len_bytes - len)) {
 			return false;
 		}
@@ -385,17 +416,28 @@ static int add_slot(struct run *run, struct layout_slot *slot,
 	return 1;
 }
 
+int run_begin_anew(struct run *run, struct mrmr_error *err)
+{
+	if (begin(run, err) == -1) {
+		return -1;
+	}
+	/* a slot that is left has no unit to keep rows away from */
+	layout_tidy(&run->job->layout);
+	choose_rows(run);
+	return 0;
+}
+
 int run_encode(struct run *run, enum effort effort, struct mrmr_error *err)
 {
 	struct layout *layout = &run->job->layout;
 	uint32_t i;
 
-	if (begin(run, err) == -1) {
+	if (run->job->old == NULL) {
+		return run_across(run, err);
+	}
+	if (run_begin_anew(run, err) == -1) {
 		return -1;
 	}
-	/* a slot that is left has no unit to keep rows away from */
-	layout_tidy(layout);
-	choose_rows(run);
 	memset(run->parity.data, 0, run->stride * run->num_rows);
 	for (i = 0; i < layout->num_slots; i++) {
 		int ret = add_slot(run, &layout->slots[i], effort, err);

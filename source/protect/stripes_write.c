@@ -223,20 +223,39 @@ static int write_row(struct placing *p, struct place *place)
 	return 1;
 }
 
+/* Computing them has hashed the rows, unless they turned out to be shorter. */
+static void hash_rows(struct run *run, uint32_t len_bytes)
+{
+	uint32_t i;
+
+	if (run->hashed_bytes == len_bytes) {
+		return;
+	}
+	for (i = 0; i < run->num_rows; i++) {
+		mrmr_hashes_start(run->hashes[0]);
+		mrmr_hashes_add(run->hashes[0], run_row_data(run, i),
+				len_bytes);
+		mrmr_hashes_end(run->hashes[0], run->row_sha256[i],
+				&run->row_checksum[i]);
+	}
+	run->hashed_bytes = len_bytes;
+}
+
 static void describe(struct placing *p, uint32_t i, uint32_t len_bytes)
 {
 	struct run *run = p->run;
 	struct place *place = &p->places[p->num++];
 
 	*place = (struct place){
-		.row = {.row = run->row[i], .len_bytes = len_bytes},
-		.data = run->parity.data + i * run->stride,
+		.row = {.row = run->row[i],
+			.len_bytes = len_bytes,
+			.checksum = run->row_checksum[i]},
+		.data = run_row_data(run, i),
 		.old = old_row(run->job, run->row[i]),
 		.member = SIZE_MAX,
 	};
-	mrmr_hashes_start(run->hashes);
-	mrmr_hashes_add(run->hashes, place->data, len_bytes);
-	mrmr_hashes_end(run->hashes, place->row.sha256, &place->row.checksum);
+	memcpy(place->row.sha256, run->row_sha256[i],
+	       sizeof(place->row.sha256));
 	if (place->old != NULL) {
 		place->row.member = place->old->member;
 	}
@@ -287,6 +306,7 @@ int run_write(struct run *run)
 	if (len == 0) {
 		return 0;
 	}
+	hash_rows(run, len);
 	for (i = 0; i < run->num_rows; i++) {
 		describe(&p, i, len);
 	}
