@@ -56,17 +56,18 @@ class Faults:
         self.map[0:1] = b'\0'
         self.armed = None
 
-    def choose(self, rng):
-        """One that clients or verbs get to; those that never fired rather."""
-        reached = [p for p in self.points if self.counts(p)[0]]
-        fresh = [p for p in reached if not self.counts(p)[1]]
-        if not reached:
+    def choose(self, rng, about=()):
+        """One that begins with one of `about`, if it says so; else one that is
+        reached. Those that never fired rather."""
+        some = [p for p in self.points if p.startswith(about)] if about \
+            else [p for p in self.points if self.counts(p)[0]]
+        fresh = [p for p in some if not self.counts(p)[1]]
+        if fresh and rng.random() < 0.7:
+            some = fresh
+        if not some:
             return None
-        some = fresh if fresh and rng.random() < 0.7 else reached
-        action = rng.choice(ACTIONS)
-        if rng.random() < 0.2:
-            some = self.points
-        return rng.choice(some), action, rng.choice((1, 1, 1, 2, 3, 8))
+        return (rng.choice(some), rng.choice(ACTIONS),
+                rng.choice((1, 1, 1, 2, 3, 8)))
 
     def table(self):
         return {p: self.counts(p) for p in self.points}

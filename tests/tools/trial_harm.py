@@ -3,6 +3,7 @@ points, members that leave, return and are lost, bits that turn, programs that
 write to a member, and the verbs of mrmr-admin.
 """
 
+import json
 import os
 import shutil
 import signal
@@ -33,14 +34,26 @@ def kill_protector(trial):
             pass
 
 
-def arm_fault(trial):
+def arm(trial, about=()):
     """Something goes wrong soon."""
-    choice = trial.faults.choose(trial.rng) if trial.faults else None
+    choice = trial.faults.choose(trial.rng, about) if trial.faults else None
     if choice is None:
         return
     trial.disturbed = True
     trial.faults.arm(*choice)
     trial.say('armed ' + trial.faults.armed)
+
+
+def go_wrong(trial):
+    """While clients work, the protector protects, or a verb runs."""
+    arm(trial)
+    for _ in range(trial.rng.randrange(2, 7)):
+        trial.operate()
+    if trial.rng.random() < 0.3:
+        time.sleep(2.3)
+    if trial.rng.random() < 0.7:
+        trial.admin(trial.rng.choice(('sync', 'sync', 'scan', 'scrub')),
+                    allowed=(0, 1))
 
 
 def run_verb(trial):
@@ -86,11 +99,19 @@ def leave(trial):
     os.rename(marker(trial, member), marker(trial, member) + '.away')
     time.sleep(LEAVE_SECONDS)
     check_content(trial)
+    if trial.rng.random() < 0.5:
+        arm(trial, ('absent-', 'ghosts-', 'intent-', 'decode-'))
+    for _ in range(trial.rng.randrange(0, 12)):
+        trial.operate()
+    if trial.rng.random() < 0.3:
+        trial.admin('sync', allowed=(0, 1))
 
 
 def return_all(trial):
     if not trial.away:
         return
+    if trial.rng.random() < 0.4:
+        arm(trial, ('ghost', 'replay-', 'intent-', 'mirror', 'dir'))
     for member in trial.away:
         os.rename(marker(trial, member) + '.away', marker(trial, member))
     trial.say('members %s return' % sorted(trial.away))
@@ -98,6 +119,11 @@ def return_all(trial):
     trial.unsure.clear()
     time.sleep(LEAVE_SECONDS)
     check_content(trial)
+
+
+def is_member(trial, path):
+    with open(trial.pool.config_path) as text:
+        return path in [m['mount_point'] for m in json.load(text)['mounts']]
 
 
 def lose(trial):
@@ -119,9 +145,13 @@ def lose(trial):
         kill_after = None
         if attempt < 3 and trial.rng.random() < 0.5:
             kill_after = trial.rng.uniform(0.01, 0.3)
+        elif attempt < 3:
+            arm(trial, ('rebuild-', 'decode-', 'blob-', 'catalog-'))
+        elif trial.faults:
+            trial.faults.disarm()
         status, output = trial.admin('--yes', 'rebuild', gone, '--onto', new,
                                      allowed=(0, 1), kill_after=kill_after)
-        if status == 0:
+        if status == 0 and not is_member(trial, gone):
             break
     else:
         raise Finding('rebuild does not come to its end: %s' % output[-300:])
@@ -149,10 +179,16 @@ def recover(trial):
         kill_after = None
         if attempt < 2 and trial.rng.random() < 0.4:
             kill_after = trial.rng.uniform(0.01, 0.3)
+        elif attempt < 2:
+            arm(trial, ('recover-', 'catalog-', 'guard-'))
+        elif trial.faults:
+            trial.faults.disarm()
         status, output = trial.admin('--yes', 'recover', allowed=(0, 1),
                                      kill_after=kill_after)
-        if status is not None:
+        if status in (0, 1):
             break
+    else:
+        raise Finding('recover does not come to its end: %s' % output[-300:])
     trial.start()
     check(trial)
 
@@ -190,7 +226,13 @@ def flip_and_repair(trial):
         some = trial.rng.choice([kind for kind in kinds if kind] or [[]])
         for path in trial.rng.sample(some, min(len(some), 2)):
             flip(trial, path)
-    trial.admin('scrub', '--repair')
+    if trial.rng.random() < 0.5:
+        arm(trial, ('repair-', 'scrub-', 'decode-', 'live-'))
+        trial.admin('scrub', '--repair', allowed=(0, 1))
+        if trial.faults:
+            trial.faults.disarm()
+    trial.admin('scrub', '--repair', allowed=(0, 1) if trial.disturbed
+                else (0,))
     check_content(trial)
 
 
@@ -216,7 +258,10 @@ def flip_what_was_kept(trial):
     check_content(trial)
     return_all(trial)
     trial.admin('sync', allowed=(0, 1))
-    trial.admin('scrub', '--repair', allowed=(0, 1))
+    status, _ = trial.admin('scrub', '--repair', allowed=(0, 1))
+    if status == 1:
+        # what was overwritten and then deleted is not repaired (limits.md)
+        trial.admin('--yes', 'trash', 'purge')
     check(trial)
 
 
@@ -255,7 +300,7 @@ def edit_behind(trial):
         check_content(trial)
 
 
-STEPS = [(kill_smbd, 5), (kill_protector, 3), (arm_fault, 12), (run_verb, 6),
+STEPS = [(kill_smbd, 5), (kill_protector, 3), (go_wrong, 12), (run_verb, 6),
          (leave, 4), (return_all, 2), (flip_and_repair, 2),
          (flip_what_was_kept, 2), (edit_behind, 2), (lose, 1), (recover, 1),
          (check, 4)]

@@ -93,7 +93,9 @@ class Trial:
                 process.kill()
         output = process.communicate()[0].decode(errors='replace')
         status = process.returncode
-        self.say('mrmr-admin %s: status %d' % (' '.join(arguments), status))
+        self.say('mrmr-admin %s: status %d%s' % (
+            ' '.join(arguments), status,
+            ': ' + output[-600:] if status else ''))
         if status == -signal.SIGKILL:
             return None, output
         if status < 0:
