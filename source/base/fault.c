@@ -4,9 +4,14 @@
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <mrmr/fault.h>
@@ -81,37 +86,119 @@ static const char *action_of(const char *item, const char *point,
 	return item[len] == '=' ? item + len + 1 : NULL;
 }
 
-int mrmr_fault(const char *point)
+/* --- the file that processes share ------------------------------------------ */
+
+static const char *shared_list; /* NULL: there is no file */
+static struct mrmr_fault_count *shared;
+static size_t num_shared;
+
+/* Once, as whoever this thread is then: the file is one that all may write. */
+static void map_shared(void)
 {
-	const char *list = fault_list();
-	unsigned long times = ++*count_of(list, point);
-	const char *item = NULL;
+	const char *path = getenv("MRMR_FAULT_FILE");
+	int fd = path != NULL ? open(path, O_RDWR | O_CLOEXEC) : -1;
+	struct stat st = {0};
+	char *map = MAP_FAILED;
+
+	if (fd == -1) {
+		return;
+	}
+	if (fstat(fd, &st) == 0 && st.st_size > MRMR_FAULT_LIST) {
+		map = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE,
+			   MAP_SHARED, fd, 0);
+	}
+	close(fd);
+	if (map != MAP_FAILED) {
+		shared = (struct mrmr_fault_count *)(map + MRMR_FAULT_LIST);
+		num_shared = ((size_t)st.st_size - MRMR_FAULT_LIST) /
+			     sizeof(*shared);
+		shared_list = map;
+	}
+}
+
+static struct mrmr_fault_count *shared_count(const char *point)
+{
 	size_t i;
+
+	for (i = 0; i < num_shared; i++) {
+		if (strncmp(shared[i].point, point, sizeof(shared[i].point)) ==
+		    0) {
+			return &shared[i];
+		}
+	}
+	return NULL;
+}
+
+/* --- what happens ------------------------------------------------------------ */
+
+static int act(const char *action, size_t len)
+{
+	struct timespec while_ns = {.tv_nsec = 200 * 1000 * 1000};
+	size_t i;
+
+	if (len == 4 && strncmp(action, "kill", len) == 0) {
+		kill(getpid(), SIGKILL);
+		pause();
+	}
+	if (len == 5 && strncmp(action, "delay", len) == 0) {
+		nanosleep(&while_ns, NULL);
+	}
+	for (i = 0; i < sizeof(actions) / sizeof(actions[0]); i++) {
+		if (strlen(actions[i].name) == len &&
+		    strncmp(action, actions[i].name, len) == 0) {
+			errno = actions[i].error;
+			return actions[i].error;
+		}
+	}
+	return 0;
+}
+
+/* What the first item for this point and this time says; fired counts it. */
+static int obey(const char *list, const char *point, unsigned long times,
+		uint64_t *fired)
+{
+	const char *item = NULL;
 
 	for (item = list; *item != '\0';) {
 		const char *end = strchrnul(item, ',');
 		const char *action = action_of(item, point, times);
 
 		if (action != NULL) {
-			size_t len = end - action;
-
-			if (len == 4 && strncmp(action, "kill", len) == 0) {
-				kill(getpid(), SIGKILL);
-				pause();
+			if (fired != NULL) {
+				__atomic_add_fetch(fired, 1, __ATOMIC_RELAXED);
 			}
-			for (i = 0; i < sizeof(actions) / sizeof(actions[0]);
-			     i++) {
-				if (strlen(actions[i].name) == len &&
-				    strncmp(action, actions[i].name, len) ==
-					    0) {
-					errno = actions[i].error;
-					return actions[i].error;
-				}
-			}
+			return act(action, (size_t)(end - action));
 		}
 		item = (*end == ',') ? end + 1 : end;
 	}
 	return 0;
+}
+
+static int obey_shared(const char *point)
+{
+	struct mrmr_fault_count *count = shared_count(point);
+	char list[MRMR_FAULT_LIST];
+	unsigned long times = 0;
+
+	if (count == NULL) {
+		return 0;
+	}
+	times = __atomic_add_fetch(&count->reached, 1, __ATOMIC_RELAXED);
+	/* somebody may write it meanwhile */
+	memcpy(list, shared_list, sizeof(list));
+	list[sizeof(list) - 1] = '\0';
+	return obey(list, point, times, &count->fired);
+}
+
+int mrmr_fault(const char *point)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	const char *list = fault_list();
+	unsigned long times = ++*count_of(list, point);
+	int error = obey(list, point, times, NULL);
+
+	pthread_once(&once, map_shared);
+	return error != 0 || shared_list == NULL ? error : obey_shared(point);
 }
 
 #endif

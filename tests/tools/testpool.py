@@ -191,6 +191,20 @@ class Pool:
         with open(os.path.join(self.directory, 'run', 'smbd')) as line:
             return int(line.read().split()[0])
 
+    def protectors(self):
+        """The processes of this pool that protect in the background."""
+        config = os.path.join(self.directory, 'mrmr.json').encode()
+        found = []
+        for pid in filter(str.isdigit, os.listdir('/proc')):
+            try:
+                with open('/proc/%s/cmdline' % pid, 'rb') as line:
+                    words = line.read().split(b'\0')
+            except OSError:
+                continue
+            if b'--background' in words and config in words:
+                found.append(int(pid))
+        return found
+
     def run(self, command, **options):
         """A command where the users of this smbd are known."""
         return subprocess.run([QUICKSTART, 'run', '--dir', self.directory]

@@ -1,0 +1,197 @@
+"""What must be true whenever a trial is quiet (design: the invariants)."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import smb2
+import testpool
+import trial_clients
+from sharetest import eventually
+from trial_run import ROWS, Finding
+
+READER = os.path.join(testpool.TOP, 'tests', 'tools', 'catalog_reader.py')
+
+
+def check(trial):
+    """Nothing is going wrong any more; then everything must be right."""
+    if trial.faults:
+        trial.faults.disarm()
+    trial.drop_dead()
+    trial.count('check')
+    check_content(trial)
+    if trial.away:
+        trial.disturbed = False
+        return
+    protect_all(trial)
+    trial.disturbed = False
+    check_content(trial)
+    check_members(trial)
+    check_redundancy(trial)
+    check_leftovers(trial)
+    check_descriptors(trial)
+
+
+def protect_all(trial):
+    """What failed while a fault was armed is tried again by the next."""
+    for attempt in range(4):
+        status, output = trial.admin('sync', allowed=(0, 1))
+        if status == 0:
+            break
+        time.sleep(0.5)
+    else:
+        raise Finding('sync leaves something: %s' % output[-400:])
+    for f in trial.model.files.values():
+        f.report_protected()
+
+
+def check_content(trial):
+    """Names, content and attributes through SMB. What a fault point fails is
+    looked at again, without any."""
+    if trial.faults and trial.faults.armed:
+        try:
+            compare_content(trial)
+            return
+        except (Finding, smb2.Error, OSError) as error:
+            trial.say('looking again: %s' % error)
+            trial.faults.disarm()
+            trial.drop_dead()
+    compare_content(trial)
+
+
+def compare_content(trial):
+    try:
+        listed = trial_clients.tree(trial.client())
+    except (smb2.Error, OSError) as error:
+        raise Finding('it cannot be listed: %s' % error) from error
+    may_lack = {path for path in trial.unsure
+                if not trial.model.files[path].is_protected}
+    wanted = set(trial.model.files) | trial.model.dirs - {''}
+    if set(listed) - wanted:
+        raise Finding('listed, and should not be: %s' %
+                      sorted(set(listed) - wanted))
+    if wanted - set(listed) - may_lack:
+        raise Finding('not listed: %s' %
+                      sorted(wanted - set(listed) - may_lack))
+    for path in sorted(trial.model.files):
+        if path in listed or path not in may_lack:
+            trial.expect(path)
+
+
+def check_members(trial):
+    """Plain files: each on one member, whole, and nothing else."""
+    try:
+        union = trial.pool.union()
+    except AssertionError as error:
+        raise Finding(str(error)) from error
+    wanted = trial.model.tree()
+    for path in sorted(set(union) | set(wanted)):
+        if path not in wanted:
+            raise Finding('on a member, and should not be: %s' % path)
+        if path not in union:
+            raise Finding('on no member: %s' % path)
+        if union[path] != wanted[path]:
+            raise Finding('on its member, %s has other bytes' % path)
+
+
+def check_redundancy(trial):
+    """As the product says, and as a tool that reads and decodes all says."""
+    trial.admin('check')
+    done = subprocess.run(
+        [os.path.join(trial.pool.build_dir, 'tools', 'protectedfile'),
+         trial.pool.config_path, 'verify'], stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE)
+    if done.returncode != 0:
+        raise Finding('verify: %s' % done.stderr.decode(errors='replace')
+                      [-600:])
+    lose = trial.rng.sample(trial.pool.members, ROWS)
+    _, output = trial.admin('--json', 'what-if', '--lose', ','.join(lose))
+    lost = json.loads(output)
+    if lost['num_lost'] or lost['num_reverted']:
+        raise Finding('what-if %s: %s' % (lose, output[-400:]))
+
+
+def read_catalogue(trial):
+    """What a reader that shares no code with MRMR says; a protector may be in
+    the middle of a commit."""
+    folder = os.path.join(trial.pool.directory, 'state', 'catalogue')
+    for _ in range(5):
+        done = subprocess.run([sys.executable, READER, folder],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              text=True)
+        if done.returncode == 0:
+            return done.stdout
+        time.sleep(1)
+    raise Finding('catalog_reader.py: %s' % done.stderr[-600:])
+
+
+def files_below(top):
+    return [os.path.join(at, name) for at, _, names in os.walk(top)
+            for name in names]
+
+
+def check_leftovers(trial):
+    """Only what is named is in .mrmr."""
+    trial.admin('scan')
+    output = read_catalogue(trial)
+    ids, rows = {}, set()
+    for line in output.splitlines():
+        words = line.split()
+        if words[0] == 'member':
+            ids[int(words[1])] = words[2]
+        elif words[0] == 'row':
+            rows.add((ids[int(words[3])], words[7]))
+    there = set()
+    for member in trial.pool.members:
+        with open(os.path.join(member, '.mrmr', 'config.json')) as text:
+            mount_id = json.load(text)['mount_id'].replace('-', '')
+        left = files_below(os.path.join(member, '.mrmr', 'rebuild'))
+        # what was overwritten and then deleted is in both
+        kept = {'%x' % os.stat(path).st_ino for path in
+                files_below(os.path.join(member, '.mrmr', 'trash'))}
+        left += [path for path in
+                 files_below(os.path.join(member, '.mrmr', 'undo'))
+                 if os.path.basename(os.path.dirname(path)) not in kept]
+        if left:
+            raise Finding('left over: %s' % left[:5])
+        for at, _, names in os.walk(os.path.join(member, '.mrmr', 'parity')):
+            there |= {(mount_id, name.removesuffix('.blob'))
+                      for name in names}
+    if there != rows:
+        raise Finding('parity blocks that nobody names: %s; that are named '
+                      'and not there: %s' % (sorted(there - rows)[:3],
+                                             sorted(rows - there)[:3]))
+    intents = os.path.join(trial.pool.directory, 'state', 'intents')
+    left = os.listdir(intents) if os.path.isdir(intents) else []
+    if left:
+        raise Finding('intents are left: %s' % left)
+
+
+def open_on_members(trial, pid):
+    folder = '/proc/%d/fd' % pid
+    found = []
+    for fd in os.listdir(folder):
+        try:
+            target = os.readlink(os.path.join(folder, fd))
+        except OSError:
+            continue
+        found += [target for member in trial.pool.members
+                  if target.startswith(member + '/') and
+                  not target.startswith(member + '/.mrmr/') and
+                  not os.path.isdir(target)]
+    return found
+
+
+def check_descriptors(trial):
+    """No handle is open: no smbd has a file of a member open. What siblings are
+    read by, for files of a member that is away, is kept for some seconds."""
+    for c in trial.clients:
+        if c is None:
+            continue
+        pid = trial.pool.smbd_of(c)
+        if not eventually(12, lambda: c.names() is not None and
+                          not open_on_members(trial, pid)):
+            raise Finding('smbd has %s open, and no client has' %
+                          open_on_members(trial, pid)[:3])

@@ -1,0 +1,322 @@
+"""What the clients of a trial do: several connections, one operation at a time
+on any of them, each with what it does to the model.
+"""
+
+import smb2
+from trial_model import cut, join, overwritten, parent
+
+M = 1 << 20
+NAMES = (['f%d' % i for i in range(9)] +
+         ['with blank', 'ümlaut', "it's", '#hash', 'n' * 120, '日本語'])
+DIRS = ['d0', 'd1', 'd2', 'dir with blank']
+SIZES = (0, 1, 100, 4096, 4097, 50000, 70000, 300000, M, M + 1, 2 * M + 4711)
+ADMIN_TIME = 130000000000000000
+
+
+def windows(path):
+    return path.replace('/', '\\')
+
+
+class Op:
+    """run(client) does it, after(model) says what it does, paths are those
+    that look different afterwards."""
+
+    def __init__(self, text, paths, run, after):
+        self.text = text
+        self.paths = paths
+        self.run = run
+        self.after = after
+
+
+# --- making one up ---------------------------------------------------------------
+
+class Maker:
+    def __init__(self, rng):
+        self.rng = rng
+
+    def any_file(self, model, may_use):
+        paths = sorted(p for p in model.files if may_use(p))
+        return self.rng.choice(paths) if paths else None
+
+    def any_dir(self, model):
+        return self.rng.choice(sorted(model.dirs))
+
+    def op(self, model, may_use):
+        """may_use(path): is the file one that the model is sure of?"""
+        kinds = ((self.put, 7), (self.overwrite, 4), (self.append, 2),
+                 (self.truncate, 3), (self.rename, 5), (self.replace, 3),
+                 (self.remove, 3), (self.copy, 3), (self.locked, 1),
+                 (self.attributes, 3), (self.make_dir, 2),
+                 (self.rename_dir, 2), (self.remove_dir, 1),
+                 (self.supersede, 2), (self.pieces, 3))
+        for _ in range(50):
+            kind = self.rng.choices([k for k, _ in kinds],
+                                    [w for _, w in kinds])[0]
+            op = kind(model, may_use)
+            if op is not None:
+                return op
+        return self.put(model, lambda path: True)
+
+    def data(self):
+        size = self.rng.choice(SIZES)
+        if self.rng.random() < 0.1:
+            return bytes(size)
+        return self.rng.randbytes(size)
+
+    def put(self, model, may_use):
+        path = model.free_name(self.rng, NAMES, self.any_dir(model))
+        if path is None:
+            return None
+        data = self.data()
+        return Op('create %s (%d)' % (path, len(data)), [path],
+                  lambda c: c.put(windows(path), data,
+                                  disposition=smb2.CREATE),
+                  lambda m: m.write(path, data))
+
+    def supersede(self, model, may_use):
+        path = self.any_file(model, may_use)
+        if path is None:
+            return None
+        data = self.data()
+        # a hidden file is only overwritten by who says that it is one
+        is_hidden = model.files[path].attributes.get('hidden')
+
+        def after(m):
+            m.write(path, data)
+            m.files[path].attributes.pop('ea', None)
+        return Op('put over %s (%d)' % (path, len(data)), [path],
+                  lambda c: c.put(windows(path), data,
+                                  attributes=2 if is_hidden else 0), after)
+
+    def changed(self, text, path, old, new, change):
+        def run(c):
+            f = c.create(windows(path))
+            try:
+                change(c, f)
+            finally:
+                close(c, f)
+        return Op(text, [path], run, lambda m: m.write(path, new))
+
+    def overwrite(self, model, may_use):
+        path = self.any_file(model, may_use)
+        if path is None:
+            return None
+        old = model.files[path].content
+        at = self.rng.randrange(len(old) + 5000)
+        data = self.rng.randbytes(self.rng.choice((1, 100, 5000, 70000, M)))
+        return self.changed('write %s at %d (%d)' % (path, at, len(data)),
+                            path, old, overwritten(old, at, data),
+                            lambda c, f: c.write(f, data, at))
+
+    def pieces(self, model, may_use):
+        """Several writes under way at a time."""
+        path = self.any_file(model, may_use)
+        if path is None:
+            return None
+        old = new = model.files[path].content
+        parts = []
+        at = 0
+        for _ in range(self.rng.randrange(2, 6)):
+            at += self.rng.randrange(0, M)
+            parts.append((at, self.rng.randbytes(self.rng.randrange(1, 70000))))
+            new = overwritten(new, *parts[-1])
+            at += len(parts[-1][1])
+
+        def change(c, f):
+            numbers = [c.write_send(f, data, at) for at, data in parts]
+            for number in numbers:
+                c.write_recv(number, f)
+        return self.changed('write %s in %d pieces' % (path, len(parts)),
+                            path, old, new, change)
+
+    def append(self, model, may_use):
+        path = self.any_file(model, may_use)
+        if path is None or len(model.files[path].content) > 4 * M:
+            return None
+        old = model.files[path].content
+        data = self.data()
+        return self.changed('append to %s (%d)' % (path, len(data)), path,
+                            old, old + data,
+                            lambda c, f: c.write(f, data, len(old)))
+
+    def truncate(self, model, may_use):
+        path = self.any_file(model, may_use)
+        if path is None:
+            return None
+        old = model.files[path].content
+        size = self.rng.randrange(len(old) + 10000)
+        return self.changed('cut %s to %d' % (path, size), path, old,
+                            cut(old, size),
+                            lambda c, f: c.set_end_of_file(f, size))
+
+    def locked(self, model, may_use):
+        path = self.any_file(model, may_use)
+        if path is None:
+            return None
+        old = model.files[path].content
+        data = self.rng.randbytes(3000)
+
+        def change(c, f):
+            c.lock(f, 0, 3000)
+            c.write(f, data, 0)
+            c.lock(f, 0, 3000, smb2.LOCK_UNLOCK)
+        return self.changed('lock and write %s' % path, path, old,
+                            overwritten(old, 0, data), change)
+
+    def copy(self, model, may_use):
+        """On the server; over a file that is there, or to a new one."""
+        source = self.any_file(model, may_use)
+        if source is None or not model.files[source].content:
+            return None
+        content = model.files[source].content[:M]
+        target = self.any_file(model, may_use)
+        if target == source or self.rng.random() < 0.5:
+            target = model.free_name(self.rng, NAMES, self.any_dir(model))
+        if target is None:
+            return None
+        at = self.rng.choice((0, 0, 77, 4096))
+        old = model.files[target].content if target in model.files else b''
+
+        def run(c):
+            f = c.create(windows(source), access=smb2.READ)
+            try:
+                to = c.create(windows(target), disposition=smb2.OPEN_IF)
+                try:
+                    c.copy_chunks(f, to, [(0, at, len(content))])
+                finally:
+                    close(c, to)
+            finally:
+                close(c, f)
+        return Op('copy %s to %s' % (source, target), [target], run,
+                  lambda m: m.write(target, overwritten(old, at, content)))
+
+    def rename(self, model, may_use):
+        old = self.any_file(model, may_use)
+        new = model.free_name(self.rng, NAMES, self.any_dir(model))
+        if old is None or new is None:
+            return None
+        return Op('rename %s to %s' % (old, new), [old, new],
+                  lambda c: c.rename(windows(old), windows(new)),
+                  lambda m: m.rename(old, new))
+
+    def replace(self, model, may_use):
+        old = self.any_file(model, may_use)
+        new = self.any_file(model, may_use)
+        if old is None or old == new:
+            return None
+        return Op('rename %s over %s' % (old, new), [old, new],
+                  lambda c: c.rename(windows(old), windows(new), replace=True),
+                  lambda m: m.rename(old, new))
+
+    def remove(self, model, may_use):
+        path = self.any_file(model, may_use)
+        if path is None:
+            return None
+        return Op('remove %s' % path, [path],
+                  lambda c: c.unlink(windows(path)), lambda m: m.remove(path))
+
+    def attributes(self, model, may_use):
+        path = self.any_file(model, may_use)
+        if path is None:
+            return None
+        kind = self.rng.choice(('ea', 'hidden', 'written'))
+        number = self.rng.randrange(1000)
+        value = {'ea': b'value %d' % number, 'hidden': bool(number & 1),
+                 'written': ADMIN_TIME + number * 10 ** 9}[kind]
+
+        def run(c):
+            f = c.create(windows(path), access=smb2.READ | 0x110)
+            try:
+                if kind == 'ea':
+                    c.set_ea(f, 'COLOUR', value)
+                elif kind == 'hidden':
+                    c.set_times(f, attributes=2 if value else 0x80)
+                else:
+                    c.set_times(f, written=value)
+            finally:
+                close(c, f)
+        return Op('set %s of %s' % (kind, path), [path], run,
+                  lambda m: m.files[path].set(kind, value))
+
+    def make_dir(self, model, may_use):
+        path = model.free_name(self.rng, DIRS, self.any_dir(model))
+        if path is None or path.count('/') > 3:
+            return None
+        return Op('mkdir %s' % path, [path],
+                  lambda c: c.mkdir(windows(path)),
+                  lambda m: m.make_dir(path))
+
+    def rename_dir(self, model, may_use):
+        old = self.any_dir(model)
+        files, _ = model.below(old)
+        if not old or not all(may_use(path) for path in files):
+            return None
+        new = model.free_name(self.rng, DIRS, self.any_dir(model))
+        if new is None or new.startswith(old + '/') or new.count('/') > 3:
+            return None
+        return Op('rename the directory %s to %s' % (old, new), [old, new],
+                  lambda c: c.rename(windows(old), windows(new)),
+                  lambda m: m.rename_dir(old, new))
+
+    def remove_dir(self, model, may_use):
+        path = self.any_dir(model)
+        files, dirs = model.below(path)
+        if not path or files or dirs:
+            return None
+        return Op('rmdir %s' % path, [path],
+                  lambda c: c.rmdir(windows(path)),
+                  lambda m: m.remove_dir(path))
+
+
+def close(c, f):
+    """Of a connection that is gone there is nothing to close."""
+    try:
+        c.close(f)
+    except (smb2.Error, OSError):
+        pass
+
+
+# --- looking -----------------------------------------------------------------------
+
+GONE = ('NT_STATUS_OBJECT_NAME_NOT_FOUND', 'NT_STATUS_OBJECT_PATH_NOT_FOUND')
+
+
+def look(c, path):
+    """(is there, content or None for a directory); smb2.Error if unreadable"""
+    try:
+        f = c.create(windows(path), access=smb2.READ)
+    except smb2.Error as error:
+        if error.name in GONE:
+            return (False, None)
+        raise
+    try:
+        return (True, None if f.attributes & 0x10 else c.read(f))
+    finally:
+        close(c, f)
+
+
+def tree(c, path=''):
+    """{path: attributes of it} of all that is listed."""
+    found = {}
+    for name, _, attributes, _ in c.entries(windows(path)):
+        full = join(path, name)
+        found[full] = attributes
+        if attributes & 0x10:
+            found.update(tree(c, full))
+    return found
+
+
+def attributes_of(c, path, wanted):
+    """Sentences about what is not as it was set."""
+    f = c.create(windows(path), access=smb2.READ)
+    try:
+        basic = c.basic(f)
+        got = {'ea': c.eas(f).get('COLOUR') if 'ea' in wanted else None,
+               'hidden': bool(basic[4] & 2), 'written': basic[2]}
+    finally:
+        close(c, f)
+    return ['%s: %s is %r, was set to %r' % (path, name, got[name], value)
+            for name, value in wanted.items() if got[name] != value]
+
+
+__all__ = ['Maker', 'Op', 'attributes_of', 'look', 'parent', 'tree', 'windows']

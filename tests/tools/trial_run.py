@@ -1,0 +1,299 @@
+"""One trial: a pool, the model of its share, clients, faults, and what both say
+to one another. What is done and looked at is in trial_harm.py, trial_check.py.
+"""
+
+import os
+import random
+import signal
+import subprocess
+import threading
+import time
+
+import smb2
+import trial_clients
+from trial_faults import Faults
+from trial_model import Model, difference, is_between
+
+MEMBERS = 5
+ROWS = 2
+CLIENTS = 3
+BLOCK = '1M'
+
+
+class Finding(Exception):
+    """What must not be, in a line."""
+
+
+class Trial:
+    def __init__(self, world, seed, log, with_faults=True):
+        self.seed = seed
+        self.out = log
+        self.world = world
+        self.model = Model()
+        self.step = 0
+        self.counts = {}         # what was done, how often
+        self.away = {}           # index of a member: paths that were on it
+        self.unsure = set()      # not as the model says while a member is away
+        self.disturbed = False   # something may fail until the next check
+        self.rng = random.Random(seed)
+        self.maker = trial_clients.Maker(self.rng)
+        self.faults = Faults(world.work.join('faults')) if with_faults \
+            else None
+        members = [world.tmpfs('96m') for _ in range(MEMBERS)]
+        self.pool = world.pool(members, parity=ROWS, protect='queue')
+        self.environment = []
+        if self.faults:
+            self.pool.build_dir = world.faults_build()
+            self.environment = ['MRMR_FAULT_FILE=' + self.faults.path]
+            os.environ['MRMR_FAULT_FILE'] = self.faults.path
+        self.clients = [None] * CLIENTS
+        self.first_members = list(members)
+        self.start()
+        with self.pool.config() as config:
+            config['block_size'] = BLOCK
+            config['placement'] = 'spread'
+            config['trash_max_percent'] = 30
+        self.pool.down()
+        self.start()
+
+    # --- words -----------------------------------------------------------------
+
+    def say(self, text):
+        self.out.write('%d %s\n' % (self.step, text))
+        self.out.flush()
+
+    def count(self, what):
+        self.counts[what] = self.counts.get(what, 0) + 1
+
+    def begin(self, step):
+        """What a step does depends on the seed and its number, not on what the
+        ones before have met."""
+        self.step = step
+        self.rng.seed('%s/%d' % (self.seed, step))
+
+    # --- the pool --------------------------------------------------------------
+
+    def start(self):
+        """quickstart.sh knows the members that the pool began with."""
+        now = self.pool.members
+        self.pool.members = self.first_members
+        self.pool.up(vfs='streams_xattr', environment=self.environment)
+        self.pool.members = now
+
+    def admin(self, *arguments, allowed=(0,), kill_after=None):
+        """(status, output); the status is None if it was killed."""
+        process = subprocess.Popen(
+            [self.pool.env['MRMR_ADMIN'], *arguments],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT)
+        if kill_after is not None:
+            try:
+                process.wait(kill_after)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        output = process.communicate()[0].decode(errors='replace')
+        status = process.returncode
+        self.say('mrmr-admin %s: status %d%s' % (
+            ' '.join(arguments), status,
+            ': ' + output[-600:] if status else ''))
+        if status == -signal.SIGKILL:
+            return None, output
+        if status < 0:
+            raise Finding('mrmr-admin %s died of signal %d: %s' %
+                          (' '.join(arguments), -status, output[-300:]))
+        if status not in allowed and not self.disturbed:
+            raise Finding('mrmr-admin %s: status %d: %s' %
+                          (' '.join(arguments), status, output[-500:]))
+        return status, output
+
+    def client(self, number=None):
+        if number is None:
+            number = self.rng.randrange(CLIENTS)
+        if self.clients[number] is None:
+            self.clients[number] = self.connect()
+        return self.clients[number]
+
+    def connect(self):
+        for attempt in range(5):
+            try:
+                return self.pool.client(timeout=60)
+            except (smb2.Error, OSError) as error:
+                if not self.disturbed or attempt == 4:
+                    raise Finding('no connection: %s' % error) from error
+                time.sleep(0.2)
+
+    def drop_dead(self):
+        """Connections that are gone."""
+        for number, c in enumerate(self.clients):
+            if c is None:
+                continue
+            try:
+                c.close(c.create('', access=smb2.READ_ATTRIBUTES,
+                                 options=smb2.DIRECTORY))
+            except smb2.Error:
+                pass
+            except OSError:
+                self.say('connection %d is gone' % number)
+                c.disconnect()
+                self.clients[number] = None
+
+    def drop_all(self):
+        for number, c in enumerate(self.clients):
+            if c is not None:
+                c.disconnect()
+                self.clients[number] = None
+
+    # --- operations ------------------------------------------------------------
+
+    def may_use(self, path):
+        return path not in self.unsure
+
+    def operate(self, kill_after=None):
+        op = self.maker.op(self.model, self.may_use)
+        before = self.model
+        after = before.clone()
+        op.after(after)
+        c = self.client()
+        self.say(op.text)
+        self.count('operation')
+        failure = self.run_and_kill(op, c, kill_after) \
+            if kill_after is not None else self.run(op, c)
+        if kill_after is not None:
+            self.drop_dead()
+        if failure is None:
+            self.model = after
+            return
+        self.say('  %s' % failure)
+        if not self.disturbed:
+            raise Finding('%s: %s' % (op.text, failure))
+        self.drop_dead()
+        self.resolve(op, before, after)
+
+    def run(self, op, c):
+        try:
+            op.run(c)
+        except (smb2.Error, OSError) as error:
+            return error
+        return None
+
+    def run_and_kill(self, op, c, kill_after):
+        failures = []
+        pid = self.pool.smbd_of(c)
+        worker = threading.Thread(
+            target=lambda: failures.append(self.run(op, c)))
+        worker.start()
+        time.sleep(kill_after)
+        os.kill(pid, signal.SIGKILL)
+        worker.join()
+        self.say('  killed smbd')
+        return failures[0]
+
+    def look(self, path):
+        last = None
+        for _ in range(5):
+            try:
+                return trial_clients.look(self.client(), path)
+            except (smb2.Error, OSError) as error:
+                last = error
+                self.drop_dead()
+                time.sleep(0.2)
+        raise Finding('%s cannot be read: %s' % (path, last))
+
+    def resolve(self, op, before, after):
+        """Nobody said whether op has happened: see, and take it over."""
+        seen = {path: self.look(path) for path in op.paths}
+
+        def matches(model):
+            tree = model.tree()
+            return all(seen[path] == (path in tree, tree.get(path))
+                       for path in op.paths)
+
+        if op.text.startswith('set '):
+            self.model = before
+            self.model.files[op.paths[0]].attributes.clear()
+        elif matches(after):
+            self.model = after
+            self.say('  it was done')
+        elif matches(before):
+            self.model = before
+            self.say('  it was not done')
+        else:
+            self.model = self.between(op, before, after, seen)
+            self.say('  it was done in part')
+
+    def between(self, op, before, after, seen):
+        path = op.paths[0]
+        is_there, content = seen[path]
+        old = before.tree().get(path, b'')
+        new = after.tree().get(path, b'')
+        if len(op.paths) > 1 or not is_there or content is None or \
+                old is None or new is None or \
+                not is_between(content, old, new):
+            raise Finding('%s was broken off, and now %s' % (
+                op.text, '; '.join('%s is %s' % (p, describe(s))
+                                   for p, s in seen.items())))
+        model = before.clone()
+        model.write(path, content)
+        return model
+
+    # --- what is compared ------------------------------------------------------
+
+    def expect(self, path):
+        """Content and attributes through SMB. Unsure ones: any version since
+        the protected one."""
+        f = self.model.files[path]
+        if path in self.unsure and not f.is_protected:
+            try:
+                is_there, got = trial_clients.look(self.client(), path)
+            except smb2.Error:
+                return
+            if is_there and got not in f.versions:
+                raise Finding('%s, never protected: %s' % (
+                    path, difference(got, f.content)))
+            return
+        try:
+            is_there, got = trial_clients.look(self.client(), path)
+        except (smb2.Error, OSError) as error:
+            raise Finding('%s cannot be read: %s' % (path, error)) from error
+        if not is_there:
+            raise Finding('%s is not there' % path)
+        if got is None:
+            raise Finding('%s is a directory' % path)
+        if path in self.unsure:
+            if not f.may_come_back_as(got):
+                raise Finding('%s is none of its %d versions; of the last: %s'
+                              % (path, len(f.versions),
+                                 difference(got, f.content)))
+            return
+        if got != f.content:
+            old = [i for i, v in enumerate(f.versions) if v == got]
+            raise Finding('%s: %s%s' % (
+                path, difference(got, f.content),
+                ' (version %d of %d)' % (old[0], len(f.versions))
+                if old else ''))
+        if not f.attributes:
+            return
+        wrong = trial_clients.attributes_of(self.client(), path, f.attributes)
+        if wrong:
+            raise Finding('; '.join(wrong))
+
+
+def describe(seen):
+    is_there, content = seen
+    if not is_there:
+        return 'not there'
+    return 'a directory' if content is None else \
+        'a file of %d bytes' % len(content)
+
+
+def summary(trial):
+    fired = []
+    if trial.faults:
+        fired = sorted('%s %d/%d' % (point, shot, reached) for
+                       point, (reached, shot) in trial.faults.table().items()
+                       if shot)
+    return ', '.join('%s %d' % item for item in sorted(trial.counts.items())) \
+        + ('; fired: ' + ', '.join(fired) if fired else '')
+
+
+
