@@ -42,6 +42,13 @@ struct mrmr_decode *mrmr_decode_row(void *mem_ctx, struct mrmr_engine *engine,
 				    const struct mrmr_stripe *stripe,
 				    uint8_t row, struct mrmr_error *err);
 
+/*
+ * Could all of a file be computed now, as far as can be told without reading? 0,
+ * or -1 with *err: why not. Needs root.
+ */
+int mrmr_decode_can(struct mrmr_engine *engine, const struct mrmr_node *node,
+		    struct mrmr_error *err);
+
 /* The length of what it gives. */
 size_t mrmr_decode_len(const struct mrmr_decode *decode);
 
