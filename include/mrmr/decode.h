@@ -72,6 +72,13 @@ size_t mrmr_decode_num_pieces(const struct mrmr_decode *decode);
 const struct mrmr_decode_piece *mrmr_decode_piece(
 	const struct mrmr_decode *decode, size_t i);
 
+/*
+ * Could all of a file be computed now, as far as can be told without reading? 0,
+ * or -1 with *err: why not. Needs root.
+ */
+int mrmr_decode_can(struct mrmr_engine *engine, const struct mrmr_node *node,
+		    struct mrmr_error *err);
+
 /* The length of what it gives. */
 size_t mrmr_decode_len(const struct mrmr_decode *decode);
 

@@ -31,8 +31,8 @@
  * that was last given to anything (a bound of that is on stable storage).
  *
  * Inodes must be lasting: what has one number today has it tomorrow. On FAT and
- * exFAT it has not, and of FUSE nobody can tell: nothing on such a member may be
- * declared.
+ * exFAT it has not, and of FUSE nobody can tell: nothing on such a member is
+ * declared (mrmr/lasting.h, source/protect/protector_target.c).
  *
  * One process changes the table (the holder of mrmr_catalog_lock); readers take
  * no lock that another process could hold.

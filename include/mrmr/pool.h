@@ -59,13 +59,16 @@ struct mrmr_member {
 	uint32_t epoch;  /* counts up whenever root_fd changes */
 	char *root_path; /* as the kernel spells it, at path_epoch */
 	uint32_t path_epoch;
-	bool read_only;     /* mounted so */
-	bool no_owners;     /* its file system keeps no modes or owners */
-	bool missed;        /* changes of attributes, mrmr/missed.h */
-	bool caught_up;     /* with what was done while it was away */
-	bool is_waited_for; /* by an intent, see mrmr_intents_finish */
-	bool is_behind;     /* an intent could not be carried out on it */
-	bool needs_sync;    /* before what was changed is forgotten */
+	bool read_only;        /* mounted so */
+	bool no_owners;        /* its file system keeps no modes or owners */
+	const char *unlasting; /* the name of its file system, if inode numbers
+				  do not last there: its files cannot be
+				  protected (mrmr/lasting.h); else NULL */
+	bool missed;           /* changes of attributes, mrmr/missed.h */
+	bool caught_up;        /* with what was done while it was away */
+	bool is_waited_for;    /* by an intent, see mrmr_intents_finish */
+	bool is_behind;        /* an intent could not be carried out on it */
+	bool needs_sync;       /* before what was changed is forgotten */
 	int64_t held_off_until_ns; /* not to be looked at before */
 	dev_t dev;                 /* of the root; valid once it was online */
 	uint64_t mount_id; /* of the root, as the kernel counts mounts */

@@ -46,6 +46,8 @@ struct mrmr_rebuild_progress {
 	bool is_parity; /* which of the two it is at */
 };
 
+struct mrmr_rebuild_result;
+
 struct mrmr_rebuild_options {
 	size_t lost;          /* index of a member that is not online */
 	size_t onto;          /* index, or MRMR_REBUILD_SPREAD */
@@ -61,6 +63,11 @@ struct mrmr_rebuild_options {
 	/* The id of a node that somebody waits for, 0: there is none. Asked
 	   before each file; these are brought back first. */
 	uint64_t (*next_wanted)(void *private_data);
+	/* Asked once, when all files are back that can be, if some are lost: are
+	   they to be given up? result is as far as it is. Then they leave their
+	   stripes and the catalogue for good. NULL: they stay. */
+	bool (*accept_loss)(const struct mrmr_rebuild_result *result,
+			    void *private_data);
 	/* Called after each commit, with nothing under way: who else needs the
 	   engine may have it for a while. -1 with *err filled ends it. */
 	int (*between)(struct mrmr_error *err, void *private_data);
@@ -76,6 +83,8 @@ struct mrmr_rebuild_result {
 	uint64_t parity_bytes;
 	uint64_t lost_files; /* and unprotected ones, */
 	uint64_t lost_bytes;
+	uint64_t given_up_files; /* of the lost ones: they are known no more */
+	uint64_t given_up_bytes;
 	uint64_t taken_files;
 	uint64_t failed_files;
 	uint64_t older_files;
@@ -84,6 +93,8 @@ struct mrmr_rebuild_result {
 	uint64_t
 		room_bytes; /* plan: for files, on the members they may go to */
 	bool is_stopped;
+	bool has_returned; /* a member: what is lost may be there, so it was not
+			      given up */
 	bool is_complete; /* the catalogue has nothing on this member any more */
 };
 

@@ -22,6 +22,7 @@
 #define MRMR_SHARED_MAGIC UINT64_C(0x344445524148534d)
 #define MRMR_MOVES_MAX 1024
 #define MRMR_SWAPS 64
+#define MRMR_SHARED_WANTED 128
 
 enum mrmr_eject_state {
 	MRMR_EJECT_NONE = 0,
@@ -101,6 +102,10 @@ struct mrmr_shared {
 	struct mrmr_shared_room room[MRMR_MEMBERS_MAX];
 	struct mrmr_shared_protector protect;
 	struct mrmr_shared_trouble trouble[MRMR_MEMBERS_MAX];
+	/* Nodes of the catalogue whose files clients open or read while their
+	   member is away: these are rebuilt first. A node has one place it may
+	   be at, so some are forgotten; 0: none. */
+	_Atomic uint64_t wanted[MRMR_SHARED_WANTED];
 };
 
 /*
@@ -123,6 +128,11 @@ int mrmr_shared_find(const struct mrmr_shared *shared,
 int mrmr_shared_slot(struct mrmr_shared *shared, int state_fd,
 		     const struct mrmr_config *config,
 		     const struct mrmr_uuid *id);
+
+/* Somebody waits for the bytes of a node, which are not there. */
+void mrmr_shared_want(struct mrmr_shared *shared, uint64_t node);
+/* One that was wanted, which is forgotten by that; 0: there is none. */
+uint64_t mrmr_shared_next_wanted(struct mrmr_shared *shared);
 
 /* Ask every process to let go of a member, or to take it back. */
 void mrmr_shared_set_eject(struct mrmr_shared *shared, int slot,

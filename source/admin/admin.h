@@ -177,6 +177,12 @@ int admin_config_member(struct admin *admin, const struct mrmr_config *config,
    (SIZE_MAX) none. */
 void admin_config_remove(struct mrmr_config *config, size_t index, size_t heir);
 
+/* What is to be said of such a member: its name, its file system's. */
+#define ADMIN_UNLASTING_TEXT                                            \
+	"%s: inode numbers of %s do not last, so files there are not "  \
+	"protected: if it is lost, so are they; it may have parity of " \
+	"others: role \"parity\""
+
 /* A member's name and the beginning of its id. A talloc child of mem_ctx. */
 char *admin_member_label(void *mem_ctx,
 			 const struct mrmr_member_config *member);

@@ -172,6 +172,8 @@ json_t *admin_member_json(const struct mrmr_member *member)
 		  json_string(mrmr_member_state_name(member->state)));
 	admin_set(object, "why", admin_json_text(member->why));
 	admin_set(object, "read_only", json_boolean(member->read_only));
+	admin_set(object, "can_be_protected",
+		  json_boolean(member->unlasting == NULL));
 	admin_set(object, "total_bytes",
 		  json_integer((json_int_t)member->total_bytes));
 	admin_set(object, "free_bytes",

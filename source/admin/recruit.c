@@ -15,6 +15,7 @@
 
 #include <talloc.h>
 
+#include <mrmr/lasting.h>
 #include <mrmr/path.h>
 
 #include "recruit.h"
@@ -212,8 +213,14 @@ int admin_recruit_compare(struct admin *admin, const struct recruit *recruit,
 static void note_file_system(struct admin *admin, const struct recruit *recruit,
 			     const struct mrmr_config *config)
 {
+	const char *unlasting = mrmr_inodes_do_not_last(recruit->root_fd);
 	struct stat st = {0};
 	size_t i;
+
+	if (unlasting != NULL && config->parity.max > 0) {
+		admin_note(admin, ADMIN_UNLASTING_TEXT, recruit->path,
+			   unlasting);
+	}
 
 	for (i = 0; i < config->num_members; i++) {
 		const char *path = config->members[i].mount_point;

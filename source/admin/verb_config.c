@@ -188,6 +188,12 @@ static void check_members(struct check *check)
 			admin_note(check->admin, "%s is away: %s",
 				   mrmr_member_name(member), member->why);
 		}
+		if (member->unlasting != NULL &&
+		    member->config->role != MRMR_ROLE_PARITY &&
+		    check->config->parity.max > 0) {
+			admin_note(check->admin, ADMIN_UNLASTING_TEXT,
+				   mrmr_member_name(member), member->unlasting);
+		}
 		for (j = 0; j < i; j++) {
 			const struct mrmr_member *other = &pool->members[j];
 

@@ -18,14 +18,17 @@
 
 #include <talloc.h>
 
+#include <mrmr/lasting.h>
 #include <mrmr/local.h>
 #include <mrmr/protector.h>
 #include <mrmr/rebuild.h>
+#include <mrmr/shared.h>
 #include <mrmr/size.h>
 
 #include "admin.h"
 #include "engine.h"
 #include "progress.h"
+#include "rebuild_report.h"
 #include "recruit.h"
 
 #define NS_PER_S INT64_C(1000000000)
@@ -41,6 +44,7 @@ struct work {
 	struct mrmr_engine *engine;
 	struct admin_progress *progress;
 	bool is_parity;
+	struct rebuild_view view;
 	int64_t protected_ns;
 	json_t *troubles;
 };
@@ -76,6 +80,66 @@ static void tell(enum mrmr_rebuild_trouble kind, const char *path,
 	admin_set(object, "size_bytes", json_integer((json_int_t)size_bytes));
 	admin_set(object, "why", admin_json_text(why));
 	admin_append(work->troubles, object);
+}
+
+/* Those that can still help should be named before they cannot any more. */
+static char *others_away(const struct work *work)
+{
+	const struct mrmr_pool *pool = work->engine->pool;
+	char *text = admin_need(talloc_strdup(work->admin, ""));
+	size_t i;
+
+	for (i = 0; i < pool->num_members; i++) {
+		if (i == work->lost ||
+		    pool->members[i].state == MRMR_MEMBER_ONLINE) {
+			continue;
+		}
+		text = admin_need(
+			talloc_asprintf_append(text, "%s%s",
+					       text[0] == '\0' ? "" : ", ",
+					       mrmr_member_name(
+						       &pool->members[i])));
+	}
+	return text;
+}
+
+/* They have been named by now, one by one. */
+static bool accept_loss(const struct mrmr_rebuild_result *result,
+			void *private_data)
+{
+	struct work *work = private_data;
+	char size[MRMR_SIZE_LEN];
+	char *others = NULL;
+	int status;
+
+	if (!work->view.accepts_loss) {
+		return false;
+	}
+	admin_progress_hide(work->progress);
+	others = others_away(work);
+	status = admin_confirm(
+		work->admin,
+		"%llu files of %s, %s, which are named above, will be given up "
+		"for good%s%s%s",
+		(unsigned long long)result->lost_files, work->view.lost,
+		mrmr_size_format(result->lost_bytes, size),
+		others[0] != '\0' ? "; with what is away now they might be "
+				    "had, and without them it may be lost, "
+				    "too: "
+				  : "",
+		others,
+		others[0] != '\0' ? " (wait for it, if it may return)" : "");
+	talloc_free(others);
+	work->view.refused = status == ADMIN_GO_ON ? 0 : status;
+	return status == ADMIN_GO_ON;
+}
+
+/* What clients have opened or read of it since it is away. */
+static uint64_t next_wanted(void *private_data)
+{
+	const struct work *work = private_data;
+
+	return mrmr_shared_next_wanted(work->engine->pool->shared);
 }
 
 static bool should_stop(void *private_data)
@@ -116,85 +180,6 @@ static int protect_for_a_while(struct mrmr_error *err, void *private_data)
 	}
 	work->protected_ns = mrmr_now_ns();
 	return 0;
-}
-
-/* --- reporting --------------------------------------------------------------------- */
-
-static void set_number(struct admin *admin, const char *key, uint64_t number)
-{
-	admin_set(admin->result, key, json_integer((json_int_t)number));
-}
-
-static void set_result(struct admin *admin,
-		       const struct mrmr_rebuild_result *result)
-{
-	set_number(admin, "files", result->files);
-	set_number(admin, "bytes", result->bytes);
-	set_number(admin, "adopted_files", result->adopted);
-	set_number(admin, "stripes", result->stripes);
-	set_number(admin, "parity_bytes", result->parity_bytes);
-	set_number(admin, "lost_files", result->lost_files);
-	set_number(admin, "lost_bytes", result->lost_bytes);
-	set_number(admin, "taken_files", result->taken_files);
-	set_number(admin, "failed_files", result->failed_files);
-	set_number(admin, "older_files", result->older_files);
-	set_number(admin, "stripes_left", result->stripes_left);
-	set_number(admin, "bare_extents", result->bare_extents);
-	admin_set(admin->result, "complete", json_boolean(result->is_complete));
-	admin_set(admin->result, "interrupted",
-		  json_boolean(result->is_stopped));
-}
-
-static void say_left(struct admin *admin,
-		     const struct mrmr_rebuild_result *result)
-{
-	char size[MRMR_SIZE_LEN];
-
-	if (result->lost_files > 0) {
-		admin_say(admin,
-			  "%llu files, %s, are lost: they cannot be computed "
-			  "from what is there",
-			  (unsigned long long)result->lost_files,
-			  mrmr_size_format(result->lost_bytes, size));
-	}
-	if (result->older_files > 0) {
-		admin_say(admin, "%llu files lack their last change",
-			  (unsigned long long)result->older_files);
-	}
-	if (result->taken_files > 0) {
-		admin_say(admin,
-			  "%llu files were left out, as something else has "
-			  "their names",
-			  (unsigned long long)result->taken_files);
-	}
-	if (result->failed_files > 0) {
-		admin_say(admin, "%llu files could not be brought back now",
-			  (unsigned long long)result->failed_files);
-	}
-	if (result->stripes_left > 0) {
-		admin_say(admin,
-			  "%llu parity blocks could not be made again now",
-			  (unsigned long long)result->stripes_left);
-	}
-	if (result->bare_extents > 0) {
-		admin_say(admin,
-			  "%llu blocks came back, but are not protected: there "
-			  "was no room for their parity",
-			  (unsigned long long)result->bare_extents);
-	}
-}
-
-static int status_of(const struct mrmr_rebuild_result *result)
-{
-	if (result->lost_files > 0) {
-		return ADMIN_LOST;
-	}
-	if (result->is_stopped || result->failed_files > 0 ||
-	    result->taken_files > 0 || result->stripes_left > 0 ||
-	    result->bare_extents > 0 || result->older_files > 0) {
-		return ADMIN_DEGRADED;
-	}
-	return ADMIN_OK;
 }
 
 /* --- who is to take it -------------------------------------------------------------- */
@@ -267,6 +252,25 @@ static int find_onto(struct work *work, const char *word)
 	return status;
 }
 
+/* What is rebuilt stays protected: not so on some file systems. */
+static int check_onto(struct work *work)
+{
+	const char *unlasting = NULL;
+
+	if (work->recruit != NULL) {
+		unlasting = mrmr_inodes_do_not_last(work->recruit->root_fd);
+	} else if (work->onto != MRMR_REBUILD_SPREAD) {
+		unlasting = work->engine->pool->members[work->onto].unlasting;
+	}
+	if (unlasting == NULL) {
+		return ADMIN_GO_ON;
+	}
+	return admin_fail(work->admin, ADMIN_FAILED,
+			  "files cannot be protected on %s, so nothing is "
+			  "rebuilt onto it; it may have parity",
+			  unlasting);
+}
+
 static int let_join(struct work *work)
 {
 	struct admin *admin = work->admin;
@@ -332,6 +336,8 @@ static struct mrmr_rebuild_options options_of(struct work *work)
 		.onto = work->onto,
 		.progress = show,
 		.trouble = tell,
+		.accept_loss = accept_loss,
+		.next_wanted = next_wanted,
 		.between = protect_for_a_while,
 		.should_stop = should_stop,
 		.private_data = work,
@@ -353,7 +359,7 @@ static int do_it(struct work *work)
 	work->protected_ns = mrmr_now_ns();
 	ret = mrmr_rebuild(work->engine, &options, &result, &err);
 	admin_progress_end(work->progress);
-	set_result(admin, &result);
+	rebuild_set_result(admin, &result);
 	admin_say(admin, "%llu files are there again, %s",
 		  (unsigned long long)result.files,
 		  mrmr_size_format(result.bytes, size));
@@ -362,11 +368,11 @@ static int do_it(struct work *work)
 			  (unsigned long long)result.stripes,
 			  mrmr_size_format(result.parity_bytes, size));
 	}
-	say_left(admin, &result);
+	rebuild_say_left(&work->view, &result);
 	if (ret == -1) {
 		return admin_fail(admin, ADMIN_FAILED, "%s", err.text);
 	}
-	status = status_of(&result);
+	status = rebuild_status(&work->view, &result);
 	if (result.is_stopped) {
 		admin_say(admin, "interrupted; the same command goes on");
 	}
@@ -413,8 +419,8 @@ static int plan_it(struct work *work)
 	if (work->recruit != NULL) {
 		result.room_bytes = room_of(work->recruit);
 	}
-	set_result(admin, &result);
-	set_number(admin, "room_bytes", result.room_bytes);
+	rebuild_set_result(admin, &result);
+	rebuild_set_number(admin, "room_bytes", result.room_bytes);
 	admin_step(admin,
 		   "bring back %llu files, %s, and %llu parity blocks, %s; "
 		   "there is room for %s",
@@ -423,12 +429,17 @@ static int plan_it(struct work *work)
 		   (unsigned long long)result.stripes,
 		   mrmr_size_format(result.parity_bytes, parity),
 		   mrmr_size_format(result.room_bytes, room));
-	say_left(admin, &result);
+	rebuild_say_left(&work->view, &result);
+	if (result.lost_files > 0 && work->view.accepts_loss) {
+		admin_step(admin, "give up %llu files, %s",
+			   (unsigned long long)result.lost_files,
+			   mrmr_size_format(result.lost_bytes, size));
+	}
 	if (result.lost_files == 0 && result.bytes > result.room_bytes) {
 		admin_note(admin, "there is too little room for all of it");
 		return ADMIN_DEGRADED;
 	}
-	return status_of(&result);
+	return rebuild_status(&work->view, &result);
 }
 
 /* Whatever its state is called: if its marker is under its mount point, it is
@@ -455,9 +466,13 @@ static int check_is_lost(struct work *work)
 	return ADMIN_GO_ON;
 }
 
-static int rebuild(struct admin *admin, const char *word, const char *onto)
+static int rebuild(struct admin *admin, const char *word, const char *onto,
+		   bool accepts_loss)
 {
-	struct work work = {.admin = admin, .onto = MRMR_REBUILD_SPREAD};
+	struct work work = {.admin = admin,
+			    .onto = MRMR_REBUILD_SPREAD,
+			    .view = {.admin = admin,
+				     .accepts_loss = accepts_loss}};
 	int status = admin_lock_config(admin);
 	int index;
 
@@ -487,9 +502,16 @@ static int rebuild(struct admin *admin, const char *word, const char *onto)
 	if (work.engine == NULL) {
 		return status;
 	}
+	work.view.lost = admin_need(
+		talloc_strdup(admin,
+			      mrmr_member_name(
+				      &work.engine->pool->members[work.lost])));
 	work.troubles = admin_need(json_array());
 	admin_set(admin->result, "troubles", json_incref(work.troubles));
 	status = check_is_lost(&work);
+	if (status == ADMIN_GO_ON) {
+		status = check_onto(&work);
+	}
 	if (status == ADMIN_GO_ON && work.recruit != NULL && !admin->dry_run) {
 		status = let_join(&work);
 		if (status == ADMIN_GO_ON) {
@@ -512,6 +534,7 @@ static int run(struct admin *admin, const struct admin_verb *verb, int argc,
 {
 	char *onto = NULL;
 	int spread = 0;
+	int accepts_loss = 0;
 	const struct poptOption options[] = {
 		{"onto", '\0', POPT_ARG_STRING, &onto, 0,
 		 "a new drive that takes the place of the lost one", "MEMBER"},
@@ -519,6 +542,8 @@ static int run(struct admin *admin, const struct admin_verb *verb, int argc,
 		 "onto the members that are left, as far as there is room (the "
 		 "default)",
 		 NULL},
+		{"accept-loss", '\0', POPT_ARG_NONE, &accepts_loss, 0,
+		 "give up what cannot be had (asks, unless --yes)", NULL},
 		POPT_TABLEEND,
 	};
 	const char **words = NULL;
@@ -534,7 +559,7 @@ static int run(struct admin *admin, const struct admin_verb *verb, int argc,
 				  "--onto and --spread exclude each other");
 	}
 	admin_stop_on_signals();
-	return rebuild(admin, words[0], onto);
+	return rebuild(admin, words[0], onto, accepts_loss != 0);
 }
 
 const struct admin_verb admin_verb_rebuild = {
@@ -549,7 +574,10 @@ const struct admin_verb admin_verb_rebuild = {
 		"interrupted; the same command\n"
 		"goes on. When nothing is left to do, MEMBER leaves the "
 		"config. --dry-run says what\n"
-		"can be brought back. Exit status 2: not all of it.\n",
+		"can be brought back. Exit status 2: not all of it; what is "
+		"not is named, and keeps\n"
+		"MEMBER in the config until it is given up by "
+		"--accept-loss.\n",
 	.needs_root = true,
 	.run = run,
 };

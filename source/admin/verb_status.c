@@ -299,6 +299,12 @@ static void report_member(struct status *status,
 	admin_say(admin, "%-*s  %.8s  %-11s  %10s  %10s  %10s", width,
 		  mrmr_member_name(member), id, admin_member_state(member),
 		  total, free, reserve);
+	if (member->unlasting != NULL &&
+	    member->config->role != MRMR_ROLE_PARITY &&
+	    status->pool->config->parity.max > 0) {
+		admin_note(admin, ADMIN_UNLASTING_TEXT,
+			   mrmr_member_name(member), member->unlasting);
+	}
 	if (member->why[0] != '\0') {
 		admin_say(admin, "%*s  %s", width, "", member->why);
 	}

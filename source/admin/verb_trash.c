@@ -4,12 +4,10 @@
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <time.h>
-#include <unistd.h>
 
 #include <talloc.h>
 
@@ -312,31 +310,6 @@ static void choose(struct trash *t, const char **words, int days)
 	t->num = num;
 }
 
-/* ADMIN_GO_ON if the answer is yes. */
-static int ask(struct admin *admin, uint64_t num, uint64_t bytes)
-{
-	char size[MRMR_SIZE_LEN];
-	char answer[16] = "";
-
-	mrmr_size_format(bytes, size);
-	if (admin->yes || admin->dry_run) {
-		return ADMIN_GO_ON;
-	}
-	if (isatty(STDIN_FILENO) != 1) {
-		return admin_fail(admin, ADMIN_USAGE,
-				  "%llu files, %s, would be gone for good; say "
-				  "--yes if that is meant",
-				  (unsigned long long)num, size);
-	}
-	fprintf(stderr, "%llu files, %s, will be gone for good. Go on? [y/N] ",
-		(unsigned long long)num, size);
-	if (fgets(answer, sizeof(answer), stdin) == NULL ||
-	    (answer[0] != 'y' && answer[0] != 'Y')) {
-		return admin_fail(admin, ADMIN_USAGE, "nothing was removed");
-	}
-	return ADMIN_GO_ON;
-}
-
 static void show_progress(uint64_t done, uint64_t todo, void *private_data)
 {
 	admin_progress_set(private_data, done, todo);
@@ -380,6 +353,7 @@ static int purge(struct trash *t)
 	};
 	struct mrmr_purge_result result = {0};
 	struct mrmr_error err = {0};
+	char size[MRMR_SIZE_LEN];
 	uint64_t bytes = 0;
 	int status;
 	size_t i;
@@ -392,7 +366,9 @@ static int purge(struct trash *t)
 		result.is_complete = true;
 		return report_purge(t->admin, &result);
 	}
-	status = ask(t->admin, t->num, bytes);
+	status = admin_confirm(t->admin, "%zu %s, %s, will be gone for good",
+			       t->num, t->num == 1 ? "file" : "files",
+			       mrmr_size_format(bytes, size));
 	if (status != ADMIN_GO_ON) {
 		return status;
 	}

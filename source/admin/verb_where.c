@@ -22,6 +22,7 @@
 #include "beneath.h"
 #include "members.h"
 #include "recruit.h"
+#include "where_away.h"
 
 #define SPINE "spine"
 
@@ -33,6 +34,8 @@ struct where {
 	size_t num_copies;
 	mode_t mode; /* of the first copy */
 	bool in_spine;
+	struct where_away away;
+	bool is_away; /* the file is on a member that is */
 };
 
 /* --- which path is meant -------------------------------------------------- */
@@ -143,6 +146,21 @@ static const char *type_name(mode_t mode)
 	return "special";
 }
 
+static void say_away(const struct where *where, const char *shown,
+		     const struct stat *st)
+{
+	const struct where_away *away = &where->away;
+	char size[MRMR_SIZE_LEN];
+
+	admin_say(where->admin, "%s  %s, %s; the member is away; %s%s", shown,
+		  type_name(st->st_mode),
+		  mrmr_size_format((uint64_t)st->st_size, size),
+		  !away->is_served       ? "it cannot be read: "
+		  : S_ISREG(st->st_mode) ? "it is served from parity"
+					 : "it is shown as it was",
+		  !away->is_served ? away->why : "");
+}
+
 static void take_copy(struct where *where, const struct mrmr_member *member,
 		      const struct stat *st)
 {
@@ -165,9 +183,20 @@ static void take_copy(struct where *where, const struct mrmr_member *member,
 	admin_set(copy, "type", json_string(type_name(st->st_mode)));
 	admin_set(copy, "size_bytes", json_integer(st->st_size));
 	admin_set(copy, "mtime", json_integer(st->st_mtim.tv_sec));
+	if (where->is_away) {
+		admin_set(copy, "is_away", json_true());
+		admin_set(copy, "is_served",
+			  json_boolean(where->away.is_served));
+		admin_set(copy, "why",
+			  where->away.is_served
+				  ? json_null()
+				  : admin_json_text(where->away.why));
+	}
 	admin_append(where->copies, copy);
 
-	if (S_ISDIR(where->mode) && S_ISDIR(st->st_mode)) {
+	if (where->is_away) {
+		say_away(where, shown, st);
+	} else if (S_ISDIR(where->mode) && S_ISDIR(st->st_mode)) {
 		admin_say(where->admin, "%s", shown);
 	} else {
 		admin_say(where->admin, "%s  %s, %s%s", shown,
@@ -230,6 +259,15 @@ static void look(struct where *where)
 	}
 	look_at_spine(where);
 	admin_set(where->admin->result, "not_looked_at", unseen);
+	if (where->num_copies == 0 && !where->in_spine &&
+	    !where->pool->all_online) {
+		where->is_away =
+			where_away(where->admin, where->path, &where->away);
+	}
+	if (where->is_away) {
+		take_copy(where, &where->pool->members[where->away.member],
+			  &where->away.st);
+	}
 }
 
 static int report(struct where *where)
@@ -250,6 +288,9 @@ static int report(struct where *where)
 				 "is there");
 	}
 	admin_set(admin->result, "type", json_string(type));
+	if (where->is_away) {
+		return where->away.is_served ? ADMIN_DEGRADED : ADMIN_LOST;
+	}
 	return ADMIN_OK;
 }
 
@@ -289,7 +330,10 @@ const struct admin_verb admin_verb_where = {
 		"absolute one below\n"
 		"the spine or a member. The first line is what is in the "
 		"share; a directory may\n"
-		"be on several members.\n",
+		"be on several members. Of a file whose member is away it says "
+		"whether it is served\n"
+		"from parity (exit status 1), or cannot be read now, and why "
+		"(2).\n",
 	.needs_root = true,
 	.run = run,
 };

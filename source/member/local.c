@@ -17,6 +17,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <mrmr/lasting.h>
 #include <mrmr/local.h>
 #include <mrmr/log.h>
 #include <mrmr/marker.h>
@@ -163,6 +164,7 @@ static bool take_root(struct mrmr_member *member,
 	member->mount_id = root->stx_mnt_id;
 	member->root_ino = root->stx_ino;
 	member->no_owners = false;
+	member->unlasting = mrmr_inodes_do_not_last(fd);
 	member->epoch++;
 	return true;
 }

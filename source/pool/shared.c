@@ -191,3 +191,27 @@ void mrmr_shared_set_eject(struct mrmr_shared *shared, int slot,
 	atomic_store(&shared->members[slot].eject, eject);
 	atomic_fetch_add(&shared->members_gen, 1);
 }
+
+void mrmr_shared_want(struct mrmr_shared *shared, uint64_t node)
+{
+	_Atomic uint64_t *place = &shared->wanted[node % MRMR_SHARED_WANTED];
+
+	/* they are many reads, as a rule, of few files */
+	if (atomic_load(place) != node) {
+		atomic_store(place, node);
+	}
+}
+
+uint64_t mrmr_shared_next_wanted(struct mrmr_shared *shared)
+{
+	size_t i;
+
+	for (i = 0; i < MRMR_SHARED_WANTED; i++) {
+		uint64_t node = atomic_load(&shared->wanted[i]);
+
+		if (node != 0) {
+			return atomic_exchange(&shared->wanted[i], 0);
+		}
+	}
+	return 0;
+}

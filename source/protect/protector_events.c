@@ -28,6 +28,7 @@ struct event {
 	const struct mrmr_event *of;
 	void *frame;
 	uint16_t number; /* of the member, MRMR_MEMBER_NONE */
+	uint64_t inode;  /* 0: not known, or it does not last */
 };
 
 /* The node that an event is about, by its inode, or NULL. */
@@ -37,10 +38,10 @@ static int find_known(struct protector *p, const struct event *e,
 	uint64_t id;
 
 	*node = NULL;
-	if (e->of->inode == 0 || e->number == MRMR_MEMBER_NONE) {
+	if (e->inode == 0 || e->number == MRMR_MEMBER_NONE) {
 		return 0;
 	}
-	if (mrmr_catalog_find_inode(p->catalog, e->number, e->of->inode, &id) ==
+	if (mrmr_catalog_find_inode(p->catalog, e->number, e->inode, &id) ==
 	    -1) {
 		return errno == ENOENT ? 0 : -1;
 	}
@@ -62,8 +63,7 @@ static int find_path(struct protector *p, const struct event *e,
 static bool is_of_event(const struct event *e, const struct mrmr_node *node)
 {
 	return node->kind != MRMR_NODE_DIRECTORY && node->member == e->number &&
-	       (e->of->inode == 0 || node->inode == 0 ||
-		node->inode == e->of->inode);
+	       (e->inode == 0 || node->inode == 0 || node->inode == e->inode);
 }
 
 /* What is under a path now, if it is what the event is about. */
@@ -75,8 +75,7 @@ static int look_for(struct protector *p, const struct event *e,
 	}
 	if (look->is_there &&
 	    (look->kind == MRMR_NODE_DIRECTORY || look->number != e->number ||
-	     (e->of->inode != 0 &&
-	      (uint64_t)look->st.st_ino != e->of->inode))) {
+	     (e->inode != 0 && (uint64_t)look->st.st_ino != e->inode))) {
 		look->is_there = false;
 	}
 	return 0;
@@ -105,10 +104,10 @@ static int changed(struct protector *p, const struct event *e)
 		return pending_add(p->pending, node->id, node->member,
 				   node->size_bytes, 0);
 	}
-	if (e->of->inode == 0) {
+	if (e->inode == 0) {
 		return names_ask_scan(p, e->of->path);
 	}
-	return names_promise(p, e->of->path, e->number, e->of->inode, &id);
+	return names_promise(p, e->of->path, e->number, e->inode, &id);
 }
 
 static int attributes(struct protector *p, const struct event *e)
@@ -240,7 +239,7 @@ static int renamed(struct protector *p, const struct event *e)
 		return pending_add(p->pending, known->id, known->member,
 				   known->size_bytes, 0);
 	}
-	return names_promise(p, e->of->to, e->number, e->of->inode, &id);
+	return names_promise(p, e->of->to, e->number, e->inode, &id);
 }
 
 static int removed(struct protector *p, const struct event *e)
@@ -382,6 +381,16 @@ static bool is_contradiction(int error)
 	       error == ENODEV || error == EACCES || error == ESTALE;
 }
 
+/* A number that does not last may be another file's by now. */
+static uint64_t lasting_inode(const struct protector *p, uint16_t number,
+			      uint64_t inode)
+{
+	const struct mrmr_member *member =
+		mrmr_engine_online(p->engine, number);
+
+	return member != NULL && member->unlasting != NULL ? 0 : inode;
+}
+
 static int apply(struct protector *p, const struct mrmr_event *event)
 {
 	static const struct mrmr_uuid nil;
@@ -396,6 +405,7 @@ static int apply(struct protector *p, const struct mrmr_event *event)
 	int saved_errno;
 	int ret = 0;
 
+	e.inode = lasting_inode(p, e.number, event->inode);
 	if (e.frame == NULL) {
 		errno = ENOMEM;
 		return -1;

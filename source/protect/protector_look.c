@@ -148,8 +148,18 @@ int look_in(struct protector *p, void *mem_ctx, struct mrmr_dir *dir,
 	if (at_fd == -1 || read_rest(p, mem_ctx, at_fd, name, look) == -1) {
 		return is_not_there(errno) ? 0 : -1;
 	}
+	/* a number that is another one tomorrow is none */
+	if (look_is_unlasting(p, look)) {
+		look->st.st_ino = 0;
+	}
 	look->is_there = true;
 	return 0;
+}
+
+bool look_is_unlasting(const struct protector *p, const struct look *look)
+{
+	return look->member < p->pool->num_members &&
+	       p->pool->members[look->member].unlasting != NULL;
 }
 
 static int look_at_root(struct protector *p, void *mem_ctx, struct look *look)

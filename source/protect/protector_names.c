@@ -496,6 +496,11 @@ static int see(struct protector *p, void *frame, uint64_t dir_id,
 			return -1;
 		}
 	}
+	if (look_is_unlasting(p, look)) {
+		/* what was protected there once leaves its stripes */
+		differs = false;
+		force = force || owner == NULL || owner->num_extents > 0;
+	}
 	if (look->kind == MRMR_NODE_FILE &&
 	    (differs || (force && owner != NULL && owner->num_extents > 0))) {
 		return pending_add(p->pending, *id, look->number,

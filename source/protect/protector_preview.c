@@ -35,7 +35,9 @@ static bool is_protected(struct preview *preview, size_t member,
 	bool ret = false;
 	uint64_t id;
 
-	if (st->st_size == 0) {
+	/* nothing is done for these */
+	if (st->st_size == 0 ||
+	    preview->pool->members[member].unlasting != NULL) {
 		return true;
 	}
 	if (engine != NULL &&

@@ -157,6 +157,9 @@ int64_t look_mtime_ns(const struct stat *st);
 /* A file of a member by its path there, through no symlink. A descriptor. */
 int look_open(int at_fd, const char *path, int flags);
 /* Has a member this inode under this path (below its root, or its trash)? */
+/* Is it on a member whose files cannot be protected (mrmr/lasting.h)? Its inode
+   number is taken to be 0 then: not known. */
+bool look_is_unlasting(const struct protector *p, const struct look *look);
 bool look_has_inode(struct protector *p, uint16_t number, bool in_trash,
 		    const char *path, uint64_t inode);
 

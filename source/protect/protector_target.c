@@ -403,6 +403,27 @@ static int fill_node(struct finding *f, struct batch *batch,
 	return 0;
 }
 
+/* A file that must not be protected where it is leaves its stripes. */
+static int prepare_unlasting(struct finding *f, struct batch *batch,
+			     struct target *target, enum readiness *readiness)
+{
+	struct mrmr_live_member *member =
+		batch_member(batch, target->old->member);
+
+	if (member == NULL || fill_node(f, batch, target, 0) == -1) {
+		return -1;
+	}
+	if (mrmr_live_open_on(batch, f->p->engine, member, target->old, false,
+			      &target->was) == -1) {
+		target->was = NULL;
+	}
+	target->node.inode = 0;
+	target->num_extents = 0;
+	target->has_moved = true;
+	*readiness = TARGET_READY;
+	return target_find_changes(f->p, batch, target, false, UINT64_MAX);
+}
+
 static int prepare(struct finding *f, struct batch *batch, uint64_t max_bytes,
 		   struct target *target, enum readiness *readiness)
 {
@@ -436,6 +457,9 @@ static int prepare(struct finding *f, struct batch *batch, uint64_t max_bytes,
 	if (!is_quiet(p, f->entry, &f->st)) {
 		*readiness = TARGET_LATER;
 		return 0;
+	}
+	if (f->member->unlasting != NULL) {
+		return prepare_unlasting(f, batch, target, readiness);
 	}
 	ret = declare(f, &generation, &unchanged);
 	if (ret == 0) {
@@ -490,6 +514,9 @@ static int find(struct finding *f, struct batch *batch, uint64_t max_bytes,
 	if (f->member == NULL) {
 		*readiness = TARGET_SKIPPED;
 		return 0;
+	}
+	if (f->member->unlasting != NULL && f->node->num_extents == 0) {
+		return settle_other(f, path, readiness);
 	}
 	if (open_file(f, path) == -1) {
 		if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP) {

@@ -107,14 +107,14 @@ static int rebuild_wanted(struct rebuild *r, struct mrmr_error *err)
 		if (mrmr_catalog_get(r->engine->catalog, r, id, &node) == -1) {
 			continue;
 		}
-		if (node->member == r->number) {
+		/* somebody waits for it */
+		if (node->member == r->number && !rebuild_is_settled(r, id)) {
 			ret = rebuild_node(r, id, err);
+			if (ret == 0) {
+				ret = rebuild_batch_finish(r, err);
+			}
 		}
 		TALLOC_FREE(node);
-		/* somebody waits for it */
-		if (ret == 0) {
-			ret = rebuild_batch_finish(r, err);
-		}
 	}
 	return ret;
 }
@@ -229,6 +229,7 @@ struct rebuild *rebuild_begin(struct mrmr_engine *engine,
 		errno = EBUSY;
 		return NULL;
 	}
+	rebuild_note_online(r);
 	mrmr_catalog_sums(engine->catalog, r->number, &sums);
 	r->progress.todo_files = sums.num_files;
 	r->progress.todo_bytes = sums.file_bytes + sums.trash_bytes;
@@ -253,6 +254,9 @@ int mrmr_rebuild(struct mrmr_engine *engine,
 		      : mrmr_error_set(err, ENOMEM, "not enough memory");
 	if (ret == 0) {
 		ret = rebuild_files(r, err);
+	}
+	if (ret == 0 && !rebuild_should_stop(r)) {
+		ret = rebuild_give_up(r, err);
 	}
 	if (ret == 0 && !rebuild_should_stop(r)) {
 		ret = rebuild_rows(r, err);

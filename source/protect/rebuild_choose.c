@@ -304,6 +304,7 @@ static bool can_take(const struct rebuild *r, size_t index, uint64_t need_bytes)
 
 	return index != r->options->lost &&
 	       member->state == MRMR_MEMBER_ONLINE && !member->read_only &&
+	       member->unlasting == NULL &&
 	       mrmr_member_room(member) >= need_bytes;
 }
 

@@ -108,7 +108,9 @@ void rebuild_drop_ghost(struct rebuild *r, struct rebuild_file *file,
 		return;
 	}
 	if (is_its_ghost(r, file, folder_fd, name)) {
-		to_dir_fd = mrmr_dir_on_member(dir, file->target);
+		to_dir_fd = file->target != MRMR_IN_SPINE
+				    ? mrmr_dir_on_member(dir, file->target)
+				    : -1;
 		if (to_dir_fd != -1) {
 			ret = copy_attributes(folder_fd, name, to_dir_fd);
 		}

@@ -45,23 +45,6 @@ bool rebuild_is_protected(struct rebuild *r, const struct mrmr_node *node)
 	return true;
 }
 
-/* As far as can be told without reading. */
-static int check_extents(struct rebuild *r, const struct mrmr_node *node,
-			 struct mrmr_error *err)
-{
-	struct mrmr_decode *decode = NULL;
-	uint32_t i;
-
-	for (i = 0; i < node->num_extents && !rebuild_should_stop(r); i++) {
-		decode = mrmr_decode_extent(r, r->engine, node, i, err);
-		if (decode == NULL) {
-			return -1;
-		}
-		talloc_free(decode);
-	}
-	return 0;
-}
-
 /* --- changes that nobody has protected -------------------------------------------- */
 
 struct change {
@@ -269,7 +252,7 @@ static void plan_node(struct rebuild *r, struct mrmr_node *node)
 		file = NULL;
 	}
 	if (file != NULL && !file->is_adopted &&
-	    check_extents(r, node, &err) == -1) {
+	    mrmr_decode_can(r->engine, node, &err) == -1) {
 		rebuild_drop(r, file, MRMR_REBUILD_LOST, err.text);
 		file = NULL;
 	}

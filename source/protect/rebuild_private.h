@@ -98,6 +98,11 @@ struct rebuild {
 	/* Nodes that stay on the lost member, by id: seen once is enough. */
 	uint64_t *settled;
 	size_t num_settled;
+
+	/* Those of them that cannot be had with what there is: talloc. */
+	uint64_t *lost;
+	size_t num_lost;
+	bool was_online[MRMR_MEMBERS_MAX]; /* when this began */
 };
 
 /* --- rebuild.c --------------------------------------------------------------- */
@@ -193,7 +198,8 @@ void rebuild_directory(struct rebuild *r, const struct mrmr_node *node);
 /* --- rebuild_ghosts.c -------------------------------------------------------- */
 
 /* The ghost of a file that has its name again goes, with the directory locked;
-   what attributes it was given meanwhile are the file's. */
+   what attributes it was given meanwhile are the file's. (target MRMR_IN_SPINE:
+   it is nowhere, and just the ghost goes.) */
 void rebuild_drop_ghost(struct rebuild *r, struct rebuild_file *file,
 			struct mrmr_dir *dir, const char *name);
 /* The same for all its names: one may have been made before the commit. */
@@ -275,6 +281,15 @@ int rebuild_record(struct rebuild *r, struct mrmr_error *err);
 
 /* The parity blocks that were on the lost member. */
 int rebuild_rows(struct rebuild *r, struct mrmr_error *err);
+
+/* --- rebuild_give_up.c ------------------------------------------------------- */
+
+/* Remember what was told to be lost, and who was there then. */
+void rebuild_note_lost(struct rebuild *r, uint64_t id);
+void rebuild_note_online(struct rebuild *r);
+
+/* What is lost goes for good, if somebody accepts that. */
+int rebuild_give_up(struct rebuild *r, struct mrmr_error *err);
 
 /* --- rebuild_plan.c ---------------------------------------------------------- */
 

@@ -88,6 +88,9 @@ void rebuild_trouble(struct rebuild *r, const struct mrmr_node *node,
 		return;
 	}
 	settle(r, node->id);
+	if (kind == MRMR_REBUILD_LOST || kind == MRMR_REBUILD_UNPROTECTED) {
+		rebuild_note_lost(r, node->id);
+	}
 	rebuild_tell(r, kind, path, node->size_bytes, why);
 }
 

@@ -2,34 +2,32 @@
  * MRMR: are the files on the members those that the catalogue knows? (See
  * mrmr/scan.h.)
  *
- * First by names, which is one look at each file that is known. Only for a member
- * of which most seems to be gone, all of its files are gone through: those that
- * were moved to other names are known by their inodes.
+ * First by names, which is one look at each file that is known, on all members at
+ * the same time. Only for a member of which most seems to be gone, all of its
+ * files are gone through: those that were moved to other names are known by their
+ * inodes.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <fts.h>
-#include <linux/openat2.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <talloc.h>
 
-#include <mrmr/fault.h>
 #include <mrmr/marker.h>
 #include <mrmr/scan.h>
 
-#define NS_PER_S INT64_C(1000000000)
+#include "scan_looker.h"
 
 struct looking {
 	struct mrmr_engine *engine;
 	const struct mrmr_scan_options *options;
 	struct mrmr_scan_member *members;
+	struct looker *lookers[MRMR_MEMBERS_MAX]; /* NULL: it is not seen */
 	struct mrmr_error *err;
 };
 
@@ -56,89 +54,30 @@ static int fail_catalog(const struct looking *l)
 
 /* --- by name -------------------------------------------------------------------- */
 
-/* 1 with *st, 0 if it is surely not there, -1. */
-static int stat_beneath(int root_fd, const char *path, struct stat *st)
-{
-	struct open_how how = {
-		.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC,
-		.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS,
-	};
-	int fd = -1;
-	int ret;
-
-	if (mrmr_fault("scan-look") == 0) {
-		fd = (int)syscall(SYS_openat2, root_fd, path, &how,
-				  sizeof(how));
-	}
-	if (fd == -1) {
-		return errno == ENOENT || errno == ENOTDIR || errno == ELOOP ||
-				       errno == EXDEV
-			       ? 0
-			       : -1;
-	}
-	ret = fstat(fd, st);
-	close(fd);
-	return ret == 0 ? 1 : -1;
-}
-
-static bool is_same(const struct mrmr_node *node, const struct stat *st)
-{
-	return S_ISREG(st->st_mode) &&
-	       node->size_bytes == (uint64_t)st->st_size &&
-	       node->mtime_ns == (int64_t)st->st_mtim.tv_sec * NS_PER_S +
-					 st->st_mtim.tv_nsec;
-}
-
-static bool is_expected(const struct looking *l, uint64_t id)
-{
-	return l->options->is_expected != NULL &&
-	       l->options->is_expected(id, l->options->private_data);
-}
-
 static int look_at_node(struct looking *l, void *frame,
 			const struct mrmr_node *node)
 {
 	size_t index = mrmr_engine_member(l->engine, node->member);
-	const struct mrmr_member *member = NULL;
-	struct mrmr_scan_member *counts = NULL;
 	bool in_trash = false;
-	struct stat st;
 	char *path = NULL;
-	int there;
 
 	if (node->kind != MRMR_NODE_FILE || index == SIZE_MAX ||
-	    !l->members[index].is_seen) {
+	    l->lookers[index] == NULL) {
 		return 0;
 	}
-	member = &l->engine->pool->members[index];
-	counts = &l->members[index];
 	path = mrmr_catalog_path(l->engine->catalog, frame, node->id,
 				 &in_trash);
 	if (path == NULL) {
 		return fail_catalog(l);
 	}
-	if (in_trash) {
-		return 0;
+	if (!in_trash && looker_add(l->lookers[index], node->id, path,
+				    node->size_bytes, node->mtime_ns) == -1) {
+		return fail(l, &l->engine->pool->members[index], errno);
 	}
-	there = stat_beneath(member->root_fd, path, &st);
-	if (there == -1) {
-		return fail(l, member, errno);
-	}
-	counts->num_files++;
-	if (there == 1 && is_same(node, &st)) {
-		counts->num_same++;
-		return 0;
-	}
-	if (there == 1 && S_ISREG(st.st_mode)) {
-		counts->num_changed++;
-	} else {
-		counts->num_gone++;
-	}
-	counts->num_expected += is_expected(l, node->id);
 	return 0;
 }
 
-static int look_at_names(struct looking *l)
+static int look_at_nodes(struct looking *l)
 {
 	struct mrmr_node *node = NULL;
 	uint64_t id = 0;
@@ -166,6 +105,77 @@ static int look_at_names(struct looking *l)
 	}
 }
 
+static int start_lookers(struct looking *l)
+{
+	size_t i;
+
+	for (i = 0; i < l->engine->pool->num_members; i++) {
+		const struct mrmr_member *member = &l->engine->pool->members[i];
+
+		if (!l->members[i].is_seen) {
+			continue;
+		}
+		l->lookers[i] = looker_start(member->root_fd);
+		if (l->lookers[i] == NULL) {
+			return fail(l, member, errno);
+		}
+	}
+	return 0;
+}
+
+/* Of what differs, what is known to. */
+static void count_expected(struct looking *l, size_t index,
+			   const uint64_t *different, size_t num)
+{
+	size_t i;
+
+	for (i = 0; i < num && l->options->is_expected != NULL; i++) {
+		l->members[index].num_expected +=
+			l->options->is_expected(different[i],
+						l->options->private_data);
+	}
+}
+
+/* The first error is the one that is told. */
+static int end_lookers(struct looking *l, int ret)
+{
+	size_t i;
+
+	for (i = 0; i < l->engine->pool->num_members; i++) {
+		uint64_t *different = NULL;
+		size_t num = 0;
+
+		if (l->lookers[i] == NULL) {
+			continue;
+		}
+		if (looker_end(l->lookers[i], ret == -1, &l->members[i],
+			       &different, &num) == -1 &&
+		    ret == 0) {
+			ret = fail(l, &l->engine->pool->members[i], errno);
+		}
+		count_expected(l, i, different, num);
+		free(different);
+	}
+	return ret;
+}
+
+static int look_at_names(struct looking *l)
+{
+	int ret = start_lookers(l);
+	int saved_errno;
+
+	if (ret == 0) {
+		ret = look_at_nodes(l);
+	}
+	saved_errno = errno;
+	ret = end_lookers(l, ret);
+	if (ret == -1 && l->err->code != 0) {
+		saved_errno = l->err->code;
+	}
+	errno = saved_errno;
+	return ret;
+}
+
 /* --- by inode --------------------------------------------------------------------- */
 
 /* Known, as it was, and not where it was. */
@@ -190,12 +200,13 @@ static int look_at_file(struct looking *l, size_t index, const char *path,
 	}
 	if (known == NULL) {
 		ret = fail_catalog(l);
-	} else if (is_same(node, st) && !in_trash && strcmp(known, path) != 0) {
+	} else if (look_is_same(node->size_bytes, node->mtime_ns, st) &&
+		   !in_trash && strcmp(known, path) != 0) {
 		struct stat other;
 
 		/* a further name is no other place */
 		l->members[index].num_moved +=
-			stat_beneath(l->engine->pool->members[index].root_fd,
+			look_beneath(l->engine->pool->members[index].root_fd,
 				     known, &other) != 1;
 	}
 	talloc_free(frame);

@@ -181,6 +181,7 @@ struct mrmr_served *mrmr_served_get(struct mrmr_pool *pool,
 		mrmr_error_set(err, EIO, "nothing is protected in this pool");
 		return NULL;
 	}
+	mrmr_shared_want(pool->shared, ghost->node);
 	pool->identity.become_root();
 	engine = serve_engine(s, err);
 	if (engine != NULL) {

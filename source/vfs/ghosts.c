@@ -10,6 +10,8 @@
  */
 #include "ghosts.h"
 
+#include <mrmr/shared.h>
+
 bool mrmr_fd_is_ghost(const struct mrmr_pool *pool, int fd,
 		      struct mrmr_ghost *ghost)
 {
@@ -108,6 +110,21 @@ int mrmr_ghost_may_write(const struct mrmr_pool *pool, const char *proc_path)
 		return -1;
 	}
 	return 0;
+}
+
+void mrmr_ghost_note_opened(struct vfs_handle_struct *handle,
+			    const struct files_struct *fsp, int fd)
+{
+	const struct mrmr_share *share = mrmr_share_of(handle);
+	struct mrmr_ghost ghost;
+	int saved_errno = errno;
+
+	if (share != NULL && !fsp->fsp_flags.is_pathref &&
+	    mrmr_any_is_absent(share->pool) &&
+	    mrmr_fd_is_ghost(share->pool, fd, &ghost)) {
+		mrmr_shared_want(share->pool->shared, ghost.node);
+	}
+	errno = saved_errno;
 }
 
 int mrmr_ghost_note_change(struct vfs_handle_struct *handle,

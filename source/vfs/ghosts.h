@@ -38,6 +38,11 @@ void mrmr_ghost_stat_at(const struct mrmr_pool *pool, int dir_fd,
 int mrmr_ghost_may_write_at(struct mrmr_place *place);
 int mrmr_ghost_may_write(const struct mrmr_pool *pool, const char *proc_path);
 
+/* A file was opened for reading: if it is a ghost, a rebuild that runs makes it
+   before others. */
+void mrmr_ghost_note_opened(struct vfs_handle_struct *handle,
+			    const struct files_struct *fsp, int fd);
+
 /* The attributes of a file are about to be changed: if it is a ghost, that is
    noted. -1 with errno: they must not be. */
 int mrmr_ghost_note_change(struct vfs_handle_struct *handle,

@@ -217,6 +217,7 @@ int mrmr_openat(struct vfs_handle_struct *handle,
 		fd = find_and_open(handle, dirfsp, smb_fname, fsp, how,
 				   &is_new);
 		mrmr_writer_closed(fd); /* whatever had the number before */
+		mrmr_ghost_note_opened(handle, fsp, fd);
 		return fd;
 	}
 	if (cuts) {

@@ -27,6 +27,7 @@
 #include <mrmr/protection.h>
 #include <mrmr/rebuild.h>
 #include <mrmr/serve.h>
+#include <mrmr/shared.h>
 
 #include "lossy.h"
 
@@ -736,6 +737,72 @@ static void test_wanted_first(void **state)
 	lossy_free(l);
 }
 
+struct waiting {
+	struct lossy *l;
+	uint64_t id;
+	const char *path;
+	unsigned int commits;
+	bool was_next;
+};
+
+static uint64_t next_on_the_page(void *private_data)
+{
+	struct waiting *waiting = private_data;
+
+	return mrmr_shared_next_wanted(waiting->l->p->w->pool->shared);
+}
+
+static int between(struct mrmr_error *err, void *private_data)
+{
+	struct waiting *waiting = private_data;
+	const char *where = world_where(waiting->l->p->w, waiting->path);
+
+	waiting->commits++;
+	if (waiting->commits == 1) {
+		assert_string_equal(where, "0");
+		mrmr_shared_want(waiting->l->p->w->pool->shared, waiting->id);
+		/* nobody knows this one, and this is no file */
+		mrmr_shared_want(waiting->l->p->w->pool->shared, 999999);
+		mrmr_shared_want(waiting->l->p->w->pool->shared, MRMR_ID_ROOT);
+	} else if (waiting->commits == 2) {
+		waiting->was_next = strcmp(where, "0") != 0;
+	}
+	return 0;
+}
+
+/* A client reads a file in the middle of it, that would come last. */
+static void test_wanted_meanwhile(void **state)
+{
+	struct lossy *l = lossy_new(1, NULL);
+	struct waiting waiting = {.l = l};
+	const struct mrmr_rebuild_options o = {
+		.lost = LOSSY_LOST,
+		.onto = ONTO,
+		.batch_bytes = 1,
+		.next_wanted = next_on_the_page,
+		.between = between,
+		.private_data = &waiting,
+	};
+	struct mrmr_rebuild_result result;
+	struct mrmr_error err = {0};
+	size_t i;
+
+	for (i = 0; i < l->num_things; i++) {
+		if (l->things[i].id > waiting.id && !l->things[i].in_trash) {
+			waiting.id = l->things[i].id;
+			waiting.path = l->things[i].path;
+		}
+	}
+	lossy_lose(l);
+	assert_int_equal(mrmr_rebuild(l->p->engine, &o, &result, &err), 0);
+	assert_true(waiting.commits > 3);
+	assert_true(waiting.was_next);
+	assert_true(result.is_complete);
+	assert_int_equal(mrmr_shared_next_wanted(l->p->w->pool->shared), 0);
+	lossy_check_things(l);
+	lossy_free(l);
+}
+
 /* --- room -------------------------------------------------------------------------------- */
 
 static void test_target_is_full(void **state)
@@ -976,6 +1043,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_spine_is_empty),
 	cmocka_unit_test(test_ghosts),
 	cmocka_unit_test(test_wanted_first),
+	cmocka_unit_test(test_wanted_meanwhile),
 	cmocka_unit_test(test_target_is_full),
 	cmocka_unit_test(test_stopped_anywhere),
 #ifdef MRMR_WITH_FAULTS

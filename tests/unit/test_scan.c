@@ -126,6 +126,47 @@ static void test_few_are_believed(void **state)
 	world_free(w);
 }
 
+/* More than are on their way at a time, on several members. */
+#define MANY 9000u
+
+static void test_very_many(void **state)
+{
+	struct world *w = world_new(
+		&(struct world_shape){.num_members = 3, .parity = "1"});
+	struct mrmr_scan_member members[3];
+	struct mrmr_protect_result result;
+	char name[64];
+	unsigned int i;
+
+	for (i = 0; i < MANY; i++) {
+		snprintf(name, sizeof(name), "many%u", i);
+		world_write(world_member(w, i % 10 == 0, name), "x");
+	}
+	assert_int_equal(run(w, true, NULL, true, &result), 0);
+	for (i = 0; i < MANY; i += 100) {
+		snprintf(name, sizeof(name), "many%u", i);
+		assert_return_code(unlink(world_member(w, 1, name)), errno);
+		snprintf(name, sizeof(name), "many%u", i + 1);
+		world_write(world_member(w, 0, name), "changed");
+	}
+	look(w, members);
+	assert_int_equal(members[0].num_files, MANY / 10 * 9);
+	assert_int_equal(members[0].num_changed, MANY / 100);
+	assert_int_equal(members[0].num_gone, 0);
+	assert_int_equal(members[0].num_same, MANY / 10 * 9 - MANY / 100);
+	assert_int_equal(members[1].num_files, MANY / 10);
+	assert_int_equal(members[1].num_gone, MANY / 100);
+	assert_int_equal(members[1].num_changed, 0);
+	assert_int_equal(members[2].num_files, 0);
+#ifdef MRMR_WITH_FAULTS
+	setenv("MRMR_FAULT", "scan-look#200=EIO", 1);
+	assert_int_equal(run(w, true, NULL, true, &result), EIO);
+	unsetenv("MRMR_FAULT");
+	assert_int_equal(sums_of(w).num_files, MANY);
+#endif
+	world_free(w);
+}
+
 /* Parity stays as it is, and everything can still be computed. */
 static void check_is_untouched(struct world *w)
 {
@@ -258,6 +299,7 @@ static void test_failing(void **state)
 
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_few_are_believed),
+	cmocka_unit_test(test_very_many),
 	cmocka_unit_test(test_many_are_not_believed),
 	cmocka_unit_test(test_an_empty_drive),
 	cmocka_unit_test(test_many_with_a_reason),

@@ -1,0 +1,332 @@
+/*
+ * MRMR: rebuilding: files that are given up.
+ *
+ * What cannot be brought back stays in the catalogue, and with it the lost member
+ * in the pool: another member may return, with which it can be computed after
+ * all. Only when somebody accepts the loss does it go, and only what this run has
+ * told of: each file leaves its stripes, and the catalogue, in a transaction. The
+ * rest of a stripe is encoded anew without it (invariant 2); what is on another
+ * member that is away too, and was as little to be computed, is in no stripe
+ * then, until that member is back and the protector finds it.
+ *
+ *	killed			then
+ *	before a commit		nothing has happened: the next run tells of the
+ *				same files, and asks again
+ *	after it		the files of the batch are gone; their ghosts go
+ *				with the member
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#include <errno.h>
+#include <string.h>
+
+#include <talloc.h>
+
+#include <mrmr/fault.h>
+#include <mrmr/names.h>
+#include <mrmr/stripes.h>
+
+#include "protector_private.h"
+#include "rebuild_private.h"
+
+#define BATCH_NODES 256
+#define BATCH_CHANGES 4096
+#define EXTENTS_AT_ONCE 64
+
+struct giving {
+	struct rebuild *r;
+	void *mem_ctx; /* of the batch */
+	struct rebuild_file *files[BATCH_NODES];
+	size_t num;
+	uint64_t bytes;
+	struct mrmr_change *changes; /* talloc */
+	size_t num_changes;
+	struct mrmr_stripes *work;
+};
+
+static int fail_catalog(struct mrmr_error *err)
+{
+	int error = errno;
+
+	return mrmr_error_set(err, error, "the catalogue cannot be changed: %s",
+			      strerror(error));
+}
+
+/* --- what this run has told of ------------------------------------------------- */
+
+void rebuild_note_lost(struct rebuild *r, uint64_t id)
+{
+	size_t size = talloc_array_length(r->lost);
+
+	if (r->num_lost == size) {
+		uint64_t *larger =
+			talloc_realloc(r, r->lost, uint64_t, 2 * size + 64);
+
+		if (larger == NULL) {
+			return; /* it stays: that is the safe side */
+		}
+		r->lost = larger;
+	}
+	r->lost[r->num_lost++] = id;
+}
+
+/* With a member that has returned meanwhile, it may be there to be had. */
+static bool has_returned(const struct rebuild *r)
+{
+	size_t i;
+
+	for (i = 0; i < r->pool->num_members; i++) {
+		if (r->pool->members[i].state == MRMR_MEMBER_ONLINE &&
+		    !r->was_online[i]) {
+			return true;
+		}
+	}
+	return false;
+}
+
+void rebuild_note_online(struct rebuild *r)
+{
+	size_t i;
+
+	for (i = 0; i < r->pool->num_members; i++) {
+		r->was_online[i] =
+			r->pool->members[i].state == MRMR_MEMBER_ONLINE;
+	}
+}
+
+/* --- a batch --------------------------------------------------------------------- */
+
+static int add_changes(struct giving *g, const struct mrmr_node *node)
+{
+	struct mrmr_extent extents[EXTENTS_AT_ONCE];
+	uint32_t first = 0;
+	uint32_t got, i;
+
+	g->changes = talloc_realloc(g->mem_ctx, g->changes, struct mrmr_change,
+				    g->num_changes + node->num_extents + 1);
+	if (g->changes == NULL) {
+		errno = ENOMEM;
+		return -1;
+	}
+	while (first < node->num_extents) {
+		if (mrmr_catalog_get_extents(g->r->engine->catalog, node->id,
+					     first, extents, EXTENTS_AT_ONCE,
+					     &got) == -1) {
+			return -1;
+		}
+		if (got == 0) {
+			errno = EILSEQ;
+			return -1;
+		}
+		for (i = 0; i < got; i++) {
+			if (extents[i].state != MRMR_EXTENT_IN_STRIPE) {
+				continue;
+			}
+			g->changes[g->num_changes++] = (struct mrmr_change){
+				.file = node->id,
+				.member = node->member,
+				.index = first + i,
+				.offset = (uint64_t)(first + i) *
+					  node->grid_bytes,
+				.old = extents[i],
+				.has_old = true,
+			};
+		}
+		first += got;
+	}
+	return 0;
+}
+
+/* One that came back, or went, since it was told stays as it is. */
+static int add_node(struct giving *g, uint64_t id)
+{
+	struct rebuild *r = g->r;
+	struct rebuild_file *file = NULL;
+	struct mrmr_node *node = NULL;
+
+	if (mrmr_catalog_get(r->engine->catalog, g->mem_ctx, id, &node) == -1) {
+		return errno == ENOENT ? 0 : -1;
+	}
+	if (node->member != r->number || node->kind != MRMR_NODE_FILE) {
+		return 0;
+	}
+	file = rebuild_look(r, g->mem_ctx, node);
+	if (file == NULL || file->is_adopted) {
+		return 0;
+	}
+	file->target = MRMR_IN_SPINE;
+	g->files[g->num++] = file;
+	g->bytes += node->size_bytes;
+	return add_changes(g, node);
+}
+
+static int leave_stripes(struct giving *g, struct mrmr_error *err)
+{
+	size_t i;
+
+	g->work = mrmr_stripes_new(g->mem_ctx, g->r->engine, NULL);
+	if (g->work == NULL) {
+		return mrmr_error_set(err, ENOMEM, "not enough memory");
+	}
+	if (mrmr_stripes_apply(g->work, g->changes, g->num_changes, err) ==
+	    -1) {
+		return -1;
+	}
+	for (i = 0; i < g->num_changes; i++) {
+		/* then a stripe still depends on it */
+		if (g->changes[i].error != 0) {
+			return mrmr_error_set(err, g->changes[i].error,
+					      "a file that is given up cannot "
+					      "leave its stripes: %s",
+					      strerror(g->changes[i].error));
+		}
+	}
+	return mrmr_stripes_sync(g->work, err);
+}
+
+static int leave_catalog(struct giving *g, const struct rebuild_file *file)
+{
+	struct mrmr_catalog *catalog = g->r->engine->catalog;
+	struct mrmr_link *links = NULL;
+	uint64_t id = file->node->id;
+	uint32_t entry = pending_find(g->r->pending, id);
+	size_t num = 0;
+	size_t i;
+
+	if (mrmr_catalog_links(catalog, g->mem_ctx, id, &links, &num) == -1 ||
+	    mrmr_catalog_cut_extents(catalog, id, 0) == -1) {
+		return -1;
+	}
+	if (entry != PENDING_NONE) {
+		pending_remove(g->r->pending, entry);
+	}
+	for (i = 0; i < num; i++) {
+		if (mrmr_catalog_remove(catalog, links[i].dir_id,
+					links[i].name) == -1) {
+			return -1;
+		}
+	}
+	return 0;
+}
+
+static int change_catalog(struct giving *g, struct mrmr_error *err)
+{
+	size_t i;
+
+	if (leave_stripes(g, err) == -1) {
+		return -1;
+	}
+	/* the protector has changed it, when it had its share of the time */
+	TALLOC_FREE(g->r->pending);
+	g->r->pending = pending_load(g->r, g->r->engine, err);
+	if (g->r->pending == NULL) {
+		return -1;
+	}
+	for (i = 0; i < g->num; i++) {
+		if (leave_catalog(g, g->files[i]) == -1) {
+			return fail_catalog(err);
+		}
+	}
+	if (pending_save(g->r->pending) == -1 ||
+	    mrmr_fault("rebuild-give-up") != 0) {
+		return fail_catalog(err);
+	}
+	return 0;
+}
+
+static void let_go(struct giving *g)
+{
+	struct rebuild *r = g->r;
+	const struct mrmr_uuid *id =
+		&r->pool->members[r->options->lost].config->id;
+	size_t i;
+
+	for (i = 0; i < g->num; i++) {
+		if (g->files[i]->node->inode != 0) {
+			mrmr_guard_forget(r->engine->guard, id,
+					  g->files[i]->node->inode);
+		}
+		rebuild_drop_ghosts(r, g->files[i]);
+	}
+	r->result->given_up_files += g->num;
+	r->result->given_up_bytes += g->bytes;
+}
+
+static int give_up_some(struct giving *g, struct mrmr_error *err)
+{
+	struct mrmr_catalog *catalog = g->r->engine->catalog;
+	int saved_errno;
+	int ret;
+
+	if (mrmr_catalog_begin(catalog) == -1) {
+		return fail_catalog(err);
+	}
+	ret = change_catalog(g, err);
+	if (ret == 0) {
+		ret = mrmr_catalog_commit(catalog, err);
+	} else {
+		saved_errno = errno;
+		mrmr_catalog_cancel(catalog);
+		errno = saved_errno;
+	}
+	saved_errno = errno;
+	if (g->work != NULL && ret == 0) {
+		mrmr_stripes_finish(g->work);
+	} else if (g->work != NULL) {
+		mrmr_stripes_abort(g->work);
+	}
+	errno = saved_errno;
+	return ret;
+}
+
+/* --- all of them ------------------------------------------------------------------- */
+
+static int give_up_batch(struct rebuild *r, size_t *at, struct mrmr_error *err)
+{
+	struct giving g = {.r = r, .mem_ctx = talloc_new(r)};
+	int saved_errno;
+	int ret = 0;
+
+	while (ret == 0 && *at < r->num_lost && g.num < BATCH_NODES &&
+	       g.num_changes < BATCH_CHANGES) {
+		ret = add_node(&g, r->lost[(*at)++]);
+	}
+	if (ret == -1) {
+		fail_catalog(err);
+	} else if (g.num > 0) {
+		ret = give_up_some(&g, err);
+	}
+	if (ret == 0) {
+		let_go(&g);
+	}
+	saved_errno = errno;
+	talloc_free(g.mem_ctx);
+	errno = saved_errno;
+	return ret;
+}
+
+int rebuild_give_up(struct rebuild *r, struct mrmr_error *err)
+{
+	const struct mrmr_rebuild_options *options = r->options;
+	size_t at = 0;
+
+	if (r->num_lost == 0 || options->accept_loss == NULL ||
+	    !options->accept_loss(r->result, options->private_data)) {
+		return 0;
+	}
+	while (at < r->num_lost && !rebuild_should_stop(r)) {
+		/* the answer may have taken long */
+		r->pool->checked_ns = 0;
+		if (rebuild_between(r, err) == -1) {
+			return -1;
+		}
+		if (has_returned(r)) {
+			r->result->has_returned = true;
+			return 0;
+		}
+		if (give_up_batch(r, &at, err) == -1) {
+			return -1;
+		}
+	}
+	return 0;
+}
