@@ -31,12 +31,15 @@ static char *node_path(void *mem_ctx, struct mrmr_engine *engine, uint64_t id,
 
 char *admin_node_label(void *mem_ctx, struct mrmr_engine *engine, uint64_t id)
 {
+	void *frame = admin_need(talloc_new(NULL));
 	bool in_trash = false;
-	char *path = node_path(mem_ctx, engine, id, &in_trash);
+	char *path = node_path(frame, engine, id, &in_trash);
+	char *label = admin_need(
+		talloc_asprintf(mem_ctx, "%s%s", admin_printable(frame, path),
+				in_trash ? " (in the trash)" : ""));
 
-	return admin_need(talloc_asprintf(mem_ctx, "%s%s",
-					  admin_printable(mem_ctx, path),
-					  in_trash ? " (in the trash)" : ""));
+	talloc_free(frame);
+	return label;
 }
 
 const char *admin_number_name(const struct mrmr_engine *engine, uint16_t member)
@@ -51,9 +54,10 @@ const char *admin_number_name(const struct mrmr_engine *engine, uint16_t member)
 void admin_set_node(json_t *object, struct mrmr_engine *engine, uint64_t id,
 		    uint16_t member)
 {
+	void *frame = admin_need(talloc_new(NULL));
 	struct mrmr_uuid uuid;
 	bool in_trash = false;
-	char *path = node_path(NULL, engine, id, &in_trash);
+	char *path = node_path(frame, engine, id, &in_trash);
 
 	admin_set(object, "path", admin_json_text(path));
 	admin_set(object, "in_trash", json_boolean(in_trash));
@@ -62,5 +66,5 @@ void admin_set_node(json_t *object, struct mrmr_engine *engine, uint64_t id,
 	if (mrmr_catalog_member_id(engine->catalog, member, &uuid) == 0) {
 		admin_set(object, "mount_id", admin_json_uuid(&uuid));
 	}
-	talloc_free(path);
+	talloc_free(frame);
 }
