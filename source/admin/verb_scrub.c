@@ -73,6 +73,7 @@ static char *what_is_it(void *mem_ctx, const struct mrmr_scrub_finding *finding,
 {
 	const char *member = admin_number_name(engine, finding->member);
 	char *label = NULL;
+	char *what = NULL;
 
 	if (finding->is_parity) {
 		return admin_need(
@@ -82,9 +83,11 @@ static char *what_is_it(void *mem_ctx, const struct mrmr_scrub_finding *finding,
 					(unsigned long long)finding->stripe));
 	}
 	label = admin_node_label(mem_ctx, engine, finding->file);
-	return admin_need(
+	what = admin_need(
 		talloc_asprintf(mem_ctx, "%s on %s, from byte %llu on", label,
 				member, (unsigned long long)finding->offset));
+	talloc_free(label);
+	return what;
 }
 
 static void take_finding(const struct mrmr_scrub_finding *finding,
