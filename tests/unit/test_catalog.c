@@ -18,6 +18,7 @@
 
 #include <cmocka.h>
 #include <talloc.h>
+#include <tdb.h>
 
 #include <mrmr/catalog.h>
 
@@ -990,6 +991,69 @@ static void test_a_large_directory_grows_and_shrinks(void **state)
 	free(counts);
 }
 
+/* Pieces of the file that are free: tdb goes through them to find room. */
+static int count_free_pieces(struct fixture *f)
+{
+	struct tdb_context *tdb = NULL;
+	char *path = NULL;
+	int num;
+
+	TALLOC_FREE(f->cat);
+	path = talloc_asprintf(NULL, "%s/catalogue/0.tdb", (char *)f->scratch);
+	tdb = tdb_open(path, 0, TDB_INCOMPATIBLE_HASH, O_RDWR, 0600);
+	assert_non_null(tdb);
+	num = tdb_freelist_size(tdb);
+	tdb_close(tdb);
+	talloc_free(path);
+	reopen(f, MRMR_CATALOG_WRITE);
+	return num;
+}
+
+static void put_many(struct fixture *f, uint64_t *ids, unsigned int num)
+{
+	uint64_t dir_id = put_dir(f, MRMR_ID_ROOT, "many");
+	char name[32];
+	unsigned int i;
+
+	for (i = 0; i < num; i++) {
+		struct mrmr_node node = a_file(dir_id, name);
+
+		node.inode += i;
+		snprintf(name, sizeof(name), "file %u", i);
+		OK(mrmr_catalog_put(f->cat, &node, &ids[i]));
+	}
+}
+
+/* As those of a batch do, when it is protected. */
+static void test_records_that_grow_together_leave_few_holes(void **state)
+{
+	enum {
+		NUM = 4000
+	};
+	struct fixture *f = *state;
+	uint64_t *ids = calloc(NUM, sizeof(ids[0]));
+	unsigned int i;
+
+	begin(f);
+	put_many(f, ids, NUM);
+	commit(f);
+	begin(f);
+	for (i = 0; i < NUM; i++) {
+		struct mrmr_extent extent = {
+			.state = MRMR_EXTENT_BARE,
+			.len_bytes = 4096,
+			.checksum = i + 1,
+		};
+
+		memset(extent.sha256, 1 + (int)(i % 200), 32);
+		OK(mrmr_catalog_put_extents(f->cat, ids[i], 0, &extent, 1));
+	}
+	commit(f);
+	/* there are hundreds of records */
+	assert_in_range(count_free_pieces(f), 0, 20);
+	free(ids);
+}
+
 static void test_one_writer(void **state)
 {
 	struct fixture *f = *state;
@@ -1032,6 +1096,7 @@ int main(void)
 		TEST(test_members_and_notes),
 		TEST(test_cancel_leaves_nothing),
 		TEST(test_a_large_directory_grows_and_shrinks),
+		TEST(test_records_that_grow_together_leave_few_holes),
 		TEST(test_one_writer),
 	};
 
