@@ -68,6 +68,8 @@ int mrmr_live_expect(void *mem_ctx, struct mrmr_engine *engine,
 		     struct mrmr_live_member *member,
 		     const struct mrmr_node *node, struct mrmr_live **live);
 void mrmr_live_let_go(struct mrmr_live *live);
+/* Its file, opened by now; or -1. */
+int mrmr_live_expected_fd(struct mrmr_live *live);
 
 /*
  * Read protected bytes, as they were at node->generation. What is read is not

@@ -584,6 +584,11 @@ static int read_from(const struct mrmr_live *live, int fd, void *buf,
 	return mrmr_read_fully(fd, buf, len, offset);
 }
 
+int mrmr_live_expected_fd(struct mrmr_live *live)
+{
+	return live->is_expected && open_expected(live) == -1 ? -1 : live->fd;
+}
+
 int mrmr_live_read(struct mrmr_live *live, void *buf, size_t len,
 		   uint64_t offset)
 {

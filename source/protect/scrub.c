@@ -137,42 +137,75 @@ static int suspect(struct scrub_stripe *to)
 	return 0;
 }
 
+/* Where it is, as far as the catalogue tells; or, with look, wherever. */
+static int aim(struct scrub *s, struct scrub_block *block, bool look)
+{
+	struct mrmr_live_member *member = s->members[block->member];
+	struct mrmr_node *node = NULL;
+	int ret;
+
+	if (mrmr_catalog_get(s->engine->catalog, s, block->file, &node) == -1) {
+		return -1;
+	}
+	/* freed by who frees the block, whatever becomes of us */
+	ret = look ? mrmr_live_open_on(NULL, s->engine, member, node, false,
+				       &block->live)
+		   : mrmr_live_expect(NULL, s->engine, member, node,
+				      &block->live);
+	block->is_expected = !look;
+	block->offset = (uint64_t)block->index * node->grid_bytes;
+	talloc_free(node);
+	return ret;
+}
+
 static int add_piece(struct scrub *s, struct scrub_stripe *to, size_t member,
 		     const struct mrmr_piece *piece)
 {
-	struct mrmr_catalog *catalog = s->engine->catalog;
 	struct scrub_block *block = NULL;
-	struct mrmr_node *node = NULL;
-	struct mrmr_live *live = NULL;
 	struct mrmr_extent extent;
 	uint32_t got = 0;
-	int ret;
 
-	if (mrmr_catalog_get_extents(catalog, piece->file, piece->index,
-				     &extent, 1, &got) == -1 ||
+	if (mrmr_catalog_get_extents(s->engine->catalog, piece->file,
+				     piece->index, &extent, 1, &got) == -1 ||
 	    got != 1 || extent.state != MRMR_EXTENT_IN_STRIPE ||
-	    extent.stripe != to->id || extent.len_bytes != piece->len_bytes ||
-	    mrmr_catalog_get(catalog, s, piece->file, &node) == -1) {
+	    extent.stripe != to->id || extent.len_bytes != piece->len_bytes) {
 		return suspect(to);
 	}
-	/* freed by who frees the block, whatever becomes of us */
-	ret = mrmr_live_open_on(NULL, s->engine, s->members[member], node,
-				false, &live);
-	block = ret == 0 ? scrub_block_new(to) : NULL;
+	block = scrub_block_new(to, member);
 	if (block == NULL) {
-		talloc_free(live);
-		talloc_free(node);
-		return ret == 0 ? -1 : suspect(to);
+		errno = ENOMEM;
+		return -1;
 	}
-	block->live = live;
-	block->offset = (uint64_t)piece->index * node->grid_bytes;
+	block->file = piece->file;
+	block->index = piece->index;
 	block->len_bytes = extent.len_bytes;
 	block->checksum = extent.checksum;
 	memcpy(block->sha256, extent.sha256, sizeof(block->sha256));
-	talloc_free(node);
-	scrub_readers_add(s->readers, member, block);
+	if (aim(s, block, false) == -1) {
+		scrub_block_free(block);
+		return suspect(to);
+	}
+	scrub_readers_add(s->readers, block);
 	s->result->num_blocks++;
 	return 0;
+}
+
+/* What was not under its name, or not right there, is looked for: it may have
+   been renamed a moment ago. */
+static void look_for_missed(struct scrub *s, bool all)
+{
+	struct scrub_block *block = NULL;
+
+	while ((block = scrub_readers_missed(s->readers, all)) != NULL) {
+		TALLOC_FREE(block->live);
+		block->is_missed = false;
+		if (aim(s, block, true) == -1) {
+			suspect(block->stripe);
+			scrub_block_free(block);
+		} else {
+			scrub_readers_add(s->readers, block);
+		}
+	}
 }
 
 static int add_row(struct scrub *s, struct scrub_stripe *to,
@@ -197,7 +230,7 @@ static int add_row(struct scrub *s, struct scrub_stripe *to,
 		}
 		return suspect(to);
 	}
-	block = scrub_block_new(to);
+	block = scrub_block_new(to, member->index);
 	if (block == NULL) {
 		close(fd);
 		return -1;
@@ -206,7 +239,7 @@ static int add_row(struct scrub *s, struct scrub_stripe *to,
 	block->len_bytes = row->len_bytes;
 	block->checksum = row->checksum;
 	memcpy(block->sha256, row->sha256, sizeof(block->sha256));
-	scrub_readers_add(s->readers, member->index, block);
+	scrub_readers_add(s->readers, block);
 	s->result->num_blocks++;
 	return 0;
 }
@@ -335,12 +368,13 @@ static int read_for_a_turn(struct scrub *s)
 	       s->num_stripes < TURN_STRIPES && now_ns() < end &&
 	       !should_stop(s)) {
 		ret = add_stripe(s, &s->choice.list[s->next++]);
+		look_for_missed(s, false);
 		show_progress(s);
 	}
 	if (ret == -1) {
 		fail_catalog(s);
 	}
-	scrub_readers_drain(s->readers);
+	look_for_missed(s, true);
 	close_members(s);
 	s->result->num_bytes = scrub_readers_bytes(s->readers);
 	show_progress(s);

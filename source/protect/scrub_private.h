@@ -44,8 +44,14 @@ struct scrub_stripe {
 struct scrub_block {
 	struct scrub_block *next;
 	struct scrub_stripe *stripe;
+	size_t member;          /* index; who reads it */
 	struct mrmr_live *live; /* or, of a parity block: */
 	int fd;
+	uint64_t file;    /* of what live is, */
+	uint32_t index;   /* which extent of it, */
+	bool is_expected; /* and whether it was taken by its name only */
+	bool is_missed;   /* then: it is not there, or not right */
+	bool is_wrong;    /* else: it is not right */
 	uint64_t offset;
 	uint32_t len_bytes;
 	uint64_t checksum;
@@ -57,16 +63,25 @@ struct scrub_readers;
 struct scrub_readers *scrub_readers_new(void *mem_ctx, size_t num_members,
 					bool deep);
 
-/* Owns nothing yet; NULL with ENOMEM. */
-struct scrub_block *scrub_block_new(struct scrub_stripe *stripe);
+/* Owns nothing yet; NULL with ENOMEM. Freed with what it owns. */
+struct scrub_block *scrub_block_new(struct scrub_stripe *stripe, size_t member);
+void scrub_block_free(struct scrub_block *block);
 
-/* Hand a block over to the thread of a member; waits while that has much to do.
-   With live and fd. */
-void scrub_readers_add(struct scrub_readers *readers, size_t member,
+/* Hand a block over to the thread of its member, with live and fd; waits while
+   that has much to do. They are handed over several at a time: flush does not
+   wait for more. */
+void scrub_readers_add(struct scrub_readers *readers,
 		       struct scrub_block *block);
+void scrub_readers_flush(struct scrub_readers *readers);
 
-/* Wait until all was read: is_suspect of the stripes is right then. */
-void scrub_readers_drain(struct scrub_readers *readers);
+/*
+ * Wait until all was read: is_suspect of the stripes is right then, but for
+ * blocks that were expected under their names, and did not come out right: these
+ * are given back, one a call, to be looked for. NULL: there are none. Without
+ * wait, what there is by now.
+ */
+struct scrub_block *scrub_readers_missed(struct scrub_readers *readers,
+					 bool wait);
 
 uint64_t scrub_readers_bytes(struct scrub_readers *readers);
 

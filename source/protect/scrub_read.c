@@ -6,8 +6,10 @@
  * the same time. It compares what it reads chunk by chunk, while it is in a near
  * cache, so nothing is handed over, and the memory is a chunk for each member.
  *
- * Files are found and opened by the catalogue's thread, a little ahead, and closed
- * by it when they were read.
+ * The catalogue's thread says where files are, a little ahead, and threads open
+ * them under these names (mrmr_live_expect). What is not there, or not right, is
+ * given back to it, to be looked for in all places before it counts as suspect.
+ * Small files are many: they go from thread to thread by the dozen.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
@@ -30,10 +32,11 @@
 /* A multiple of a pre-image's piece, as that is looked for in each. */
 #define CHUNK_BYTES ((size_t)1024 * 1024)
 
-/* Open files, over all members. */
-#define AHEAD_ALL 512
-#define AHEAD_MAX 128
-#define AHEAD_MIN 8
+/* Blocks that wait, for each member; parity blocks among them are open. */
+#define AHEAD_MAX 256
+
+/* Handed over at once, at most. */
+#define TOGETHER 32
 
 struct reader {
 	struct scrub_readers *all;
@@ -42,7 +45,12 @@ struct reader {
 	pthread_cond_t work;
 	struct scrub_block *first;
 	struct scrub_block **end;
-	size_t num; /* waiting, and the one that is read */
+	size_t num; /* waiting, and those that are read */
+
+	/* The catalogue thread's: to be handed over. */
+	struct scrub_block *gathered;
+	struct scrub_block **gathered_end;
+	size_t num_gathered;
 
 	/* the thread's own */
 	uint8_t *chunk;
@@ -54,29 +62,30 @@ struct scrub_readers {
 	bool deep;
 	bool is_ending;
 	size_t num;
-	size_t ahead; /* of each */
 	pthread_mutex_t lock;
 	pthread_cond_t done;
-	struct scrub_block *read; /* to be freed by the catalogue's thread */
-	size_t num_open;          /* blocks that were not read yet */
+	struct scrub_block *read;   /* to be freed by the catalogue's thread */
+	size_t num_open;            /* blocks that were not read yet */
+	struct scrub_block *missed; /* the catalogue thread's */
 	uint64_t bytes;
 	struct reader *readers;
 };
 
 /* --- blocks -------------------------------------------------------------------- */
 
-struct scrub_block *scrub_block_new(struct scrub_stripe *stripe)
+struct scrub_block *scrub_block_new(struct scrub_stripe *stripe, size_t member)
 {
 	struct scrub_block *block = calloc(1, sizeof(*block));
 
 	if (block != NULL) {
 		block->stripe = stripe;
+		block->member = member;
 		block->fd = -1;
 	}
 	return block;
 }
 
-static void free_block(struct scrub_block *block)
+void scrub_block_free(struct scrub_block *block)
 {
 	if (block->fd != -1) {
 		close(block->fd);
@@ -85,7 +94,18 @@ static void free_block(struct scrub_block *block)
 	free(block);
 }
 
-/* With the lock held, which is given away meanwhile. */
+static void free_chain(struct scrub_block *block)
+{
+	while (block != NULL) {
+		struct scrub_block *next = block->next;
+
+		scrub_block_free(block);
+		block = next;
+	}
+}
+
+/* With the lock held, which is given away meanwhile. For the catalogue's
+   thread. */
 static void free_read(struct scrub_readers *all)
 {
 	struct scrub_block *block = all->read;
@@ -95,7 +115,12 @@ static void free_read(struct scrub_readers *all)
 	while (block != NULL) {
 		struct scrub_block *next = block->next;
 
-		free_block(block);
+		if (block->is_missed) {
+			block->next = all->missed;
+			all->missed = block;
+		} else {
+			scrub_block_free(block);
+		}
 		block = next;
 	}
 	pthread_mutex_lock(&all->lock);
@@ -106,7 +131,8 @@ static void free_read(struct scrub_readers *all)
 /* The drive is to be asked, and not the memory. */
 static void forget_cached(const struct scrub_block *block)
 {
-	int fd = block->live != NULL ? mrmr_live_fd(block->live) : block->fd;
+	int fd = block->live != NULL ? mrmr_live_expected_fd(block->live)
+				     : block->fd;
 
 	if (fd != -1) {
 		posix_fadvise(fd, (off_t)block->offset, block->len_bytes,
@@ -154,6 +180,48 @@ static bool is_right(struct reader *reader, const struct scrub_block *block)
 	return memcmp(sha256, block->sha256, sizeof(sha256)) == 0;
 }
 
+static void read_one(struct reader *reader, struct scrub_block *block)
+{
+	bool right = is_right(reader, block);
+
+	if (block->is_expected) {
+		mrmr_live_let_go(block->live);
+	}
+	block->is_missed = !right && block->is_expected;
+	if (!right && !block->is_expected) {
+		block->is_wrong = true;
+	}
+}
+
+/* All that was handed over, one after another. *last is its end. */
+static void read_chain(struct reader *reader, struct scrub_block *first,
+		       struct scrub_block **last, size_t *num, uint64_t *bytes)
+{
+	struct scrub_block *block = NULL;
+
+	for (block = first; block != NULL; block = block->next) {
+		read_one(reader, block);
+		*last = block;
+		(*num)++;
+		*bytes += block->is_missed ? 0 : block->len_bytes;
+	}
+}
+
+/* With the lock. */
+static void give_back(struct scrub_readers *all, struct scrub_block *first,
+		      struct scrub_block *last)
+{
+	struct scrub_block *block = NULL;
+
+	for (block = first; block != NULL; block = block->next) {
+		if (block->is_wrong) {
+			block->stripe->is_suspect = true;
+		}
+	}
+	last->next = all->read;
+	all->read = first;
+}
+
 static void *read_blocks(void *private_data)
 {
 	struct reader *reader = private_data;
@@ -161,31 +229,27 @@ static void *read_blocks(void *private_data)
 
 	pthread_mutex_lock(&all->lock);
 	while (true) {
-		struct scrub_block *block = reader->first;
-		bool right;
+		struct scrub_block *first = reader->first;
+		struct scrub_block *last = NULL;
+		uint64_t bytes = 0;
+		size_t num = 0;
 
-		if (block == NULL && all->is_ending) {
+		if (first == NULL && all->is_ending) {
 			break;
 		}
-		if (block == NULL) {
+		if (first == NULL) {
 			pthread_cond_wait(&reader->work, &all->lock);
 			continue;
 		}
-		reader->first = block->next;
-		if (reader->first == NULL) {
-			reader->end = &reader->first;
-		}
+		reader->first = NULL;
+		reader->end = &reader->first;
 		pthread_mutex_unlock(&all->lock);
-		right = is_right(reader, block);
+		read_chain(reader, first, &last, &num, &bytes);
 		pthread_mutex_lock(&all->lock);
-		all->bytes += block->len_bytes;
-		if (!right) {
-			block->stripe->is_suspect = true;
-		}
-		block->next = all->read;
-		all->read = block;
-		reader->num--;
-		all->num_open--;
+		give_back(all, first, last);
+		all->bytes += bytes;
+		reader->num -= num;
+		all->num_open -= num;
 		pthread_cond_signal(&all->done);
 	}
 	pthread_mutex_unlock(&all->lock);
@@ -218,6 +282,10 @@ static int end_readers(struct scrub_readers *all)
 	pthread_mutex_lock(&all->lock);
 	free_read(all);
 	pthread_mutex_unlock(&all->lock);
+	free_chain(all->missed);
+	for (i = 0; i < all->num; i++) {
+		free_chain(all->readers[i].gathered);
+	}
 	pthread_mutex_destroy(&all->lock);
 	pthread_cond_destroy(&all->done);
 	return 0;
@@ -264,15 +332,12 @@ struct scrub_readers *scrub_readers_new(void *mem_ctx, size_t num_members,
 	}
 	all->deep = deep;
 	all->num = num_members;
-	all->ahead = AHEAD_ALL / num_members;
-	all->ahead = all->ahead > AHEAD_MAX   ? AHEAD_MAX
-		     : all->ahead < AHEAD_MIN ? AHEAD_MIN
-					      : all->ahead;
 	pthread_mutex_init(&all->lock, NULL);
 	pthread_cond_init(&all->done, NULL);
 	for (i = 0; i < num_members; i++) {
 		all->readers[i].all = all;
 		all->readers[i].end = &all->readers[i].first;
+		all->readers[i].gathered_end = &all->readers[i].gathered;
 		pthread_cond_init(&all->readers[i].work, NULL);
 	}
 	talloc_set_destructor(all, end_readers);
@@ -288,33 +353,68 @@ struct scrub_readers *scrub_readers_new(void *mem_ctx, size_t num_members,
 	return all;
 }
 
-void scrub_readers_add(struct scrub_readers *all, size_t member,
-		       struct scrub_block *block)
+static void hand_over(struct scrub_readers *all, struct reader *reader)
 {
-	struct reader *reader = &all->readers[member];
-
+	if (reader->num_gathered == 0) {
+		return;
+	}
 	pthread_mutex_lock(&all->lock);
-	while (reader->num >= all->ahead) {
+	while (reader->num >= AHEAD_MAX) {
 		pthread_cond_wait(&all->done, &all->lock);
 	}
-	block->next = NULL;
-	*reader->end = block;
-	reader->end = &block->next;
-	reader->num++;
-	all->num_open++;
+	*reader->end = reader->gathered;
+	reader->end = reader->gathered_end;
+	reader->num += reader->num_gathered;
+	all->num_open += reader->num_gathered;
 	pthread_cond_signal(&reader->work);
 	free_read(all);
 	pthread_mutex_unlock(&all->lock);
+	reader->gathered = NULL;
+	reader->gathered_end = &reader->gathered;
+	reader->num_gathered = 0;
 }
 
-void scrub_readers_drain(struct scrub_readers *all)
+void scrub_readers_add(struct scrub_readers *all, struct scrub_block *block)
 {
-	pthread_mutex_lock(&all->lock);
-	while (all->num_open > 0) {
-		pthread_cond_wait(&all->done, &all->lock);
+	struct reader *reader = &all->readers[block->member];
+
+	block->next = NULL;
+	*reader->gathered_end = block;
+	reader->gathered_end = &block->next;
+	reader->num_gathered++;
+	if (reader->num_gathered >= TOGETHER ||
+	    block->len_bytes >= CHUNK_BYTES) {
+		hand_over(all, reader);
 	}
-	free_read(all);
-	pthread_mutex_unlock(&all->lock);
+}
+
+void scrub_readers_flush(struct scrub_readers *all)
+{
+	size_t i;
+
+	for (i = 0; i < all->num; i++) {
+		hand_over(all, &all->readers[i]);
+	}
+}
+
+struct scrub_block *scrub_readers_missed(struct scrub_readers *all, bool wait)
+{
+	struct scrub_block *block = NULL;
+
+	if (wait) {
+		scrub_readers_flush(all);
+		pthread_mutex_lock(&all->lock);
+		while (all->num_open > 0) {
+			pthread_cond_wait(&all->done, &all->lock);
+		}
+		free_read(all);
+		pthread_mutex_unlock(&all->lock);
+	}
+	block = all->missed;
+	if (block != NULL) {
+		all->missed = block->next;
+	}
+	return block;
 }
 
 uint64_t scrub_readers_bytes(struct scrub_readers *all)
