@@ -17,7 +17,8 @@ struct open_dir {
 	uint64_t pool_serial; /* of the pool that the listing is of */
 	struct mrmr_dir *dir; /* of fd, while the cache says so */
 	uint64_t dirs_dropped;
-	bool is_skimmed;     /* smbd does not open each entry that it gets */
+	size_t num_ahead;    /* entries that were opened for smbd, */
+	size_t num_vain;     /* those among them that it did not want */
 	struct dirent entry; /* what readdir gave last */
 };
 
@@ -69,9 +70,18 @@ void mrmr_listed_drop(struct mrmr_share *share)
 
 	if (share->listed.dirfsp != NULL) {
 		close(share->listed.fd);
+		(*share->listed.num_vain)++;
 		share->listed.dirfsp = NULL;
 	}
 	errno = saved_errno;
+}
+
+/* Some names are hidden from clients. But who wants few of those that he gets
+   searches for names, and opens little of what is opened for him. */
+static bool is_search(const struct open_dir *open_dir)
+{
+	return open_dir->num_vain > 2 &&
+	       open_dir->num_vain > open_dir->num_ahead / 4;
 }
 
 /*
@@ -80,9 +90,10 @@ void mrmr_listed_drop(struct mrmr_share *share)
  * open and one fstat. False if there is no file of that name.
  */
 static bool open_ahead(struct mrmr_share *share,
-		       const struct files_struct *dirfsp, int dir_fd,
-		       const char *name, struct stat *st)
+		       const struct files_struct *dirfsp,
+		       struct open_dir *open_dir, int dir_fd, struct stat *st)
 {
+	const char *name = open_dir->entry.d_name;
 	int fd = openat(dir_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 
 	if (fd == -1) {
@@ -95,9 +106,11 @@ static bool open_ahead(struct mrmr_share *share,
 	share->listed = (struct mrmr_listed){
 		.dirfsp = dirfsp,
 		.name = name,
+		.num_vain = &open_dir->num_vain,
 		.fd = fd,
 		.st = *st,
 	};
+	open_dir->num_ahead++;
 	return true;
 }
 
@@ -129,8 +142,8 @@ static void look_at(struct vfs_handle_struct *handle,
 	if (sbuf == NULL) {
 		return;
 	}
-	if ((entry->type != DT_REG || open_dir->is_skimmed ||
-	     !open_ahead(share, dirfsp, fd, open_dir->entry.d_name, &st)) &&
+	if ((entry->type != DT_REG || is_search(open_dir) ||
+	     !open_ahead(share, dirfsp, open_dir, fd, &st)) &&
 	    fstatat(fd, entry->name, &st, AT_SYMLINK_NOFOLLOW) == -1) {
 		return;
 	}
@@ -155,9 +168,7 @@ struct dirent *mrmr_readdir(struct vfs_handle_struct *handle,
 	if (sbuf != NULL) {
 		SET_STAT_INVALID(*sbuf);
 	}
-	if (pool != NULL && mrmr_share_of(handle)->listed.dirfsp != NULL) {
-		/* It searches for names: opening all would be in vain. */
-		open_dir->is_skimmed = true;
+	if (pool != NULL) {
 		mrmr_listed_drop(mrmr_share_of(handle));
 	}
 	if (pool == NULL || !make_listing(pool, open_dir)) {

@@ -42,6 +42,7 @@
 struct mrmr_listed {
 	const struct files_struct *dirfsp; /* NULL: nothing */
 	const char *name;
+	size_t *num_vain; /* of the open directory: counts what is given up */
 	int fd;
 	struct stat st;
 };
