@@ -34,6 +34,15 @@
 /* The hidden directory at each member's root is nobody's business. */
 #define MRMR_PATH_MAX 4096
 
+/* The newest times of a directory's clones, kept for a while. */
+struct mrmr_dir_times {
+	bool is_known;
+	uint32_t changes; /* of the directory's names, when it was looked */
+	int64_t checked_ns;
+	struct timespec mtime;
+	struct timespec ctime;
+};
+
 struct mrmr_dir {
 	struct mrmr_pool *pool;
 	dev_t dev; /* the key: of the spine directory */
@@ -47,8 +56,10 @@ struct mrmr_dir {
 	struct mrmr_dir_clone *clones; /* one per member */
 	size_t last_member;            /* where a file was last made here, */
 	bool has_last_member;
-	char hint_name[256]; /* what a listing gave last, */
-	size_t hint_member;  /* and where that is; SIZE_MAX: none */
+	bool is_flat;          /* no directory was in it when it was
+					  got; not known of all file systems */
+	uint64_t hints_serial; /* what is hinted of it, hints.c */
+	struct mrmr_dir_times newest;
 };
 
 /* A path on its way: where its last component would be. */
@@ -131,8 +142,18 @@ void mrmr_dir_unlock_two(struct mrmr_dir *a, struct mrmr_dir *b);
 int mrmr_tree_lock(struct mrmr_pool *pool, bool exclusive);
 void mrmr_tree_unlock(struct mrmr_pool *pool);
 
-/* Remember where a name is, for the lookup that follows. */
+/*
+ * Remember on which member a file is, for the lookups that follow; SIZE_MAX
+ * forgets it. Like all that is remembered, it is good for a second, and until
+ * the directory is listed or members come or go.
+ */
 void mrmr_dir_hint(struct mrmr_dir *dir, const char *name, size_t member);
+
+/*
+ * The member to be asked first for a name; SIZE_MAX if none is hinted at. The
+ * file may have gone from it, or something else may have its name.
+ */
+size_t mrmr_dir_hinted(const struct mrmr_dir *dir, const char *name);
 
 /*
  * Going through the members takes a moment, in which a file may go from one
@@ -145,7 +166,9 @@ void mrmr_dir_count_swap(struct mrmr_dir *dir);
 
 /*
  * The directory's newest times, over the spine and its clones, into st (which
- * describes the spine directory).
+ * describes the spine directory). smbd asks for them several times in most of
+ * its requests: what the clones said is good for a second, and as long as no
+ * process changes names in the directory.
  */
 void mrmr_dir_newest_times(struct mrmr_dir *dir, struct stat *st);
 

@@ -37,10 +37,11 @@ int mrmr_name_find(struct mrmr_dir *dir, const char *name, size_t *member,
 /*
  * Open what is there under name. The descriptor is the member's own file's (or
  * the spine's own directory's). flags must have neither O_CREAT nor lack
- * O_NOFOLLOW. *member is as with mrmr_name_find.
+ * O_NOFOLLOW. *member is as with mrmr_name_find. If it is a member, *st is what
+ * fstat says of the descriptor.
  */
 int mrmr_name_open(struct mrmr_dir *dir, const char *name, int flags,
-		   size_t *member);
+		   size_t *member, struct stat *st);
 
 /*
  * Make a file, with O_EXCL semantics across the union, on the member that

@@ -31,6 +31,7 @@ struct mrmr_queue; /* mrmr/queue.h */
 struct mrmr_guard; /* mrmr/guard.h */
 struct mrmr_trash_cache;
 struct mrmr_dir_cache;  /* mrmr/dir.h */
+struct mrmr_hints;      /* mrmr/dir.h */
 struct mrmr_absent_ops; /* mrmr/absent.h */
 
 /* How the process becomes root for a moment. Both may nest. */
@@ -50,8 +51,9 @@ enum mrmr_member_state {
 
 struct mrmr_member {
 	const struct mrmr_member_config *config;
-	size_t index; /* in the config, and in pool->members */
-	int slot;     /* in the shared page */
+	size_t index;       /* in the config, and in pool->members */
+	int slot;           /* in the shared page */
+	uint64_t device_id; /* see mrmr_pool_device_id */
 	enum mrmr_member_state state;
 	char why[256];   /* why it is not online, for a person */
 	int root_fd;     /* O_RDONLY directory, -1 unless online */
@@ -91,10 +93,11 @@ struct mrmr_pool {
 	uint64_t serial; /* no other pool of this process has it */
 	struct mrmr_config *config;
 	struct mrmr_identity identity;
-	char *spine_path; /* as the kernel spells it */
-	int state_fd;     /* state directory, O_RDONLY */
-	int spine_fd;     /* the share's root, O_RDONLY */
-	int tree_lock_fd; /* see mrmr_tree_lock */
+	char *spine_path;   /* as the kernel spells it */
+	uint64_t device_id; /* of the spine, see mrmr_pool_device_id */
+	int state_fd;       /* state directory, O_RDONLY */
+	int spine_fd;       /* the share's root, O_RDONLY */
+	int tree_lock_fd;   /* see mrmr_tree_lock */
 	unsigned int tree_locks;
 	bool tree_exclusive;
 	dev_t spine_dev;
@@ -117,6 +120,8 @@ struct mrmr_pool {
 	uint64_t not_data_bytes; /* on them: parity, and what is kept for it */
 	bool all_online;         /* at the last look */
 	struct mrmr_dir_cache *dirs;
+	struct mrmr_hints *hints;
+	uint64_t last_hints_serial;
 	uint64_t dirs_dropped; /* counts up when a struct mrmr_dir is freed:
 				     while it stays, those got before are good */
 	uint32_t seen_members_gen;

@@ -19,7 +19,7 @@
 #include <mrmr/error.h>
 
 #define MRMR_SHARED_NAME "shared"
-#define MRMR_SHARED_MAGIC UINT64_C(0x344445524148534d)
+#define MRMR_SHARED_MAGIC UINT64_C(0x354445524148534d)
 #define MRMR_MOVES_MAX 1024
 #define MRMR_SWAPS 64
 #define MRMR_SHARED_WANTED 128
@@ -94,7 +94,10 @@ struct mrmr_shared {
 	_Atomic uint32_t intents_gen; /* records were written */
 	_Atomic uint32_t num_moves;   /* entries of moves[] in use */
 	_Atomic uint32_t swaps[MRMR_SWAPS]; /* see mrmr_dir_swaps */
-	_Atomic uint32_t rows;              /* see mrmr_pool_rows */
+	/* Counts up when a directory is unlocked: its names may have changed.
+	   Some directories share a count. */
+	_Atomic uint32_t changes[MRMR_SWAPS];
+	_Atomic uint32_t rows;      /* see mrmr_pool_rows */
 	_Atomic uint32_t protector; /* 1: one runs, and will look into the
 				       queue again (protector_start.c) */
 	struct mrmr_shared_member members[MRMR_MEMBERS_MAX];

@@ -66,6 +66,10 @@ void mrmr_dir_forget(struct mrmr_dir *dir, size_t member)
 {
 	size_t i;
 
+	dir->newest.is_known = false;
+	if (member == SIZE_MAX) {
+		mrmr_dir_unhint(dir);
+	}
 	for (i = 0; i < dir->pool->num_members; i++) {
 		struct mrmr_dir_clone *clone = &dir->clones[i];
 
@@ -168,12 +172,15 @@ int mrmr_dir_path(struct mrmr_dir *dir, char path[MRMR_PATH_MAX])
 {
 	struct stat st;
 
-	if (fstat(dir->spine_fd, &st) == -1) {
-		return -1;
-	}
-	if (st.st_nlink == 0) {
-		errno = ENOENT;
-		return -1;
+	/* Nobody removes it while it is locked. */
+	if (dir->locks == 0) {
+		if (fstat(dir->spine_fd, &st) == -1) {
+			return -1;
+		}
+		if (st.st_nlink == 0) {
+			errno = ENOENT;
+			return -1;
+		}
 	}
 	return path_of(dir->pool, dir->spine_fd, path);
 }
@@ -199,8 +206,8 @@ static struct mrmr_dir *dir_new(struct mrmr_pool *pool, int spine_fd,
 		.dev = st->st_dev,
 		.ino = st->st_ino,
 		.spine_fd = -1,
-		.hint_member = SIZE_MAX,
 	};
+	mrmr_dir_unhint(dir);
 	dir->clones = talloc_zero_array(dir, struct mrmr_dir_clone,
 					pool->num_members);
 	if (dir->clones == NULL) {
@@ -287,6 +294,7 @@ static struct mrmr_dir *get(struct mrmr_pool *pool, int spine_fd,
 		}
 		cache_add(pool->dirs, dir);
 	}
+	dir->is_flat = st.st_nlink == 2;
 	if (!in_passing) {
 		/* A coarse clock gives the same time to many: count uses. */
 		dir->used_ns = ++ticket;
@@ -311,18 +319,6 @@ struct mrmr_dir *mrmr_dir_known(struct mrmr_pool *pool, dev_t dev, ino_t ino)
 	return cache_find(pool->dirs, &st);
 }
 
-void mrmr_dir_hint(struct mrmr_dir *dir, const char *name, size_t member)
-{
-	size_t len = strlen(name);
-
-	if (len >= sizeof(dir->hint_name)) {
-		dir->hint_member = SIZE_MAX;
-		return;
-	}
-	memcpy(dir->hint_name, name, len + 1);
-	dir->hint_member = member;
-}
-
 static _Atomic uint32_t *swaps_of(const struct mrmr_dir *dir)
 {
 	return &dir->pool->shared->swaps[dir->ino % MRMR_SWAPS];
@@ -336,6 +332,21 @@ uint32_t mrmr_dir_swaps(const struct mrmr_dir *dir)
 void mrmr_dir_count_swap(struct mrmr_dir *dir)
 {
 	atomic_fetch_add(swaps_of(dir), 1);
+}
+
+static _Atomic uint32_t *changes_of(const struct mrmr_dir *dir)
+{
+	return &dir->pool->shared->changes[dir->ino % MRMR_SWAPS];
+}
+
+uint32_t mrmr_dir_changes(const struct mrmr_dir *dir)
+{
+	return atomic_load(changes_of(dir));
+}
+
+void mrmr_dir_count_change(struct mrmr_dir *dir)
+{
+	atomic_fetch_add(changes_of(dir), 1);
 }
 
 bool mrmr_name_is_private(const struct mrmr_dir *dir, const char *name)

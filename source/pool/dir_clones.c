@@ -337,8 +337,14 @@ static bool newer(const struct timespec *a, const struct timespec *b)
 	       (a->tv_sec == b->tv_sec && a->tv_nsec > b->tv_nsec);
 }
 
-void mrmr_dir_newest_times(struct mrmr_dir *dir, struct stat *st)
+static struct mrmr_dir_times newest_of_clones(struct mrmr_dir *dir)
 {
+	/* The count first: what changes after it is another count. */
+	struct mrmr_dir_times newest = {
+		.is_known = true,
+		.changes = mrmr_dir_changes(dir),
+		.checked_ns = dir->pool->used_ns,
+	};
 	size_t i;
 
 	for (i = 0; i < dir->pool->num_members; i++) {
@@ -348,12 +354,31 @@ void mrmr_dir_newest_times(struct mrmr_dir *dir, struct stat *st)
 		if (fd == -1 || fstat(fd, &clone) == -1) {
 			continue;
 		}
-		if (newer(&clone.st_mtim, &st->st_mtim)) {
-			st->st_mtim = clone.st_mtim;
+		if (newer(&clone.st_mtim, &newest.mtime)) {
+			newest.mtime = clone.st_mtim;
 		}
 		if (!mrmr_is_absent(dir->pool, i) &&
-		    newer(&clone.st_ctim, &st->st_ctim)) {
-			st->st_ctim = clone.st_ctim;
+		    newer(&clone.st_ctim, &newest.ctime)) {
+			newest.ctime = clone.st_ctim;
 		}
+	}
+	return newest;
+}
+
+void mrmr_dir_newest_times(struct mrmr_dir *dir, struct stat *st)
+{
+	const struct mrmr_dir_times *newest = &dir->newest;
+
+	/* Who has the lock may be in the middle of a change. */
+	if (!newest->is_known || dir->locks > 0 ||
+	    newest->changes != mrmr_dir_changes(dir) ||
+	    dir->pool->used_ns - newest->checked_ns >= CLONE_LIFETIME_NS) {
+		dir->newest = newest_of_clones(dir);
+	}
+	if (newer(&newest->mtime, &st->st_mtim)) {
+		st->st_mtim = newest->mtime;
+	}
+	if (newer(&newest->ctime, &st->st_ctim)) {
+		st->st_ctim = newest->ctime;
 	}
 }

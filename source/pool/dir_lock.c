@@ -12,6 +12,8 @@
 #include <mrmr/log.h>
 #include <mrmr/shared.h>
 
+#include "dir_private.h"
+
 #define LOCK_PATIENCE_NS (20 * INT64_C(1000000000))
 
 /*
@@ -73,6 +75,7 @@ void mrmr_dir_unlock(struct mrmr_dir *dir)
 	int saved_errno = errno;
 
 	if (--dir->locks == 0) {
+		mrmr_dir_count_change(dir);
 		flock(dir->spine_fd, LOCK_UN);
 	}
 	errno = saved_errno;

@@ -31,6 +31,16 @@ struct mrmr_dir_clone {
 	int64_t checked_ns;  /* the time, when it was looked up */
 };
 
+/* hints.c: one for a pool, its talloc child. NULL: no memory. */
+struct mrmr_hints *mrmr_hints_new(struct mrmr_pool *pool);
+
+/* Forget all hints of a directory. A new one starts so. */
+void mrmr_dir_unhint(struct mrmr_dir *dir);
+
+/* Names of the directory have changed, in this process or another. */
+uint32_t mrmr_dir_changes(const struct mrmr_dir *dir);
+void mrmr_dir_count_change(struct mrmr_dir *dir);
+
 /* Opens path below at_fd as the user; as root if the user may not: what a user
    may see is decided by smbd and by the spine, not by what we keep open. flags
    and resolve are openat2(2)'s. A descriptor, or -1 with errno. */

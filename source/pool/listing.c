@@ -38,6 +38,7 @@ struct linux_dirent64 {
 struct entry {
 	uint64_t ino;
 	uint32_t name;  /* offset in names */
+	uint32_t hash;  /* of the name */
 	int16_t member; /* -1: the spine */
 	uint8_t type;
 	bool on_member; /* a spine directory that a member has as well */
@@ -106,14 +107,21 @@ static uint32_t hash_name(const char *name)
 	return hash ^ (hash >> 15);
 }
 
+static bool is_named(const struct mrmr_listing *l, const struct entry *entry,
+		     const char *name, uint32_t hash)
+{
+	return entry->hash == hash && strcmp(l->names + entry->name, name) == 0;
+}
+
 /* The position in the table where name is, or where it would go. */
-static size_t table_find(const struct mrmr_listing *l, const char *name)
+static size_t table_find(const struct mrmr_listing *l, const char *name,
+			 uint32_t hash)
 {
 	size_t mask = l->table_size - 1;
-	size_t i = hash_name(name) & mask;
+	size_t i = hash & mask;
 
 	while (l->table[i] != NOWHERE &&
-	       strcmp(l->names + l->entries[l->table[i]].name, name) != 0) {
+	       !is_named(l, &l->entries[l->table[i]], name, hash)) {
 		i = (i + 1) & mask;
 	}
 	return i;
@@ -131,10 +139,14 @@ static int table_grow(struct mrmr_listing *l)
 	}
 	memset(l->table, 0xff, size * sizeof(l->table[0]));
 	l->table_size = size;
+	/* Each name is there once, so none is compared with another. */
 	for (i = 0; i < l->num_entries; i++) {
-		const char *name = l->names + l->entries[i].name;
+		size_t at = l->entries[i].hash & (size - 1);
 
-		l->table[table_find(l, name)] = (uint32_t)i;
+		while (l->table[at] != NOWHERE) {
+			at = (at + 1) & (size - 1);
+		}
+		l->table[at] = (uint32_t)i;
 	}
 	return 0;
 }
@@ -205,6 +217,7 @@ static bool take(const struct linux_dirent64 *entry, void *private_data)
 	struct reading *r = private_data;
 	struct mrmr_listing *l = r->listing;
 	size_t len = strlen(entry->d_name);
+	uint32_t hash = hash_name(entry->d_name);
 	uint8_t type = type_of(r->fd, entry);
 	size_t at;
 
@@ -215,7 +228,7 @@ static bool take(const struct linux_dirent64 *entry, void *private_data)
 		r->no_memory = true;
 		return true;
 	}
-	at = table_find(l, entry->d_name);
+	at = table_find(l, entry->d_name, hash);
 	if (l->table[at] != NOWHERE) {
 		struct entry *known = &l->entries[l->table[at]];
 
@@ -232,6 +245,7 @@ static bool take(const struct linux_dirent64 *entry, void *private_data)
 	l->entries[l->num_entries] = (struct entry){
 		.ino = entry->d_ino,
 		.name = (uint32_t)l->names_len,
+		.hash = hash,
 		.member = r->member,
 		.type = type,
 		.on_member = r->member != -1,
@@ -346,6 +360,7 @@ static int add_dots(struct mrmr_listing *l, const struct mrmr_dir *dir)
 		l->entries[i] = (struct entry){
 			.ino = dir->ino,
 			.name = (uint32_t)l->names_len,
+			.hash = hash_name(dots[i]),
 			.member = -1,
 			.type = DT_DIR,
 			.on_member = true,

@@ -17,6 +17,8 @@
 #include <mrmr/names.h>
 #include <mrmr/staging.h>
 
+#include "names_private.h"
+
 /* A member's `.mrmr` under another name: the short name that FAT gives it, or
    another case on a file system that ignores case. */
 static bool is_private_inode(const struct mrmr_dir *dir, size_t member,
@@ -115,16 +117,6 @@ out:
 	return ret;
 }
 
-/* The member that is asked first: what a listing or a create has told. */
-static size_t first_member(const struct mrmr_dir *dir, const char *name)
-{
-	if (dir->hint_member < dir->pool->num_members &&
-	    strcmp(dir->hint_name, name) == 0) {
-		return dir->hint_member;
-	}
-	return SIZE_MAX;
-}
-
 /* See mrmr_dir_swaps(). */
 static bool may_have_slipped_through(struct mrmr_dir *dir, uint32_t *swaps)
 {
@@ -184,6 +176,13 @@ static size_t in_order(const struct mrmr_pool *pool,
 	return n;
 }
 
+bool names_comes_before(const struct mrmr_pool *pool, size_t a, size_t b)
+{
+	bool a_is_absent = mrmr_is_absent(pool, a);
+
+	return a_is_absent == mrmr_is_absent(pool, b) ? a < b : !a_is_absent;
+}
+
 static int find_on_members(struct mrmr_dir *dir, const char *name,
 			   size_t *member, struct stat *st)
 {
@@ -210,6 +209,7 @@ static int find_on_members(struct mrmr_dir *dir, const char *name,
 			continue;
 		}
 		if (!S_ISDIR(st->st_mode)) {
+			mrmr_dir_hint(dir, name, i);
 			*member = i;
 			return 0;
 		}
@@ -226,11 +226,23 @@ static int find_on_members(struct mrmr_dir *dir, const char *name,
 	return -1;
 }
 
+static int find_in_spine(struct mrmr_dir *dir, const char *name, size_t *member,
+			 struct stat *st)
+{
+	*member = MRMR_IN_SPINE;
+	return fstatat(dir->spine_fd, name, st, AT_SYMLINK_NOFOLLOW);
+}
+
+/*
+ * The spine has directories, the members files. It is asked first, as its
+ * directory counts if both have a name, but last where it had no directory a
+ * moment ago.
+ */
 int mrmr_name_find(struct mrmr_dir *dir, const char *name, size_t *member,
 		   struct stat *st)
 {
 	uint32_t swaps = mrmr_dir_swaps(dir);
-	size_t hint = first_member(dir, name);
+	size_t hint = mrmr_dir_hinted(dir, name);
 	int ret;
 
 	if (mrmr_name_is_private(dir, name)) {
@@ -248,16 +260,18 @@ int mrmr_name_find(struct mrmr_dir *dir, const char *name, size_t *member,
 		}
 	}
 
-	if (fstatat(dir->spine_fd, name, st, AT_SYMLINK_NOFOLLOW) == 0) {
-		*member = MRMR_IN_SPINE;
-		return 0;
-	}
-	if (errno != ENOENT) {
-		return -1;
+	if (!dir->is_flat) {
+		ret = find_in_spine(dir, name, member, st);
+		if (ret == 0 || errno != ENOENT) {
+			return ret;
+		}
 	}
 	do {
 		ret = find_on_members(dir, name, member, st);
 	} while (ret == -1 && may_have_slipped_through(dir, &swaps));
+	if (ret == -1 && errno == ENOENT && dir->is_flat) {
+		ret = find_in_spine(dir, name, member, st);
+	}
 	return ret;
 }
 
@@ -266,26 +280,24 @@ int mrmr_name_find(struct mrmr_dir *dir, const char *name, size_t *member,
  * opened.
  */
 static int open_in(struct mrmr_dir *dir, const char *name, int flags,
-		   size_t member, int clone_fd, int *fd)
+		   size_t member, int clone_fd, int *fd, struct stat *st)
 {
-	struct stat st;
-
 	*fd = openat(clone_fd, name, flags);
 	if (*fd == -1) {
 		return errno == EISDIR ? 1 : -1;
 	}
-	if (fstat(*fd, &st) == -1) {
+	if (fstat(*fd, st) == -1) {
 		int saved_errno = errno;
 
 		close(*fd);
 		errno = saved_errno;
 		return -1;
 	}
-	if (!S_ISDIR(st.st_mode)) {
+	if (!S_ISDIR(st->st_mode)) {
 		return 0;
 	}
 	close(*fd);
-	if (is_private_inode(dir, member, &st)) {
+	if (is_private_inode(dir, member, st)) {
 		errno = ENOENT;
 		return -1;
 	}
@@ -317,7 +329,7 @@ static bool may_try_next(struct mrmr_dir *dir, const char *name, size_t member,
 }
 
 static int open_on_members(struct mrmr_dir *dir, const char *name, int flags,
-			   size_t *member)
+			   size_t *member, struct stat *st)
 {
 	size_t order[MRMR_MEMBERS_MAX];
 	size_t num = in_order(dir->pool, order);
@@ -334,8 +346,9 @@ static int open_on_members(struct mrmr_dir *dir, const char *name, int flags,
 			note_error(&error);
 			continue;
 		}
-		ret = open_in(dir, name, flags, i, clone_fd, &fd);
+		ret = open_in(dir, name, flags, i, clone_fd, &fd, st);
 		if (ret == 0) {
+			mrmr_dir_hint(dir, name, i);
 			*member = i;
 			return fd;
 		}
@@ -357,57 +370,72 @@ static int open_on_members(struct mrmr_dir *dir, const char *name, int flags,
 	return -1;
 }
 
-/* The hint is of a file. */
+/* The hint is of a file: a directory that has its name now is for those to find
+   who look into the spine. */
 static int open_hinted(struct mrmr_dir *dir, const char *name, int flags,
-		       size_t member)
+		       size_t member, struct stat *st)
 {
 	int clone_fd = mrmr_dir_on_member(dir, member);
+	int fd = -1;
 
-	return clone_fd == -1 ? -1 : openat(clone_fd, name, flags);
+	if (clone_fd == -1 ||
+	    open_in(dir, name, flags, member, clone_fd, &fd, st) != 0) {
+		return -1;
+	}
+	return fd;
+}
+
+static int open_in_spine(struct mrmr_dir *dir, const char *name, int flags,
+			 size_t *member)
+{
+	*member = MRMR_IN_SPINE;
+	return openat(dir->spine_fd, name, flags);
 }
 
 int mrmr_name_open(struct mrmr_dir *dir, const char *name, int flags,
-		   size_t *member)
+		   size_t *member, struct stat *st)
 {
 	uint32_t swaps = mrmr_dir_swaps(dir);
-	size_t hint = first_member(dir, name);
-	struct stat st;
+	bool is_for_dir = (flags & O_DIRECTORY) != 0;
+	bool spine_first = is_for_dir || !dir->is_flat;
+	size_t hint;
 	int fd;
 
 	if (mrmr_name_is_private(dir, name)) {
 		errno = ENOENT;
 		return -1;
 	}
-	if ((flags & O_DIRECTORY) != 0) {
-		hint = SIZE_MAX;
-	}
+	hint = is_for_dir ? SIZE_MAX : mrmr_dir_hinted(dir, name);
 	if (hint != SIZE_MAX) {
-		fd = open_hinted(dir, name, flags, hint);
+		fd = open_hinted(dir, name, flags, hint, st);
 		if (fd != -1) {
 			*member = hint;
 			return fd;
 		}
 	}
 
-	fd = openat(dir->spine_fd, name, flags);
-	if (fd != -1 || errno != ENOENT) {
-		*member = MRMR_IN_SPINE;
-		return fd;
+	if (spine_first) {
+		fd = open_in_spine(dir, name, flags, member);
+		if (fd != -1 || errno != ENOENT) {
+			return fd;
+		}
 	}
 
-	if ((flags & O_DIRECTORY) != 0) {
-		if (mrmr_name_find(dir, name, member, &st) == -1) {
+	if (is_for_dir) {
+		if (mrmr_name_find(dir, name, member, st) == -1) {
 			return -1;
 		}
-		if (!S_ISDIR(st.st_mode)) {
+		if (!S_ISDIR(st->st_mode)) {
 			errno = ENOTDIR;
 			return -1;
 		}
-		*member = MRMR_IN_SPINE;
-		return openat(dir->spine_fd, name, flags);
+		return open_in_spine(dir, name, flags, member);
 	}
 	do {
-		fd = open_on_members(dir, name, flags, member);
+		fd = open_on_members(dir, name, flags, member, st);
 	} while (fd == -1 && may_have_slipped_through(dir, &swaps));
+	if (fd == -1 && errno == ENOENT && !spine_first) {
+		fd = open_in_spine(dir, name, flags, member);
+	}
 	return fd;
 }

@@ -10,6 +10,10 @@
 
 #include <mrmr/dir.h>
 
+/* Is member a asked for a name before b? Those that are away come last, as what
+   is here counts; each of both in the order of the config. */
+bool names_comes_before(const struct mrmr_pool *pool, size_t a, size_t b);
+
 /* What the kernel would say to unlink in the directory fd, without doing it. */
 int names_may_unlink(int fd, const struct stat *file);
 

@@ -20,14 +20,17 @@
 
 #include "names_private.h"
 
-/* Is there a copy that lost? */
+/* Is there a copy that lost? The winner has just been looked for, under the
+   lock: members that were asked before its own have none. */
 static bool has_losers(struct mrmr_dir *dir, const char *name, size_t winner)
 {
 	struct stat st;
 	size_t i;
 
 	for (i = 0; i < dir->pool->num_members; i++) {
-		int fd = (i != winner) ? mrmr_dir_on_member(dir, i) : -1;
+		int fd = names_comes_before(dir->pool, winner, i)
+				 ? mrmr_dir_on_member(dir, i)
+				 : -1;
 
 		if (fd != -1 &&
 		    fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
@@ -147,7 +150,7 @@ static int unlink_once(struct mrmr_dir *dir, const char *name)
 		return -1;
 	}
 	/* The winner, whatever a listing said a while ago. */
-	mrmr_dir_hint(dir, "", SIZE_MAX);
+	mrmr_dir_hint(dir, name, SIZE_MAX);
 	if (mrmr_name_find(dir, name, &member, &st) == -1) {
 		goto out;
 	}

@@ -80,8 +80,8 @@ static int rename_once(struct renaming *r)
 	if (mrmr_dir_lock_two(r->from_dir, r->to_dir) == -1) {
 		return -1;
 	}
-	mrmr_dir_hint(r->from_dir, "", SIZE_MAX);
-	mrmr_dir_hint(r->to_dir, "", SIZE_MAX);
+	mrmr_dir_hint(r->from_dir, r->from, SIZE_MAX);
+	mrmr_dir_hint(r->to_dir, r->to, SIZE_MAX);
 	ret = mrmr_name_find(r->from_dir, r->from, &member, &st);
 	if (ret == 0 &&
 	    !(r->from_dir == r->to_dir && strcmp(r->from, r->to) == 0)) {

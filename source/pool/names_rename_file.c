@@ -410,7 +410,10 @@ int renaming_file(struct renaming *r, size_t keep)
 	}
 	for (i = 0; i < r->pool->num_members; i++) {
 		int from = (i != keep) ? has_file(r->from_dir, r->from, i) : 0;
-		int to = (i != keep) ? has_file(r->to_dir, r->to, i) : 0;
+		/* What nobody has need not be looked for again. */
+		int to = (i != keep && shown != SIZE_MAX)
+				 ? has_file(r->to_dir, r->to, i)
+				 : 0;
 
 		if (from == -1 || to == -1) {
 			return -1;

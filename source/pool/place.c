@@ -29,6 +29,7 @@ static int walk_steps(struct mrmr_pool *pool, int at_fd, const char *path,
 		struct mrmr_dir *dir = NULL;
 		const char *slash = memchr(path, '/', len);
 		size_t name_len = slash != NULL ? (size_t)(slash - path) : len;
+		struct stat st;
 		size_t member;
 		int next;
 
@@ -58,7 +59,7 @@ static int walk_steps(struct mrmr_pool *pool, int at_fd, const char *path,
 			       ? mrmr_name_open(dir, name,
 						O_PATH | O_DIRECTORY |
 							O_NOFOLLOW | O_CLOEXEC,
-						&member)
+						&member, &st)
 			       : -1;
 		saved_errno = errno;
 		close(fd);

@@ -29,6 +29,8 @@
 #include <mrmr/staging.h>
 #include <mrmr/trash.h>
 
+#include "dir_private.h"
+
 #define LOOK_INTERVAL_NS (1000 * INT64_C(1000000))
 #define IDLE_NS (3000 * INT64_C(1000000))
 #define HOLD_OFF_NS (30000 * INT64_C(1000000))
@@ -377,7 +379,7 @@ uint64_t mrmr_pool_device_id(const struct mrmr_pool *pool, dev_t dev)
 	size_t i;
 
 	if (major(dev) == AWAY_MAJOR && minor(dev) < pool->num_members) {
-		return mrmr_uuid_hash(&pool->members[minor(dev)].config->id);
+		return pool->members[minor(dev)].device_id;
 	}
 
 	for (i = 0; i < pool->num_members; i++) {
@@ -386,11 +388,11 @@ uint64_t mrmr_pool_device_id(const struct mrmr_pool *pool, dev_t dev)
 		if (atomic_load_explicit(&pool->shared->members[member->slot]
 						  .dev,
 					 memory_order_relaxed) == dev) {
-			return mrmr_uuid_hash(&member->config->id);
+			return member->device_id;
 		}
 	}
 	if (dev == pool->spine_dev) {
-		return mrmr_uuid_hash(&pool->config->pool_id);
+		return pool->device_id;
 	}
 	return dev;
 }
@@ -495,6 +497,7 @@ static int make_members(struct mrmr_pool *pool, struct mrmr_error *err)
 		}
 		*member = (struct mrmr_member){
 			.config = &config->members[i],
+			.device_id = mrmr_uuid_hash(&config->members[i].id),
 			.index = i,
 			.slot = slot,
 			.root_fd = -1,
@@ -543,10 +546,12 @@ struct mrmr_pool *mrmr_pool_open(void *mem_ctx, struct mrmr_config *config,
 	}
 	talloc_set_destructor(pool, pool_destructor);
 	pool->config = talloc_steal(pool, config);
+	pool->device_id = mrmr_uuid_hash(&config->pool_id);
 	mrmr_units_find(config, &pool->units);
 
 	pool->dirs = mrmr_dir_cache_new(pool);
-	if (pool->dirs == NULL) {
+	pool->hints = mrmr_hints_new(pool);
+	if (pool->dirs == NULL || pool->hints == NULL) {
 		mrmr_error_set(err, ENOMEM, "out of memory");
 		goto fail;
 	}

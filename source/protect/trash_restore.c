@@ -73,7 +73,7 @@ static int make_directory(struct restore *r, const char *path)
 		return -1;
 	}
 	fd = mrmr_name_open(place.dir, place.name,
-			    O_RDONLY | O_DIRECTORY | O_NOFOLLOW, &member);
+			    O_RDONLY | O_DIRECTORY | O_NOFOLLOW, &member, &st);
 	if (fd == -1) {
 		return -1;
 	}

@@ -233,13 +233,14 @@ static ssize_t read_xattr(TALLOC_CTX *mem_ctx, struct mrmr_place *place,
 			  const char *name, size_t alloc_hint, uint8_t **value)
 {
 	char proc_path[64];
+	struct stat st;
 	size_t member;
 	ssize_t len;
 	int saved_errno;
 	int fd;
 
 	fd = mrmr_name_open(place->dir, place->name,
-			    O_PATH | O_NOFOLLOW | O_CLOEXEC, &member);
+			    O_PATH | O_NOFOLLOW | O_CLOEXEC, &member, &st);
 	if (fd == -1) {
 		return -1;
 	}

@@ -17,6 +17,8 @@ struct open_dir {
 	uint64_t pool_serial; /* of the pool that the listing is of */
 	struct mrmr_dir *dir; /* of fd, while the cache says so */
 	uint64_t dirs_dropped;
+	size_t num_ahead;    /* entries that were opened for smbd, */
+	size_t num_vain;     /* those among them that it did not want */
 	struct dirent entry; /* what readdir gave last */
 };
 
@@ -62,6 +64,56 @@ static bool make_listing(struct mrmr_pool *pool, struct open_dir *open_dir)
 	return open_dir->listing != NULL;
 }
 
+void mrmr_listed_drop(struct mrmr_share *share)
+{
+	int saved_errno = errno;
+
+	if (share->listed.dirfsp != NULL) {
+		close(share->listed.fd);
+		(*share->listed.num_vain)++;
+		share->listed.dirfsp = NULL;
+	}
+	errno = saved_errno;
+}
+
+/* Some names are hidden from clients. But who wants few of those that he gets
+   searches for names, and opens little of what is opened for him. */
+static bool is_search(const struct open_dir *open_dir)
+{
+	return open_dir->num_vain > 2 &&
+	       open_dir->num_vain > open_dir->num_ahead / 4;
+}
+
+/*
+ * smbd opens a file that it has got from a directory, and wants to know what
+ * stat says of it before and after. Opening it here answers all three with one
+ * open and one fstat. False if there is no file of that name.
+ */
+static bool open_ahead(struct mrmr_share *share,
+		       const struct files_struct *dirfsp,
+		       struct open_dir *open_dir, int dir_fd, struct stat *st)
+{
+	const char *name = open_dir->entry.d_name;
+	int fd = openat(dir_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd == -1) {
+		return false;
+	}
+	if (fstat(fd, st) == -1 || !S_ISREG(st->st_mode)) {
+		close(fd);
+		return false;
+	}
+	share->listed = (struct mrmr_listed){
+		.dirfsp = dirfsp,
+		.name = name,
+		.num_vain = &open_dir->num_vain,
+		.fd = fd,
+		.st = *st,
+	};
+	open_dir->num_ahead++;
+	return true;
+}
+
 /* Saves smbd a stat, and us a lookup when it opens the entry. */
 static void look_at(struct vfs_handle_struct *handle,
 		    const struct files_struct *dirfsp,
@@ -84,16 +136,14 @@ static void look_at(struct vfs_handle_struct *handle,
 	if (fd == -1) {
 		return;
 	}
-	if (entry->type == DT_REG) {
-		share->listed = (struct mrmr_listed){
-			.dirfsp = dirfsp,
-			.name = open_dir->entry.d_name,
-			.dir = dir,
-			.dirs_dropped = share->pool->dirs_dropped,
-			.member = entry->member,
-		};
+	if (entry->type != DT_DIR && entry->member != MRMR_IN_SPINE) {
+		mrmr_dir_hint(dir, entry->name, entry->member);
 	}
-	if (sbuf == NULL ||
+	if (sbuf == NULL) {
+		return;
+	}
+	if ((entry->type != DT_REG || is_search(open_dir) ||
+	     !open_ahead(share, dirfsp, open_dir, fd, &st)) &&
 	    fstatat(fd, entry->name, &st, AT_SYMLINK_NOFOLLOW) == -1) {
 		return;
 	}
@@ -117,6 +167,9 @@ struct dirent *mrmr_readdir(struct vfs_handle_struct *handle,
 
 	if (sbuf != NULL) {
 		SET_STAT_INVALID(*sbuf);
+	}
+	if (pool != NULL) {
+		mrmr_listed_drop(mrmr_share_of(handle));
 	}
 	if (pool == NULL || !make_listing(pool, open_dir)) {
 		return NULL;
@@ -173,7 +226,7 @@ int mrmr_closedir(struct vfs_handle_struct *handle, DIR *dirp)
 	int ret = close(open_dir->fd);
 
 	if (share != NULL) {
-		share->listed.dirfsp = NULL;
+		mrmr_listed_drop(share);
 	}
 	TALLOC_FREE(open_dir);
 	return ret;

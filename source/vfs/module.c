@@ -185,6 +185,7 @@ static void tick(struct tevent_context *ev, struct tevent_timer *te,
 	struct vfs_handle_struct *handle = private_data;
 	struct mrmr_share *share = mrmr_share_of(handle);
 
+	mrmr_listed_drop(share);
 	reload(share);
 	mrmr_pool_watch_ejected(share->pool);
 	mrmr_watch_update(handle);
@@ -203,6 +204,7 @@ static void share_free(void **data)
 
 static int share_destructor(struct mrmr_share *share)
 {
+	mrmr_listed_drop(share);
 	TALLOC_FREE(share->tick);
 	pool_put(share->pool);
 	return 0;

@@ -35,6 +35,7 @@ static int open_or_create(struct mrmr_place *place, int flags, mode_t mode,
 			  uint64_t need_bytes, bool *is_new)
 {
 	unsigned int tries;
+	struct stat st;
 	size_t member;
 	int fd = -1;
 
@@ -45,7 +46,7 @@ static int open_or_create(struct mrmr_place *place, int flags, mode_t mode,
 	}
 	for (tries = 0; tries < 10; tries++) {
 		fd = mrmr_name_open(place->dir, place->name, flags & ~O_CREAT,
-				    &member);
+				    &member, &st);
 		if (fd != -1 || errno != ENOENT) {
 			*is_new = false;
 			return fd;
@@ -59,27 +60,34 @@ static int open_or_create(struct mrmr_place *place, int flags, mode_t mode,
 	return fd;
 }
 
+static void remember_look(struct mrmr_share *share,
+			  const struct files_struct *fsp, int fd,
+			  const struct stat *st)
+{
+	share->looked = (struct mrmr_looked){
+		.fsp = fsp,
+		.fd = fd,
+		.st = *st,
+	};
+}
+
 /* What readdir returned a moment ago; -1 if this is something else. */
 static int open_listed(struct mrmr_share *share,
 		       const struct files_struct *dirfsp,
 		       const struct smb_filename *smb_fname,
 		       struct files_struct *fsp, const struct vfs_open_how *how)
 {
-	struct mrmr_listed listed = share->listed;
-	int fd;
+	const struct mrmr_listed *listed = &share->listed;
 
+	if (listed->dirfsp != dirfsp || !fsp->fsp_flags.is_pathref ||
+	    how->resolve != 0 || (how->flags & (O_CREAT | O_DIRECTORY)) != 0 ||
+	    strcmp(listed->name, smb_fname->base_name) != 0) {
+		mrmr_listed_drop(share);
+		return -1;
+	}
+	remember_look(share, fsp, listed->fd, &listed->st);
 	share->listed.dirfsp = NULL;
-	if (listed.dirfsp != dirfsp || !fsp->fsp_flags.is_pathref ||
-	    listed.dirs_dropped != share->pool->dirs_dropped ||
-	    how->resolve != 0 || (how->flags & O_CREAT) != 0 ||
-	    strcmp(listed.name, smb_fname->base_name) != 0) {
-		return -1;
-	}
-	fd = mrmr_dir_on_member(listed.dir, listed.member);
-	if (fd == -1) {
-		return -1;
-	}
-	return openat(fd, listed.name, open_flags(fsp, how));
+	return listed->fd;
 }
 
 static bool is_for_writing(int flags)
@@ -96,6 +104,7 @@ static int find_and_open(struct vfs_handle_struct *handle,
 {
 	struct mrmr_pool *pool = mrmr_pool_of(handle);
 	struct mrmr_place place;
+	struct stat st;
 	size_t member;
 	int flags;
 	int fd;
@@ -146,7 +155,11 @@ static int find_and_open(struct vfs_handle_struct *handle,
 		} while (fd == -1 && errno == ENOSPC &&
 			 mrmr_may_have_room(handle, need, &tries));
 	} else {
-		fd = mrmr_name_open(place.dir, place.name, flags, &member);
+		fd = mrmr_name_open(place.dir, place.name, flags, &member, &st);
+		if (fd != -1 && member != MRMR_IN_SPINE &&
+		    fsp->fsp_flags.is_pathref) {
+			remember_look(mrmr_share_of(handle), fsp, fd, &st);
+		}
 	}
 	if (fd != -1) {
 		fsp->fsp_flags.have_proc_fds = fsp->conn->have_proc_fds;
@@ -211,6 +224,9 @@ int mrmr_openat(struct vfs_handle_struct *handle,
 	int flags = open_flags(fsp, how);
 	int fd;
 
+	if (pool != NULL) {
+		mrmr_share_of(handle)->looked.fsp = NULL;
+	}
 	/* Nothing of what follows is there to be written to, or guarded. */
 	if (pool == NULL || pool->queue == NULL || (flags & O_PATH) != 0 ||
 	    ((flags & O_ACCMODE) == O_RDONLY && !cuts)) {

@@ -199,6 +199,23 @@ int mrmr_fstatat(struct vfs_handle_struct *handle,
 			     smb_fname->base_name, sbuf);
 }
 
+/* What was asked of the descriptor when it was opened, just before. */
+static bool looked_at(struct vfs_handle_struct *handle,
+		      const struct files_struct *fsp, SMB_STRUCT_STAT *sbuf)
+{
+	struct mrmr_share *share = mrmr_share_of(handle);
+
+	if (share == NULL || share->looked.fsp != fsp) {
+		return false;
+	}
+	share->looked.fsp = NULL;
+	if (share->looked.fd != fsp_get_pathref_fd(fsp)) {
+		return false;
+	}
+	to_samba(handle, &share->looked.st, sbuf);
+	return true;
+}
+
 int mrmr_fstat(struct vfs_handle_struct *handle, struct files_struct *fsp,
 	       SMB_STRUCT_STAT *sbuf)
 {
@@ -206,7 +223,9 @@ int mrmr_fstat(struct vfs_handle_struct *handle, struct files_struct *fsp,
 	struct mrmr_dir *dir = NULL;
 	int ret;
 
-	ret = SMB_VFS_NEXT_FSTAT(handle, fsp, sbuf);
+	ret = looked_at(handle, fsp, sbuf)
+		      ? 0
+		      : SMB_VFS_NEXT_FSTAT(handle, fsp, sbuf);
 	if (ret == 0 && S_ISREG(sbuf->st_ex_mode) &&
 	    mrmr_share_of(handle) != NULL) {
 		mrmr_ghost_stat(mrmr_share_of(handle)->pool,

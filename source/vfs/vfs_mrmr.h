@@ -34,16 +34,27 @@
 #include <mrmr/protector.h>
 
 /*
- * What readdir has just returned. smbd's next step is to open exactly that, by
- * the same fsp: then there is nothing to look up. Good for that one step only,
+ * What readdir has just returned, opened for a look (O_PATH): what it says of
+ * the file it has from this descriptor. smbd's next step is to open exactly
+ * that, by the same fsp, and gets the descriptor. Good for that one step only,
  * and given up as soon as a descriptor is closed.
  */
 struct mrmr_listed {
 	const struct files_struct *dirfsp; /* NULL: nothing */
 	const char *name;
-	struct mrmr_dir *dir;
-	uint64_t dirs_dropped; /* dir is good while this is the pool's */
-	size_t member;
+	size_t *num_vain; /* of the open directory: counts what is given up */
+	int fd;
+	struct stat st;
+};
+
+/*
+ * What fstat said of a file when it was opened for a look (O_PATH). smbd's next
+ * step is to ask for just that; good for that one step.
+ */
+struct mrmr_looked {
+	const struct files_struct *fsp; /* NULL: nothing */
+	int fd;
+	struct stat st;
 };
 
 enum mrmr_protect_mode {
@@ -57,6 +68,7 @@ struct mrmr_share {
 	struct tevent_timer *tick;
 	struct mrmr_watcher *watcher;
 	struct mrmr_listed listed;
+	struct mrmr_looked looked;
 	uint64_t announced_bytes; /* size of the file that is being created */
 	enum mrmr_protect_mode protect;
 	struct mrmr_protector_command protector;
@@ -129,6 +141,7 @@ uint64_t mrmr_fs_file_id(struct vfs_handle_struct *handle,
 			 const SMB_STRUCT_STAT *sbuf);
 
 /* listing.c */
+void mrmr_listed_drop(struct mrmr_share *share);
 DIR *mrmr_fdopendir(struct vfs_handle_struct *handle, files_struct *fsp,
 		    const char *mask, uint32_t attributes);
 struct dirent *mrmr_readdir(struct vfs_handle_struct *handle,

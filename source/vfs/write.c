@@ -347,7 +347,8 @@ int mrmr_close(struct vfs_handle_struct *handle, struct files_struct *fsp)
 	saved_errno = errno;
 	mrmr_writer_closed(fd);
 	mrmr_tell_closed(handle, &closing);
-	share->listed.dirfsp = NULL;
+	mrmr_listed_drop(share);
+	share->looked.fsp = NULL;
 	mrmr_moves_forget(share->pool, &fsp->file_id);
 	errno = saved_errno;
 	return ret;

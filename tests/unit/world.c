@@ -582,13 +582,14 @@ int do_stat(struct world *w, const char *path, size_t *member, struct stat *st)
 int do_open(struct world *w, const char *path, int flags)
 {
 	struct mrmr_place place;
+	struct stat st;
 	size_t member;
 
 	if (place_of(w, path, &place) == -1) {
 		return -1;
 	}
 	return mrmr_name_open(place.dir, place.name,
-			      flags | O_NOFOLLOW | O_CLOEXEC, &member);
+			      flags | O_NOFOLLOW | O_CLOEXEC, &member, &st);
 }
 
 const char *do_read(struct world *w, const char *path)

@@ -1,0 +1,249 @@
+/*
+ * Unit tests: what is remembered of names and times for a moment is never more
+ * than a hint: what other processes do is seen at once, and what is done behind
+ * the pool's back after a second or at the next listing.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <talloc.h>
+
+#include "world.h"
+
+/* A second process of the pool of w. */
+static struct mrmr_pool *other_process(struct world *w)
+{
+	struct mrmr_pool *ours = w->pool;
+	struct mrmr_pool *other = NULL;
+
+	world_open_in_child(w);
+	other = w->pool;
+	w->pool = ours;
+	return other;
+}
+
+/* Does fd lead to this file? */
+static bool is_file(int fd, const char *path)
+{
+	struct stat a;
+	struct stat b;
+
+	assert_return_code(fd, errno);
+	assert_return_code(fstat(fd, &a), errno);
+	assert_return_code(close(fd), errno);
+	assert_return_code(lstat(path, &b), errno);
+	return a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
+static void a_file_that_left_is_found(void **state)
+{
+	struct world *w = world_new(&(struct world_shape){.num_members = 3});
+
+	world_write(world_member(w, 2, "d/f"), "two");
+	assert_string_equal(do_read(w, "d/f"), "two");
+	assert_int_equal(mrmr_dir_hinted(do_dir(w, "d"), "f"), 2);
+	assert_return_code(unlink(world_member(w, 2, "d/f")), errno);
+	world_write(world_member(w, 1, "d/f"), "one");
+	world_later(w); /* member 1's directory is looked for again */
+	mrmr_dir_hint(do_dir(w, "d"), "f", 2);
+	assert_string_equal(do_read(w, "d/f"), "one");
+	assert_int_equal(do_where(w, "d/f"), 1);
+	assert_int_equal(mrmr_dir_hinted(do_dir(w, "d"), "f"), 1);
+
+	assert_return_code(unlink(world_member(w, 1, "d/f")), errno);
+	assert_int_equal(do_open(w, "d/f", O_RDONLY), -1);
+	assert_int_equal(errno, ENOENT);
+	world_free(w);
+}
+
+/* Another process removes a file and makes a directory of that name. */
+static void a_directory_takes_the_place_of_a_file(void **state)
+{
+	struct world *w = world_new(&(struct world_shape){.num_members = 3});
+	struct mrmr_pool *ours = w->pool;
+	struct mrmr_pool *other = NULL;
+	struct stat st;
+	size_t member;
+
+	world_write(world_member(w, 2, "d/x"), "a file");
+	assert_string_equal(do_list(w, "d"), "x");
+	other = other_process(w);
+	assert_string_equal(do_read(w, "d/x"), "a file");
+
+	w->pool = other;
+	assert_int_equal(do_unlink(w, "d/x"), 0);
+	assert_int_equal(do_mkdir(w, "d/x", 0755), 0);
+	assert_return_code(mkdir(world_member(w, 2, "d/x"), 0755), errno);
+	w->pool = ours;
+
+	assert_int_equal(mrmr_dir_hinted(do_dir(w, "d"), "x"), 2);
+	assert_true(is_file(do_open(w, "d/x", O_PATH), world_spine(w, "d/x")));
+	assert_int_equal(do_stat(w, "d/x", &member, &st), 0);
+	assert_true(member == MRMR_IN_SPINE);
+	assert_true(S_ISDIR(st.st_mode));
+	talloc_free(other);
+	world_free(w);
+}
+
+/* A lookup that has begun before the directory was made in an empty one. */
+static void a_directory_is_made_in_a_flat_one(void **state)
+{
+	struct world *w = world_new(&(struct world_shape){.num_members = 2});
+	struct mrmr_pool *other = NULL;
+	struct mrmr_pool *ours = w->pool;
+	struct mrmr_dir *dir = NULL;
+	struct stat st;
+	size_t member;
+
+	assert_int_equal(do_mkdir(w, "d", 0755), 0);
+	other = other_process(w);
+	dir = do_dir(w, "d");
+	assert_true(dir->is_flat);
+	w->pool = other;
+	assert_int_equal(do_mkdir(w, "d/x", 0755), 0);
+	w->pool = ours;
+	assert_true(dir->is_flat);
+	assert_return_code(mrmr_name_find(dir, "x", &member, &st), errno);
+	assert_true(member == MRMR_IN_SPINE);
+	assert_true(is_file(mrmr_name_open(dir, "x",
+					   O_PATH | O_NOFOLLOW | O_CLOEXEC,
+					   &member, &st),
+			    world_spine(w, "d/x")));
+	assert_true(member == MRMR_IN_SPINE);
+	assert_false(do_dir(w, "d")->is_flat);
+	talloc_free(other);
+	world_free(w);
+}
+
+/* The first in the order of the config wins. */
+static void a_copy_behind_our_back(void **state)
+{
+	struct world *w = world_new(&(struct world_shape){.num_members = 3});
+
+	world_write(world_member(w, 0, "d/other"), "");
+	world_write(world_member(w, 1, "d/f"), "one");
+	world_write(world_member(w, 1, "d/g"), "one");
+	assert_string_equal(do_list(w, "d"), "f g other");
+	assert_string_equal(do_read(w, "d/f"), "one");
+	assert_string_equal(do_read(w, "d/g"), "one");
+	world_write(world_member(w, 0, "d/f"), "zero");
+	world_write(world_member(w, 0, "d/g"), "zero");
+	world_later(w);
+	assert_string_equal(do_read(w, "d/f"), "zero");
+
+	mrmr_dir_hint(do_dir(w, "d"), "g", 1);
+	assert_string_equal(do_list(w, "d"), "f g other");
+	assert_string_equal(do_read(w, "d/g"), "zero");
+
+	/* who removes or renames does not go by hints */
+	mrmr_dir_hint(do_dir(w, "d"), "g", 1);
+	assert_int_equal(do_unlink(w, "d/g"), 0);
+	assert_string_equal(world_where(w, "d/g"), "");
+	assert_int_equal(world_trashed(w, 1, "g"), 1);
+	assert_int_equal(world_trashed(w, 0, "g"), 0);
+	mrmr_dir_hint(do_dir(w, "d"), "f", 1);
+	assert_int_equal(do_rename(w, "d/f", "d/h"), 0);
+	assert_string_equal(world_where(w, "d/f"), "");
+	assert_string_equal(do_read(w, "d/h"), "zero");
+	world_free(w);
+}
+
+static void a_member_that_went_is_not_asked(void **state)
+{
+	struct world *w = world_new(&(struct world_shape){.num_members = 2});
+
+	world_write(world_member(w, 1, "d/f"), "one");
+	assert_string_equal(do_read(w, "d/f"), "one");
+	world_unplug(w, 1);
+	world_later(w);
+	mrmr_dir_hint(do_dir(w, "d"), "f", 1);
+	assert_int_equal(do_open(w, "d/f", O_RDONLY), -1);
+	assert_int_equal(errno, ENOENT);
+	world_plug(w, 1);
+	world_later(w);
+	assert_true(mrmr_dir_hinted(do_dir(w, "d"), "f") == SIZE_MAX);
+	assert_string_equal(do_read(w, "d/f"), "one");
+	world_free(w);
+}
+
+static struct timespec newest_mtime(struct world *w, const char *path)
+{
+	struct stat st;
+
+	assert_return_code(stat(world_spine(w, path), &st), errno);
+	st.st_mtim = (struct timespec){0};
+	mrmr_dir_newest_times(do_dir(w, path), &st);
+	return st.st_mtim;
+}
+
+static void set_mtime(const char *path, time_t seconds)
+{
+	struct timespec ts[2] = {{.tv_sec = seconds}, {.tv_sec = seconds}};
+
+	assert_return_code(utimensat(AT_FDCWD, path, ts, 0), errno);
+}
+
+static void a_directorys_times_are_seen_to_change(void **state)
+{
+	struct world *w = world_new(&(struct world_shape){.num_members = 2});
+	struct mrmr_pool *other = NULL;
+	struct mrmr_pool *ours = w->pool;
+
+	world_write(world_member(w, 0, "d/f"), "");
+	world_write(world_member(w, 1, "d/g"), "");
+	assert_string_equal(do_list(w, "d"), "f g");
+	other = other_process(w);
+	set_mtime(world_member(w, 0, "d"), 1000);
+	set_mtime(world_member(w, 1, "d"), 2000);
+	do_list(w, "d");
+	assert_int_equal(newest_mtime(w, "d").tv_sec, 2000);
+
+	/* another process of the pool: at once */
+	w->pool = other;
+	assert_int_equal(do_unlink(w, "d/f"), 0);
+	w->pool = ours;
+	assert_true(newest_mtime(w, "d").tv_sec > 2000);
+
+	/* this one */
+	set_mtime(world_member(w, 0, "d"), 1000);
+	do_list(w, "d");
+	assert_int_equal(newest_mtime(w, "d").tv_sec, 2000);
+	assert_int_equal(do_rename(w, "d/g", "d/f"), 0);
+	assert_true(newest_mtime(w, "d").tv_sec > 2000);
+
+	/* somebody else: a second later */
+	set_mtime(world_member(w, 1, "d"), 2000);
+	world_later(w);
+	assert_int_equal(newest_mtime(w, "d").tv_sec, 2000);
+	set_mtime(world_member(w, 1, "d"), 3000);
+	world_later(w);
+	assert_int_equal(newest_mtime(w, "d").tv_sec, 3000);
+	talloc_free(other);
+	world_free(w);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_file_that_left_is_found),
+		cmocka_unit_test(a_directory_takes_the_place_of_a_file),
+		cmocka_unit_test(a_directory_is_made_in_a_flat_one),
+		cmocka_unit_test(a_copy_behind_our_back),
+		cmocka_unit_test(a_member_that_went_is_not_asked),
+		cmocka_unit_test(a_directorys_times_are_seen_to_change),
+	};
+
+	return WORLD_MAIN("union_hints", tests);
+}
