@@ -15,6 +15,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include <mrmr/dir.h>
 
@@ -56,6 +57,15 @@ struct mrmr_move *mrmr_move_begin_ghost(void *mem_ctx, struct mrmr_dir *dir,
 struct mrmr_move *mrmr_move_begin(void *mem_ctx, struct mrmr_pool *pool, int fd,
 				  uint64_t size_bytes);
 int mrmr_move_copy(struct mrmr_move *move);
+
+/*
+ * Instead, of a ghost: a part at a time, from the beginning on, for a source that
+ * needs something done in another thread before. How much was copied, less than len
+ * where the source failed or the file ends; -1 with errno if nothing was. The part
+ * that reaches the end is the last, and then all of it is on stable storage.
+ */
+ssize_t mrmr_move_copy_part(struct mrmr_move *move, uint64_t offset,
+			    size_t len);
 int mrmr_move_new_fd(
 	const struct mrmr_move *move); /* of the copy, the move's */
 int mrmr_move_finish(struct mrmr_move *move, int *new_fd, size_t *member);

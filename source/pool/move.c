@@ -106,17 +106,15 @@ struct mrmr_move {
 	char ghost_name[256];
 };
 
-/* What the source gives; all of it, or it is an error. */
-static int copy_computed(struct mrmr_move *m)
+/* What the source gives of a range; how much of it that was, or -1 if nothing. */
+static ssize_t copy_computed(struct mrmr_move *m, uint64_t begin, uint64_t end)
 {
 	uint8_t *buffer = malloc(COPY_CHUNK);
-	uint64_t size = (uint64_t)m->st.st_size;
-	uint64_t pos = 0;
-	int ret = buffer != NULL ? 0 : -1;
+	uint64_t pos = begin;
 
-	while (ret == 0 && pos < size) {
-		size_t want = size - pos < COPY_CHUNK ? (size_t)(size - pos)
-						      : COPY_CHUNK;
+	while (buffer != NULL && pos < end) {
+		size_t want = end - pos < COPY_CHUNK ? (size_t)(end - pos)
+						     : COPY_CHUNK;
 		ssize_t got = m->source.read(buffer, want, pos,
 					     m->source.private_data);
 
@@ -124,14 +122,14 @@ static int copy_computed(struct mrmr_move *m)
 			errno = EIO;
 		}
 		if (got <= 0 || mrmr_fault("move-copy") != 0 ||
-		    mrmr_write_fully(m->new_fd, buffer, (size_t)got,
-				     (uint64_t)pos) == -1) {
-			ret = -1;
+		    mrmr_write_fully(m->new_fd, buffer, (size_t)got, pos) ==
+			    -1) {
+			break;
 		}
-		pos += got > 0 ? (uint64_t)got : 0;
+		pos += (uint64_t)got;
 	}
 	free(buffer);
-	return ret;
+	return pos > begin || begin == end ? (ssize_t)(pos - begin) : -1;
 }
 
 /* Where the file is now; its directory. */
@@ -446,10 +444,39 @@ fail:
 	return NULL;
 }
 
+ssize_t mrmr_move_copy_part(struct mrmr_move *m, uint64_t offset, size_t len)
+{
+	uint64_t size = (uint64_t)m->st.st_size;
+	uint64_t end = size - offset < len ? size : offset + len;
+	ssize_t done = copy_computed(m, offset, end);
+
+	if (done != -1 && offset + (uint64_t)done == size &&
+	    fsync(m->new_fd) == -1) {
+		return -1;
+	}
+	return done;
+}
+
+static int copy_all_computed(struct mrmr_move *m)
+{
+	uint64_t size = (uint64_t)m->st.st_size;
+	uint64_t pos = 0;
+
+	do {
+		ssize_t done = mrmr_move_copy_part(m, pos, COPY_CHUNK);
+
+		if (done == -1) {
+			return -1;
+		}
+		pos += (uint64_t)done;
+	} while (pos < size);
+	return 0;
+}
+
 int mrmr_move_copy(struct mrmr_move *m)
 {
 	if (m->is_ghost) {
-		return copy_computed(m) == 0 ? fsync(m->new_fd) : -1;
+		return copy_all_computed(m);
 	}
 	/* As it is now: what was written since the beginning, too. */
 	if (fstat(m->from_fd, &m->st) == -1 ||

@@ -9,6 +9,7 @@
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 #include "ghosts.h"
+#include "rebuilding.h"
 
 #include <mrmr/shared.h>
 
@@ -84,30 +85,49 @@ void mrmr_ghost_stat_at(const struct mrmr_pool *pool, int dir_fd,
 	errno = saved_errno;
 }
 
-int mrmr_ghost_may_write_at(struct mrmr_place *place)
+static int refuse(const struct mrmr_share *share,
+		  const struct mrmr_ghost *ghost)
 {
-	struct stat st;
-	size_t member;
-
-	if (!mrmr_any_is_absent(place->dir->pool) ||
-	    mrmr_name_find(place->dir, place->name, &member, &st) == -1 ||
-	    member == MRMR_IN_SPINE ||
-	    !mrmr_is_absent(place->dir->pool, member)) {
-		return 0;
-	}
-	errno = EROFS;
+	errno = mrmr_rebuild_is_under_way(share, ghost) ? EWOULDBLOCK : EROFS;
 	return -1;
 }
 
-int mrmr_ghost_may_write(const struct mrmr_pool *pool, const char *proc_path)
+int mrmr_ghost_may_write_at(const struct mrmr_share *share,
+			    struct mrmr_place *place)
+{
+	struct mrmr_ghost ghost = {0};
+	struct stat st;
+	size_t member;
+	int fd;
+
+	if (!mrmr_any_is_absent(share->pool) ||
+	    mrmr_name_find(place->dir, place->name, &member, &st) == -1 ||
+	    member == MRMR_IN_SPINE || !mrmr_is_absent(share->pool, member)) {
+		return 0;
+	}
+	errno = EROFS;
+	fd = mrmr_name_open(place->dir, place->name,
+			    O_PATH | O_NOFOLLOW | O_CLOEXEC, &member);
+	if (fd == -1) {
+		return -1;
+	}
+	if (!mrmr_fd_is_ghost(share->pool, fd, &ghost)) {
+		close(fd);
+		errno = EROFS;
+		return -1;
+	}
+	close(fd);
+	return refuse(share, &ghost);
+}
+
+int mrmr_ghost_may_write(const struct mrmr_share *share, const char *proc_path)
 {
 	struct mrmr_ghost ghost;
 	int fd = -1;
 
 	if (sscanf(proc_path, "/proc/self/fd/%d", &fd) == 1 &&
-	    mrmr_fd_is_ghost(pool, fd, &ghost)) {
-		errno = EROFS;
-		return -1;
+	    mrmr_fd_is_ghost(share->pool, fd, &ghost)) {
+		return refuse(share, &ghost);
 	}
 	return 0;
 }

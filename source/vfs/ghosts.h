@@ -33,10 +33,11 @@ void mrmr_ghost_stat_at(const struct mrmr_pool *pool, int dir_fd,
 
 /*
  * May the file behind this name, or descriptor, be opened for writing? If it is
- * a ghost, -1 with errno.
+ * a ghost, -1 with errno: EWOULDBLOCK it is being rebuilt.
  */
-int mrmr_ghost_may_write_at(struct mrmr_place *place);
-int mrmr_ghost_may_write(const struct mrmr_pool *pool, const char *proc_path);
+int mrmr_ghost_may_write_at(const struct mrmr_share *share,
+			    struct mrmr_place *place);
+int mrmr_ghost_may_write(const struct mrmr_share *share, const char *proc_path);
 
 /* A file was opened for reading: if it is a ghost, a rebuild that runs makes it
    before others. */

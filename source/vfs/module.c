@@ -6,6 +6,7 @@
 #include "copy.h"
 #include "ghosts.h"
 #include "protecting.h"
+#include "rebuilding.h"
 #include "room.h"
 #include "vfs_mrmr.h"
 #include "watch.h"
@@ -191,6 +192,7 @@ static void tick(struct tevent_context *ev, struct tevent_timer *te,
 	mrmr_watch_update(handle);
 	mrmr_pool_idle(share->pool);
 	mrmr_protecting_look(share);
+	mrmr_rebuilding_look(share);
 	mrmr_serve_idle(share->pool);
 	share->tick = tevent_add_timer(ev, share,
 				       timeval_current_ofs(TICK_SECONDS, 0),
@@ -206,6 +208,7 @@ static int share_destructor(struct mrmr_share *share)
 {
 	mrmr_listed_drop(share);
 	TALLOC_FREE(share->tick);
+	mrmr_rebuilding_end(share);
 	pool_put(share->pool);
 	return 0;
 }

@@ -28,7 +28,7 @@ bool mrmr_is_full(int error)
 	return error == ENOSPC || error == EDQUOT;
 }
 
-static bool is_open_elsewhere(struct files_struct *fsp)
+bool mrmr_is_open_elsewhere(struct files_struct *fsp)
 {
 	struct mrmr_users users =
 		mrmr_users_of(fsp->conn->sconn->msg_ctx, fsp->file_id);
@@ -139,7 +139,7 @@ static int swap(struct files_struct *fsp, struct mrmr_pool *pool,
 		errno = ENOSPC;
 		return -1;
 	}
-	if (is_open_elsewhere(fsp)) {
+	if (mrmr_is_open_elsewhere(fsp)) {
 		errno = ENOSPC;
 	} else if (mrmr_move_finish(move, &new_fd, &member) == 0) {
 		/* While our descriptors hold the old inode, nobody can get
@@ -155,9 +155,8 @@ static int swap(struct files_struct *fsp, struct mrmr_pool *pool,
 	return -1;
 }
 
-/* After the copy: as root, and quick. */
-static int take_effect(struct files_struct *fsp, struct mrmr_pool *pool,
-		       struct mrmr_move *move)
+int mrmr_move_take_effect(struct files_struct *fsp, struct mrmr_pool *pool,
+			  struct mrmr_move *move)
 {
 	struct replacements r = {.new_fd = mrmr_move_new_fd(move)};
 	int saved_errno;
@@ -183,7 +182,7 @@ static struct mrmr_move *begin(struct vfs_handle_struct *handle,
 	struct mrmr_move *move = NULL;
 	int saved_errno;
 
-	if (pool == NULL || is_open_elsewhere(fsp)) {
+	if (pool == NULL || mrmr_is_open_elsewhere(fsp)) {
 		return NULL;
 	}
 	become_root();
@@ -218,7 +217,7 @@ static int finish(struct vfs_handle_struct *handle, struct files_struct *fsp,
 	int ret;
 
 	become_root();
-	ret = take_effect(fsp, pool, move);
+	ret = mrmr_move_take_effect(fsp, pool, move);
 	saved_errno = errno;
 	unbecome_root();
 	if (ret == -1 && saved_errno != EBUSY) {
@@ -254,85 +253,7 @@ int mrmr_move_now(struct vfs_handle_struct *handle, struct files_struct *fsp,
 	return ret;
 }
 
-/* --- a ghost ------------------------------------------------------------------- */
-
-struct rebuilding {
-	struct mrmr_served *served;
-	struct mrmr_error err;
-};
-
-static ssize_t read_computed(void *buf, size_t len, uint64_t offset,
-			     void *private_data)
-{
-	struct rebuilding *r = private_data;
-	unsigned int tries;
-	ssize_t got = -1;
-
-	/* The protector may change stripes meanwhile: then prepare again. */
-	for (tries = 0; got == -1 && tries < 4; tries++) {
-		if (mrmr_served_prepare(r->served, offset, len, &r->err) ==
-		    -1) {
-			return -1;
-		}
-		got = mrmr_served_read(r->served, buf, len, offset);
-	}
-	return got;
-}
-
-static int rebuild(struct files_struct *fsp, struct mrmr_dir *dir,
-		   const char *name, struct rebuilding *r)
-{
-	struct mrmr_move_source source = {
-		.read = read_computed,
-		.private_data = r,
-	};
-	struct mrmr_pool *pool = dir->pool;
-	struct mrmr_move *move = NULL;
-	int saved_errno;
-	int ret;
-
-	become_root();
-	move = mrmr_move_begin_ghost(NULL, dir, name, fsp_get_pathref_fd(fsp),
-				     &source);
-	ret = move != NULL ? mrmr_move_copy(move) : -1;
-	if (ret == 0) {
-		ret = take_effect(fsp, pool, move);
-	}
-	saved_errno = errno;
-	TALLOC_FREE(move);
-	unbecome_root();
-	errno = saved_errno;
-	return ret;
-}
-
-int mrmr_rebuild_now(struct vfs_handle_struct *handle, struct files_struct *fsp,
-		     struct mrmr_dir *dir, const char *name)
-{
-	struct rebuilding r = {.served = NULL};
-	struct mrmr_ghost ghost;
-	int saved_errno;
-	int ret;
-
-	if (!mrmr_fsp_is_ghost(handle, fsp, &ghost) || is_open_elsewhere(fsp)) {
-		errno = EROFS;
-		return -1;
-	}
-	r.served = mrmr_served_get(dir->pool, &ghost, &r.err);
-	ret = r.served != NULL ? rebuild(fsp, dir, name, &r) : -1;
-	saved_errno = errno;
-	if (r.served != NULL) {
-		mrmr_served_put(r.served);
-	}
-	if (ret == -1) {
-		DBG_ERR("%s lies on a member that is away, and cannot be "
-			"rebuilt to be changed: %s\n",
-			fsp_str_dbg(fsp),
-			r.err.text[0] != '\0' ? r.err.text
-					      : strerror(saved_errno));
-	}
-	errno = saved_errno;
-	return ret;
-}
+/* --- a ghost whose member is back ---------------------------------------------- */
 
 int mrmr_ghost_follow(struct vfs_handle_struct *handle,
 		      struct files_struct *fsp, const struct mrmr_ghost *ghost)

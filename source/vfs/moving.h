@@ -22,14 +22,14 @@
 int mrmr_move_now(struct vfs_handle_struct *handle, struct files_struct *fsp,
 		  uint64_t size_bytes);
 
-/*
- * fsp is a ghost, opened as a path only, and dir and name are where it is: have
- * the file rebuilt on a member that is there, so that it can be changed, and all
- * handles of this process continue on that. Takes as long as computing and
- * writing all of it. 0, or -1 with errno: then it is as it was.
- */
-int mrmr_rebuild_now(struct vfs_handle_struct *handle, struct files_struct *fsp,
-		     struct mrmr_dir *dir, const char *name);
+/* For whoever made the copy (mrmr/move.h): the file moves, and so do all handles
+   of this process. As root, and quick. 0, or -1 with errno: it is where it was. */
+struct mrmr_move;
+int mrmr_move_take_effect(struct files_struct *fsp, struct mrmr_pool *pool,
+			  struct mrmr_move *move);
+
+/* Has another smbd a handle of it? That is said in the log. */
+bool mrmr_is_open_elsewhere(struct files_struct *fsp);
 
 /*
  * fsp is a ghost. If its member is back, all handles that this process has of it

@@ -6,6 +6,7 @@
 #include "ghosts.h"
 #include "guarding.h"
 #include "moving.h"
+#include "rebuilding.h"
 #include "room.h"
 #include "telling.h"
 #include "vfs_mrmr.h"
@@ -111,7 +112,8 @@ static int find_and_open(struct vfs_handle_struct *handle,
 
 	if (pool == NULL || mrmr_name_is_sambas(smb_fname)) {
 		if (pool != NULL && is_for_writing(how->flags) &&
-		    mrmr_ghost_may_write(pool, smb_fname->base_name) == -1) {
+		    mrmr_ghost_may_write(mrmr_share_of(handle),
+					 smb_fname->base_name) == -1) {
 			return -1;
 		}
 		return SMB_VFS_NEXT_OPENAT(handle, dirfsp, smb_fname, fsp, how);
@@ -142,7 +144,8 @@ static int find_and_open(struct vfs_handle_struct *handle,
 	}
 
 	flags = open_flags(fsp, how);
-	if (is_for_writing(flags) && mrmr_ghost_may_write_at(&place) == -1) {
+	if (is_for_writing(flags) &&
+	    mrmr_ghost_may_write_at(mrmr_share_of(handle), &place) == -1) {
 		return -1;
 	}
 	if ((flags & O_CREAT) != 0) {
@@ -185,7 +188,8 @@ static int open_for_writing(struct vfs_handle_struct *handle,
 
 	for (tries = 0; tries < LEASE_TRIES; tries++) {
 		fd = find_and_open(handle, dirfsp, smb_fname, fsp, how, is_new);
-		if (fd != -1 || errno != EWOULDBLOCK) {
+		if (fd != -1 || errno != EWOULDBLOCK ||
+		    mrmr_share_of(handle)->rebuildings != NULL) {
 			break;
 		}
 		poll(NULL, 0, 1);
@@ -277,10 +281,11 @@ static bool asks_to_write(uint32_t access_mask, uint32_t disposition)
 
 /*
  * A file of a member that is away is rebuilt before it is opened for writing: it
- * is an ordinary one then. If that cannot be, opening it says so. smbd has looked
+ * is an ordinary one then. If that cannot be, or takes a while, opening it says so. smbd has looked
  * at the ghost already, by its path: it has to see the file in its place.
  */
 static void make_changeable(struct vfs_handle_struct *handle,
+			    const struct smb_request *req,
 			    struct smb_filename *smb_fname,
 			    uint32_t access_mask, uint32_t disposition)
 {
@@ -299,8 +304,8 @@ static void make_changeable(struct vfs_handle_struct *handle,
 	pool = mrmr_pool_of(handle);
 	if (faccessat(AT_FDCWD, proc_path, W_OK, AT_EACCESS) == -1 ||
 	    mrmr_place_at(pool, NULL, smb_fname, &place) == -1 ||
-	    mrmr_rebuild_now(handle, smb_fname->fsp, place.dir, place.name) ==
-		    -1) {
+	    mrmr_rebuild(handle, smb_fname->fsp, place.dir, place.name,
+			 req != NULL && req->smb2req != NULL) == -1) {
 		return;
 	}
 	if (SMB_VFS_FSTAT(smb_fname->fsp, &smb_fname->st) == 0) {
@@ -328,7 +333,7 @@ NTSTATUS mrmr_create_file(struct vfs_handle_struct *handle,
 
 	if (share != NULL) {
 		share->announced_bytes = allocation_size;
-		make_changeable(handle, smb_fname, access_mask,
+		make_changeable(handle, req, smb_fname, access_mask,
 				create_disposition);
 	}
 	status = SMB_VFS_NEXT_CREATE_FILE(handle, req, dirfsp, smb_fname,
