@@ -294,6 +294,3 @@ def summary(trial):
                        if shot)
     return ', '.join('%s %d' % item for item in sorted(trial.counts.items())) \
         + ('; fired: ' + ', '.join(fired) if fired else '')
-
-
-
