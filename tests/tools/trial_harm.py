@@ -149,9 +149,10 @@ def lose(trial):
             arm(trial, ('rebuild-', 'decode-', 'blob-', 'catalog-'))
         elif trial.faults:
             trial.faults.disarm()
-        status, output = trial.admin('--yes', 'rebuild', gone, '--onto', new,
+        _, output = trial.admin('--yes', 'rebuild', gone, '--onto', new,
                                      allowed=(0, 1), kill_after=kill_after)
-        if status == 0 and not is_member(trial, gone):
+        # killed after its end, it has said nothing
+        if not is_member(trial, gone):
             break
     else:
         raise Finding('rebuild does not come to its end: %s' % output[-300:])
