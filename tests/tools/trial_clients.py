@@ -3,14 +3,14 @@ on any of them, each with what it does to the model.
 """
 
 import smb2
-from trial_model import cut, join, overwritten, parent
+from trial_model import cut, join, overwritten
 
 M = 1 << 20
 NAMES = (['f%d' % i for i in range(9)] +
          ['with blank', 'ümlaut', "it's", '#hash', 'n' * 120, '日本語'])
 DIRS = ['d0', 'd1', 'd2', 'dir with blank']
 SIZES = (0, 1, 100, 4096, 4097, 50000, 70000, 300000, M, M + 1, 2 * M + 4711)
-ADMIN_TIME = 130000000000000000
+SOME_TIME = 130000000000000000
 
 
 def windows(path):
@@ -222,7 +222,7 @@ class Maker:
         kind = self.rng.choice(('ea', 'hidden', 'written'))
         number = self.rng.randrange(1000)
         value = {'ea': b'value %d' % number, 'hidden': bool(number & 1),
-                 'written': ADMIN_TIME + number * 10 ** 9}[kind]
+                 'written': SOME_TIME + number * 10 ** 9}[kind]
 
         def run(c):
             f = c.create(windows(path), access=smb2.READ | 0x110)
@@ -318,5 +318,3 @@ def attributes_of(c, path, wanted):
     return ['%s: %s is %r, was set to %r' % (path, name, got[name], value)
             for name, value in wanted.items() if got[name] != value]
 
-
-__all__ = ['Maker', 'Op', 'attributes_of', 'look', 'parent', 'tree', 'windows']

@@ -107,10 +107,6 @@ def join(directory, name):
     return directory + '/' + name if directory else name
 
 
-def parent(path):
-    return path.rpartition('/')[0]
-
-
 def overwritten(content, offset, data):
     """Behind its end there are zeros."""
     content += bytes(max(0, offset - len(content)))

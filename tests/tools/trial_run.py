@@ -35,6 +35,7 @@ class Trial:
         self.away = {}           # index of a member: paths that were on it
         self.unsure = set()      # not as the model says while a member is away
         self.disturbed = False   # something may fail until the next check
+        self.untold = False      # a killed smbd may have kept a name to itself
         self.rng = random.Random(seed)
         self.maker = trial_clients.Maker(self.rng)
         self.faults = Faults(world.work.join('faults')) if with_faults \
@@ -202,6 +203,7 @@ class Trial:
     def resolve(self, op, before, after):
         """Nobody said whether op has happened: see, and take it over."""
         seen = {path: self.look(path) for path in op.paths}
+        self.untold = True
 
         def matches(model):
             tree = model.tree()
@@ -294,6 +296,3 @@ def summary(trial):
                        if shot)
     return ', '.join('%s %d' % item for item in sorted(trial.counts.items())) \
         + ('; fired: ' + ', '.join(fired) if fired else '')
-
-
-
