@@ -43,6 +43,7 @@ struct protector {
 	struct large_file *large; /* of pool->members[] */
 	char *scan_path;          /* to be scanned; NULL: nothing. Durable */
 	bool is_doubtful;         /* so it waits for a person */
+	uint64_t batch_bytes;     /* of the next batch; 0: not known yet */
 	struct mrmr_protect_progress progress;
 	struct mrmr_protect_result before; /* the transaction */
 	unsigned int failures;             /* of batches, one after another */
