@@ -462,6 +462,8 @@ static int carry_out(struct batch *batch, struct mrmr_error *err)
 	struct protector *p = batch->p;
 	const struct mrmr_stripes_options options = {
 		.should_stop = stop_stripes,
+		.steps_back = p->options->background,
+		.is_urgent = protector_is_urgent,
 		.private_data = p,
 	};
 	struct mrmr_stripes *work =
