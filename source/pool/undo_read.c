@@ -2,8 +2,8 @@
  * MRMR: pre-images: reading protected bytes, and letting go of them.
  *
  * A reader takes no lock. A writer changes the file only after the pre-image
- * has its name; so whoever looks for one, reads the file, and looks again, has
- * either found it or read what was protected.
+ * has its name; so whoever reads the file, and looks for one then, has either
+ * found it or read what was protected. Most have none: so this takes one look.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
@@ -103,15 +103,9 @@ static int read_part(int private_fd, uint64_t inode, uint32_t generation,
 		     int fd, char *buf, size_t len, uint64_t offset)
 {
 	uint64_t piece = offset / MRMR_UNDO_PIECE;
-	int piece_fd = open_piece(private_fd, inode, piece, generation);
 	int error = EIO;
+	int piece_fd;
 
-	if (piece_fd != -1) {
-		return read_from_piece(piece_fd, buf, len, offset);
-	}
-	if (errno != ENOENT) {
-		return -1;
-	}
 	if (fd != -1) {
 		error = mrmr_fault("undo-read") == 0 &&
 					mrmr_read_fully(fd, buf, len, offset) ==
@@ -119,7 +113,7 @@ static int read_part(int private_fd, uint64_t inode, uint32_t generation,
 				? 0
 				: errno;
 	}
-	/* Was it overwritten just now? */
+	/* Has it been overwritten, be it just now? */
 	piece_fd = open_piece(private_fd, inode, piece, generation);
 	if (piece_fd != -1) {
 		return read_from_piece(piece_fd, buf, len, offset);
