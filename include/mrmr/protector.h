@@ -45,7 +45,8 @@ struct mrmr_protect_options {
 	const bool *accept_loss; /* of pool->members[i]: what is gone from it
 				    was deleted, however much that is; NULL:
 				    of none */
-	uint64_t batch_bytes;    /* to be read for one commit; 0: 256 MiB */
+	uint64_t batch_bytes;    /* to be read for one commit; 0: from 256 MiB
+				    to 1 GiB, what takes about a second */
 	void (*progress)(const struct mrmr_protect_progress *progress,
 			 void *private_data); /* may be NULL */
 	bool (*should_stop)(void *private_data);

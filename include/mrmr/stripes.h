@@ -67,6 +67,11 @@ struct mrmr_stripes_options {
 				 its rows and three blocks in any case */
 	unsigned int threads; /* 0: as many as processors */
 	bool (*should_stop)(void *private_data); /* may be NULL */
+	/* The threads take the time of processors that nobody else wants; not
+	   if is_urgent (may be NULL) says that somebody waits for them, nor
+	   for what takes 10 seconds that way. */
+	bool steps_back;
+	bool (*is_urgent)(void *private_data);
 	void *private_data;
 };
 

@@ -3,7 +3,7 @@
  *
  * A reader takes no lock. A writer changes the file only after the pre-image
  * has its name; so whoever reads the file, and looks for one then, has either
- * found it or read what was protected.
+ * found it or read what was protected. Most have none: so this takes one look.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
@@ -113,6 +113,7 @@ static int read_part(int private_fd, uint64_t inode, uint32_t generation,
 				? 0
 				: errno;
 	}
+	/* Has it been overwritten, be it just now? */
 	piece_fd = open_piece(private_fd, inode, piece, generation);
 	if (piece_fd != -1) {
 		return read_from_piece(piece_fd, buf, len, offset);

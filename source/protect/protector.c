@@ -32,6 +32,7 @@
 #include "protector_private.h"
 
 #define FAILURES_MAX 5
+#define NICE 10
 #define WAIT_NS 50000000L
 #define PATIENCE_NS (60 * INT64_C(1000000000))
 
@@ -53,6 +54,15 @@ bool protector_must_hurry(const struct protector *p)
 {
 	return mrmr_now_ns() <
 	       atomic_load(&p->pool->shared->protect.hurry_until_ns);
+}
+
+bool protector_is_urgent(void *private_data)
+{
+	struct protector *p = private_data;
+	bool turn = false;
+
+	return protector_must_hurry(p) || protector_is_wanted(p->pool, &turn) ||
+	       trash_is_wished(p);
 }
 
 bool protector_gives_way(struct protector *p)
@@ -405,13 +415,17 @@ static int run(struct protector *p, struct mrmr_error *err)
 	return 0;
 }
 
-/* Nothing here is as urgent as what clients do. */
+/* Nothing here is as urgent as what clients do. This thread, which holds locks,
+   has a small share of the processors in any case; those that do the most have
+   none that anybody else wants (stripes_pipeline.c). */
 static void step_back(void)
 {
 	const int idle_class = 3 << 13; /* IOPRIO_CLASS_IDLE */
 
 	syscall(SYS_ioprio_set, 1 /* IOPRIO_WHO_PROCESS */, 0, idle_class);
-	setpriority(PRIO_PROCESS, 0, 10);
+	if (getpriority(PRIO_PROCESS, 0) < NICE) {
+		setpriority(PRIO_PROCESS, 0, NICE);
+	}
 }
 
 int mrmr_protect(struct mrmr_engine *engine,

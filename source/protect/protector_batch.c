@@ -21,7 +21,12 @@
 
 #include "protector_private.h"
 
-#define BATCH_BYTES (UINT64_C(256) << 20)
+/* As much as is done in about a second, within these limits: a commit, and what
+   is idle around it, is to take a small part of the time. Whoever waits for the
+   catalogue waits for a batch. */
+#define BATCH_BYTES_MIN (UINT64_C(256) << 20)
+#define BATCH_BYTES_MAX (UINT64_C(1) << 30)
+#define BATCH_NS INT64_C(1000000000)
 #define BATCH_FILES 16384
 #define TRIES_MAX 3
 #define RETRY_NS INT64_C(1000000000)
@@ -159,7 +164,7 @@ static struct due *next_due(struct protector *p, struct due *lists,
 
 static uint64_t quota_of(struct protector *p, struct due *lists)
 {
-	uint64_t bytes = BATCH_BYTES;
+	uint64_t bytes = p->batch_bytes;
 	uint64_t num = 0;
 	size_t i;
 
@@ -169,6 +174,8 @@ static uint64_t quota_of(struct protector *p, struct due *lists)
 	}
 	if (p->options->batch_bytes > 0) {
 		bytes = p->options->batch_bytes;
+	} else if (bytes < BATCH_BYTES_MIN) {
+		bytes = BATCH_BYTES_MIN; /* the first */
 	}
 	return bytes / (num > 0 ? num : 1) + 1;
 }
@@ -455,6 +462,8 @@ static int carry_out(struct batch *batch, struct mrmr_error *err)
 	struct protector *p = batch->p;
 	const struct mrmr_stripes_options options = {
 		.should_stop = stop_stripes,
+		.steps_back = p->options->background,
+		.is_urgent = protector_is_urgent,
 		.private_data = p,
 	};
 	struct mrmr_stripes *work =
@@ -482,10 +491,30 @@ static int carry_out(struct batch *batch, struct mrmr_error *err)
 	return 0;
 }
 
+/* How much the next one is to be. One of small files is limited by their
+   number, and says nothing. */
+static void adapt(struct protector *p, const struct batch *batch,
+		  int64_t took_ns)
+{
+	uint64_t bytes = 0;
+	size_t i;
+
+	for (i = 0; i < batch->num; i++) {
+		bytes += batch->targets[i].bytes;
+	}
+	if (took_ns <= 0 || bytes < p->batch_bytes / 2) {
+		return;
+	}
+	bytes = (uint64_t)((double)bytes * BATCH_NS / (double)took_ns);
+	bytes = bytes < BATCH_BYTES_MAX ? bytes : BATCH_BYTES_MAX;
+	p->batch_bytes = bytes > BATCH_BYTES_MIN ? bytes : BATCH_BYTES_MIN;
+}
+
 static int run_batch(struct protector *p, struct due *lists, bool *any,
 		     bool *again, struct mrmr_error *err)
 {
 	struct batch *batch = batch_new(p);
+	int64_t begun_ns = mrmr_now_ns();
 	int ret;
 
 	*again = false;
@@ -503,6 +532,9 @@ static int run_batch(struct protector *p, struct due *lists, bool *any,
 		return 0;
 	}
 	ret = carry_out(batch, err);
+	if (ret == 0) {
+		adapt(p, batch, mrmr_now_ns() - begun_ns);
+	}
 	talloc_free(batch);
 	if (ret == 0) {
 		*any = true;

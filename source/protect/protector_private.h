@@ -43,6 +43,7 @@ struct protector {
 	struct large_file *large; /* of pool->members[] */
 	char *scan_path;          /* to be scanned; NULL: nothing. Durable */
 	bool is_doubtful;         /* so it waits for a person */
+	uint64_t batch_bytes;     /* of the next batch; 0: not known yet */
 	struct mrmr_protect_progress progress;
 	struct mrmr_protect_result before; /* the transaction */
 	unsigned int failures;             /* of batches, one after another */
@@ -65,6 +66,10 @@ int protector_fail_catalog(const struct protector *p, struct mrmr_error *err);
 bool protector_must_hurry(const struct protector *p);
 /* Does another process wait for the catalogue, or (*turn) to be the protector? */
 bool protector_is_wanted(struct mrmr_pool *pool, bool *turn);
+/* Does anybody wait for what is being done: for a file, for the room of the
+   trash, for the locks? For mrmr_stripes_options; private_data is the
+   protector. */
+bool protector_is_urgent(void *private_data);
 /* Is this the moment to give way to it? */
 bool protector_gives_way(struct protector *p);
 /* Counts up when a file is done with, for those who wait (protector_start.c). */

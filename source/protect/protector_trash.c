@@ -425,6 +425,11 @@ static int remove_some(struct trash *trash, const struct trashed *files,
 	struct protector *p = trash->p;
 	struct batch *batch = batch_new(p);
 	struct leaving leaving = {.trash = trash, .batch = batch};
+	const struct mrmr_stripes_options options = {
+		.steps_back = p->options->background,
+		.is_urgent = protector_is_urgent,
+		.private_data = p,
+	};
 	struct mrmr_stripes *work = NULL;
 	bool *may_go = NULL;
 	size_t i;
@@ -433,7 +438,7 @@ static int remove_some(struct trash *trash, const struct trashed *files,
 	if (batch != NULL) {
 		leaving.targets = talloc_array(batch, struct target, num);
 		may_go = talloc_array(batch, bool, num);
-		work = mrmr_stripes_new(batch, p->engine, NULL);
+		work = mrmr_stripes_new(batch, p->engine, &options);
 	}
 	if (leaving.targets == NULL || may_go == NULL || work == NULL) {
 		talloc_free(batch);

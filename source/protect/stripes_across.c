@@ -25,8 +25,8 @@
 
 #include "stripes_private.h"
 
-/* Of all slots and rows together: half of the near cache of a small core. */
-#define ACROSS_BYTES ((size_t)512 << 10)
+/* Of all slots and rows together: what a core has for itself. */
+#define ACROSS_BYTES ((size_t)1 << 20)
 #define PART_MIN ((size_t)4096)
 #define PART_MAX ((size_t)128 << 10)
 

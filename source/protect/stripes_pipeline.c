@@ -12,15 +12,22 @@
  * that a worker cannot carry out by reading alone is done by the caller's
  * thread, while the others go on.
  *
- * With one thread the caller's does it all.
+ * With one thread the caller's does it all; unless the work is to step back.
+ * Then the workers are of the kernel's idle class: they run where nobody else
+ * wants the processor, and whoever comes to want it has it at once. What holds
+ * locks is the caller's thread, which is not. A priority that is merely low
+ * would be enough for a fair share, but not for clients not to notice: theirs
+ * is the work of a hundred short moments a second, and each would wait a little.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <talloc.h>
@@ -32,6 +39,9 @@
 
 #define THREADS_MAX 16
 #define AHEAD_PER_THREAD 3
+#define LOOK_NS INT64_C(20000000)
+#define PATIENCE_NS (10 * INT64_C(1000000000))
+#define NS_PER_S INT64_C(1000000000)
 
 struct slot {
 	struct run run;
@@ -59,6 +69,7 @@ struct pipeline {
 	size_t num_threads; /* that run */
 	struct run buffers; /* of the caller's thread */
 	bool is_single;
+	bool steps_back; /* still */
 };
 
 static struct slot *slot_of(struct pipeline *p, size_t number)
@@ -130,6 +141,17 @@ static size_t count_threads(const struct mrmr_stripes *work, size_t num_jobs)
 	return num < THREADS_MAX ? num : THREADS_MAX;
 }
 
+/* With a clock that nobody sets. */
+static void init_done(struct pipeline *p)
+{
+	pthread_condattr_t attributes;
+
+	pthread_condattr_init(&attributes);
+	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	pthread_cond_init(&p->done, &attributes);
+	pthread_condattr_destroy(&attributes);
+}
+
 /* Signals are for the caller's thread. Fewer threads than wanted are enough. */
 static void start_threads(struct pipeline *p, size_t num)
 {
@@ -146,11 +168,32 @@ static void start_threads(struct pipeline *p, size_t num)
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
+static bool is_urgent(const struct mrmr_stripes_options *options)
+{
+	return options->is_urgent != NULL &&
+	       options->is_urgent(options->private_data);
+}
+
+/* Of all workers. One that stays as it was works nonetheless. */
+static void set_class(struct pipeline *p, int policy)
+{
+	const struct sched_param param = {0};
+	size_t i;
+
+	for (i = 0; i < p->num_threads; i++) {
+		(void)pthread_setschedparam(p->threads[i], policy, &param);
+	}
+}
+
 static int start(struct pipeline *p, size_t num_jobs)
 {
+	const struct mrmr_stripes_options *options = &p->work->options;
 	size_t num = count_threads(p->work, num_jobs);
+	bool wants_threads;
 
-	p->num_slots = num > 1 ? AHEAD_PER_THREAD * num : 1;
+	p->steps_back = options->steps_back && !is_urgent(options);
+	wants_threads = num > 1 || p->steps_back;
+	p->num_slots = wants_threads ? AHEAD_PER_THREAD * num : 1;
 	p->slots = calloc(p->num_slots, sizeof(p->slots[0]));
 	if (p->slots == NULL) {
 		errno = ENOMEM;
@@ -158,9 +201,12 @@ static int start(struct pipeline *p, size_t num_jobs)
 	}
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_cond_init(&p->todo, NULL);
-	pthread_cond_init(&p->done, NULL);
-	if (num > 1) {
+	init_done(p);
+	if (wants_threads) {
 		start_threads(p, num);
+	}
+	if (p->steps_back) {
+		set_class(p, SCHED_IDLE);
 	}
 	p->is_single = p->num_threads == 0;
 	return 0;
@@ -207,11 +253,52 @@ static int submit(struct pipeline *p, struct mrmr_error *err)
 	return 0;
 }
 
+static int64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * NS_PER_S + now.tv_nsec;
+}
+
+/* With the lock. */
+static void wait_a_moment(struct pipeline *p)
+{
+	int64_t until_ns = now_ns() + LOOK_NS;
+	const struct timespec until = {
+		.tv_sec = (time_t)(until_ns / NS_PER_S),
+		.tv_nsec = (long)(until_ns % NS_PER_S),
+	};
+
+	pthread_cond_timedwait(&p->done, &p->lock, &until);
+}
+
+/* As long as it steps back: somebody may come to wait for what is being done,
+   and the processors may be in use for longer than can be waited for. */
+static void wait_patiently(struct pipeline *p, const struct slot *slot)
+{
+	int64_t end_ns = now_ns() + PATIENCE_NS;
+
+	while (!slot->is_done && p->steps_back) {
+		bool urgent;
+
+		wait_a_moment(p);
+		pthread_mutex_unlock(&p->lock);
+		urgent = now_ns() >= end_ns || is_urgent(&p->work->options);
+		pthread_mutex_lock(&p->lock);
+		if (urgent) {
+			p->steps_back = false;
+			set_class(p, SCHED_OTHER);
+		}
+	}
+}
+
 static struct slot *wait_for(struct pipeline *p, size_t number)
 {
 	struct slot *slot = slot_of(p, number);
 
 	pthread_mutex_lock(&p->lock);
+	wait_patiently(p, slot);
 	while (!slot->is_done) {
 		pthread_cond_wait(&p->done, &p->lock);
 	}
