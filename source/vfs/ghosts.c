@@ -107,7 +107,7 @@ int mrmr_ghost_may_write_at(const struct mrmr_share *share,
 	}
 	errno = EROFS;
 	fd = mrmr_name_open(place->dir, place->name,
-			    O_PATH | O_NOFOLLOW | O_CLOEXEC, &member);
+			    O_PATH | O_NOFOLLOW | O_CLOEXEC, &member, &st);
 	if (fd == -1) {
 		return -1;
 	}
