@@ -382,6 +382,7 @@ def main(*tests, expected_complaints=None):
             if wanted and test.__name__ not in wanted:
                 continue
             current[0] = test.__name__.replace('_', ' ')
+            num_mounts = len(work.mounts)
             begin = time.monotonic()
             try:
                 test(world)
@@ -402,6 +403,9 @@ def main(*tests, expected_complaints=None):
                        *found)
             keep_logs(work)
             work.pools.clear()
+            work.unmount(num_mounts)
             for path in glob.glob(os.path.join(work.path, '*', 'log')):
                 shutil.rmtree(path)
+            for path in glob.glob(os.path.join(work.path, '*.img')):
+                os.unlink(path)
     sys.exit(0 if counts[True] and not counts[False] else 1)

@@ -95,13 +95,18 @@ class Workspace:
         for pool in self.pools:
             pool.down()
         end_all()
-        for target in reversed(self.mounts):
+        self.unmount(0)
+        os.rmdir(self.path)
+
+    def unmount(self, keep):
+        """All that was mounted, but for the first ones."""
+        for target in reversed(self.mounts[keep:]):
             if subprocess.run(['umount', target],
                               stderr=subprocess.DEVNULL).returncode != 0:
                 # busy, or gone with its FUSE process
                 subprocess.run(['umount', '-l', target],
                                stderr=subprocess.DEVNULL)
-        os.rmdir(self.path)
+        del self.mounts[keep:]
 
     def join(self, name):
         return os.path.join(self.path, name)
