@@ -87,6 +87,10 @@ struct mrmr_member {
 	uint64_t used_data_bytes;
 	uint64_t used_parity_bytes;
 	uint64_t kept_bytes;
+	/* Of kept_bytes: for the member's records; and for parity that is written
+	   anew beside the old one, as a stripe changes. */
+	uint64_t records_to_come_bytes;
+	uint64_t spare_bytes;
 };
 
 struct mrmr_pool {
@@ -209,13 +213,30 @@ void mrmr_pool_plan(struct mrmr_pool *pool);
 unsigned int mrmr_pool_rows(const struct mrmr_pool *pool);
 
 /*
- * Tell all processes of the pool how many bytes of files and of parity blocks
- * are on a member: to be called by who has counted. What is written later is
- * taken for data until the next call. Of a member of which nothing was ever
- * told, whatever is on its file system is taken for data.
+ * Bytes that may be written to this member as parity: its room less what its
+ * part of the catalogue will need as it grows. A part that cannot grow is one
+ * that the pool cannot be recovered from. *spare_bytes of it are better left for
+ * stripes that change; may be NULL.
+ */
+uint64_t mrmr_member_parity_room(const struct mrmr_member *member,
+				 uint64_t *spare_bytes);
+
+/* What is on a member of the pool. */
+struct mrmr_usage {
+	uint64_t data_bytes;    /* of files, the trash among them */
+	uint64_t parity_bytes;  /* of parity blocks */
+	uint64_t records_bytes; /* that its part of the catalogue takes */
+	uint64_t num_files;     /* files and parity blocks */
+};
+
+/*
+ * Tell all processes of the pool what is on a member: to be called by who has
+ * counted. What is written later is taken for data until the next call. Of a
+ * member of which nothing was ever told, whatever is on its file system is
+ * taken for data.
  */
 void mrmr_pool_set_usage(struct mrmr_pool *pool, struct mrmr_member *member,
-			 uint64_t data_bytes, uint64_t parity_bytes);
+			 const struct mrmr_usage *usage);
 
 /*
  * Space of the whole pool over the online members: each file system counted

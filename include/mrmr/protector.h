@@ -97,6 +97,20 @@ int mrmr_protect_preview(struct mrmr_pool *pool, struct mrmr_engine *engine,
 int mrmr_protector_pending(struct mrmr_catalog *catalog, uint64_t *num_files,
 			   uint64_t *num_bytes, bool *needs_scan);
 
+/* Why some of them wait: what a protector that was started by an event does not
+   try again by itself. -1 with errno. */
+struct mrmr_hindered {
+	uint64_t no_room_files;
+	uint64_t no_room_bytes; /* of them, in no stripe */
+	uint64_t unreadable_files;
+};
+int mrmr_protector_hindered(struct mrmr_catalog *catalog,
+			    struct mrmr_hindered *hindered);
+
+/* May there be stripes that have not as many rows as the pool wants? If so, it
+   is worth while to look at all. */
+bool mrmr_protector_may_be_short(struct mrmr_catalog *catalog);
+
 /*
  * One protector a pool runs, or is about to: to be held from before the engine
  * is opened until after it is closed. A talloc child of mem_ctx; freed by

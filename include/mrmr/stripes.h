@@ -54,8 +54,9 @@ struct mrmr_change {
 	struct mrmr_live *was;
 
 	/* Filled in: what it is now. MRMR_EXTENT_BARE and an error if it could
-	   not be protected (ENOSPC: no room for parity; EIO: unreadable). Of an
-	   extent that goes: all zero; the caller cuts it off. */
+	   not be protected (ENOSPC: no room for parity; EIO: unreadable;
+	   EAGAIN: postponed). Of an extent that goes: all zero; the caller cuts
+	   it off. */
 	struct mrmr_extent extent;
 	int error;
 };
@@ -66,6 +67,14 @@ struct mrmr_stripes_options {
 	size_t memory_bytes;  /* buffers, at most; 0: 192 MiB. One stripe takes
 				 its rows and three blocks in any case */
 	unsigned int threads; /* 0: as many as processors */
+	bool may_postpone;    /* where only what this transaction itself will
+				 set free is missing, leave changes undone,
+				 with the error EAGAIN; never all of them */
+	bool uses_spare;      /* room that is meant for stripes that change:
+				 for those that do, or if there is no other */
+	bool joins_only;      /* What comes is to join stripes that exist. If it
+				 can't, apply fails with ENOSPC, before
+				 anything is read or written */
 	bool (*should_stop)(void *private_data); /* may be NULL */
 	/* The threads take the time of processors that nobody else wants; not
 	   if is_urgent (may be NULL) says that somebody waits for them, nor
@@ -119,6 +128,10 @@ int mrmr_stripes_put_row(struct mrmr_stripes *work,
  * transaction, is for who goes through all stripes from then on.
  */
 bool mrmr_stripes_are_short(struct mrmr_engine *engine, bool *others);
+/* The same, of whoever only looks: may there be such? */
+bool mrmr_stripes_short_is_noted(struct mrmr_catalog *catalog);
+/* Was one made by this work? */
+bool mrmr_stripes_made_short(const struct mrmr_stripes *work);
 int mrmr_stripes_forget_short(struct mrmr_engine *engine);
 
 /* syncfs every member that data was read from or parity written to: to be

@@ -1,8 +1,8 @@
 /*
  * MRMR: how much is protected, and how well.
  *
- * From what the catalogue has summed up; only stripes of which a member is not
- * there are looked at one by one.
+ * From what the catalogue has summed up. Looked at one by one are only stripes of
+ * which a member is not there; and all, if some may be short of rows.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include <mrmr/catalog.h>
+#include <mrmr/protector.h>
 
 struct mrmr_survey {
 	uint64_t num_files; /* that are known */
@@ -21,7 +22,8 @@ struct mrmr_survey {
 	uint64_t unprotected_bytes; /* of them: in none */
 	uint64_t pending_files;     /* new or changed: to be looked at */
 	uint64_t pending_bytes;
-	bool needs_scan; /* not all files may be known */
+	struct mrmr_hindered hindered; /* of these */
+	bool needs_scan;               /* not all files may be known */
 	uint64_t trash_bytes;
 	uint64_t parity_bytes;
 	uint64_t num_stripes;
@@ -32,13 +34,18 @@ struct mrmr_survey {
 	uint64_t at_risk_bytes;  /* nothing more */
 	/* Slots that are not there, and that cannot be computed. */
 	uint64_t lost_bytes;
+
+	/* Of stripes with fewer rows than are wanted, whatever is there now. */
+	uint64_t short_stripes;
+	uint64_t short_bytes; /* of their slots */
 };
 
 /* Is the member with this number there now? */
 typedef bool mrmr_survey_is_there(uint16_t member, void *private_data);
 
-/* -1 with errno: the catalogue cannot be read. */
-int mrmr_survey(struct mrmr_catalog *catalog, mrmr_survey_is_there *is_there,
-		void *private_data, struct mrmr_survey *survey);
+/* rows: that stripes are to have. -1 with errno: the catalogue cannot be read. */
+int mrmr_survey(struct mrmr_catalog *catalog, unsigned int rows,
+		mrmr_survey_is_there *is_there, void *private_data,
+		struct mrmr_survey *survey);
 
 #endif

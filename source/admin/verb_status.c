@@ -122,6 +122,12 @@ static void put_survey(struct status *status, const struct mrmr_survey *survey)
 	set_bytes(status, "unprotected_bytes", survey->unprotected_bytes);
 	set_bytes(status, "pending_files", survey->pending_files);
 	set_bytes(status, "pending_bytes", survey->pending_bytes);
+	set_bytes(status, "no_room_files", survey->hindered.no_room_files);
+	set_bytes(status, "no_room_bytes", survey->hindered.no_room_bytes);
+	set_bytes(status, "unreadable_files",
+		  survey->hindered.unreadable_files);
+	set_bytes(status, "short_stripes", survey->short_stripes);
+	set_bytes(status, "short_bytes", survey->short_bytes);
 	set_bytes(status, "degraded_bytes", survey->degraded_bytes);
 	set_bytes(status, "at_risk_bytes", survey->at_risk_bytes);
 	set_bytes(status, "lost_bytes", survey->lost_bytes);
@@ -144,6 +150,36 @@ static void say_bytes(struct status *status, const char *what, uint64_t bytes,
 	}
 }
 
+/* What is in no stripe, why, and what to do. */
+static void say_unprotected(struct status *status,
+			    const struct mrmr_survey *survey)
+{
+	const struct mrmr_hindered *hindered = &survey->hindered;
+	struct admin *admin = status->admin;
+	uint64_t rest = survey->unprotected_bytes;
+
+	if (hindered->no_room_files > 0) {
+		rest -= rest < hindered->no_room_bytes
+				? rest
+				: hindered->no_room_bytes;
+		say_bytes(status, "Not", hindered->no_room_bytes,
+			  "in no stripe: there is no room for their parity");
+		admin_say(admin,
+			  "           (%llu files; make room, or add a drive, "
+			  "then: mrmr-admin sync)",
+			  (unsigned long long)hindered->no_room_files);
+	}
+	if (hindered->unreadable_files > 0) {
+		admin_say(admin,
+			  "Unreadable %llu files, so they are not protected "
+			  "(the log says why; then: mrmr-admin sync)",
+			  (unsigned long long)hindered->unreadable_files);
+		status->has_work = true;
+	}
+	say_bytes(status, "Not", rest,
+		  "in no stripe yet (now: mrmr-admin sync)");
+}
+
 static void say_survey(struct status *status, const struct mrmr_survey *survey)
 {
 	struct admin *admin = status->admin;
@@ -164,7 +200,10 @@ static void say_survey(struct status *status, const struct mrmr_survey *survey)
 			  (unsigned long long)survey->pending_files,
 			  mrmr_size_format(survey->pending_bytes, size));
 	}
-	say_bytes(status, "Not", survey->unprotected_bytes, "in no stripe");
+	say_unprotected(status, survey);
+	say_bytes(status, "Short", survey->short_bytes,
+		  "of stripes with fewer parity blocks than wanted; sync "
+		  "gives them more if there is room");
 	say_bytes(status, "Degraded", survey->degraded_bytes,
 		  "of stripes from which something is missing");
 	say_bytes(status, "At risk", survey->at_risk_bytes,
@@ -194,7 +233,8 @@ static void report_protection(struct status *status)
 					: "nothing is protected");
 		return;
 	}
-	if (mrmr_survey(status->catalog, is_online, status, &survey) == -1) {
+	if (mrmr_survey(status->catalog, mrmr_pool_rows(status->pool),
+			is_online, status, &survey) == -1) {
 		admin_note(admin, "the catalogue cannot be read: %s",
 			   strerror(errno));
 		status->has_work = true;

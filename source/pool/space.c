@@ -10,6 +10,10 @@
  * plan alike, and a plan stays the same while a member is away: its last known
  * numbers count for the goals of the others, and its own room is not offered.
  *
+ * Not all room is shared out. Some is spare (spare_of): for the records of what
+ * is still to come, and for stripes that change, as their new parity is written
+ * beside the old one. Else the last of what was said to fit would find no parity.
+ *
  * Nobody is refused for the sake of the plan. If the numbers are wrong, or the
  * pool is fuller than its parity allows, files still go wherever there is room.
  *
@@ -27,6 +31,21 @@
 /* A file system that says it has more, as some in the network do, is not
    believed: sums must not overflow. */
 #define BELIEVED_BYTES (UINT64_C(1) << 52)
+
+/* Stripes that may change at a time in a pool that is full, in blocks; but not
+   more than this part of a member. */
+#define SPARE_BLOCKS 4
+#define SPARE_PART 96
+
+/* What of the parity to come is wasted, as blocks of a stripe are not equally
+   long. */
+#define WASTE_PART 32
+
+/* What a file or a parity block takes beyond its bytes: its records on a member,
+   and half a block of the file system, which has whole ones. */
+#define BYTES_A_FILE (600 + 2048)
+#define STEPS_SURE 16
+#define BELIEVED_FILES (UINT64_C(1) << 40)
 
 static uint64_t lower(uint64_t a, uint64_t b)
 {
@@ -51,6 +70,18 @@ uint64_t mrmr_member_data_room(const struct mrmr_member *member)
 	return room - lower(room, member->kept_bytes);
 }
 
+uint64_t mrmr_member_parity_room(const struct mrmr_member *member,
+				 uint64_t *spare_bytes)
+{
+	uint64_t room = mrmr_member_room(member);
+
+	room -= lower(room, member->records_to_come_bytes);
+	if (spare_bytes != NULL) {
+		*spare_bytes = lower(room, member->spare_bytes);
+	}
+	return room;
+}
+
 unsigned int mrmr_pool_rows(const struct mrmr_pool *pool)
 {
 	return pool->rows;
@@ -63,6 +94,9 @@ struct known {
 	uint64_t data_bytes;
 	uint64_t parity_bytes;
 	uint64_t free_bytes; /* less the reserve */
+	uint64_t records_to_come_bytes;
+	uint64_t spare_bytes;
+	uint64_t shared_out_bytes; /* what of free_bytes is neither */
 };
 
 static struct mrmr_shared_member *slot_of(struct mrmr_pool *pool,
@@ -114,6 +148,57 @@ static void look_at_usage(struct mrmr_shared_member *slot, uint64_t taken_bytes,
 	}
 }
 
+/*
+ * What records and the file system's blocks will take, if what is still to come
+ * is like what is there: by the bytes of it that fit. A tdb grows by a quarter of
+ * itself at a time; whether it has to is the less certain the less is to come.
+ */
+static uint64_t records_to_come(const struct mrmr_shared_member *slot,
+				const struct known *known)
+{
+	uint64_t there = known->data_bytes + known->parity_bytes;
+	uint64_t step;
+	uint64_t growth;
+
+	if (slot == NULL || atomic_load(&slot->is_counted) == 0 || there == 0) {
+		return 0;
+	}
+	step = lower(atomic_load(&slot->records_bytes), BELIEVED_BYTES) / 4;
+	growth = BYTES_A_FILE *
+		 lower(atomic_load(&slot->num_files), BELIEVED_FILES);
+	growth = (uint64_t)((unsigned __int128)growth * known->free_bytes /
+			    there);
+	/* Few small files say little of what is to come. */
+	growth = lower(growth, known->free_bytes / 16);
+	return growth + lower(step, STEPS_SURE * growth);
+}
+
+static void find_spare(const struct mrmr_pool *pool,
+		       const struct mrmr_shared_member *slot,
+		       struct known *known)
+{
+	uint64_t all =
+		known->data_bytes + known->parity_bytes + known->free_bytes;
+	uint64_t spare = lower(pool->config->block_size_bytes * SPARE_BLOCKS,
+			       all / SPARE_PART);
+
+	known->shared_out_bytes = known->free_bytes;
+	if (pool->config->parity.max == 0) {
+		return;
+	}
+	known->records_to_come_bytes =
+		lower(records_to_come(slot, known), known->free_bytes);
+	known->spare_bytes =
+		lower(spare, known->free_bytes - known->records_to_come_bytes);
+	known->shared_out_bytes -=
+		known->records_to_come_bytes + known->spare_bytes;
+	if (slot != NULL && atomic_load(&slot->num_files) > 0) {
+		known->shared_out_bytes -=
+			lower(known->shared_out_bytes,
+			      known->free_bytes / WASTE_PART);
+	}
+}
+
 static void look_at_members(struct mrmr_pool *pool, struct known *known)
 {
 	uint64_t taken[MRMR_MEMBERS_MAX];
@@ -154,13 +239,17 @@ static void look_at_members(struct mrmr_pool *pool, struct known *known)
 			lower(known[i].parity_bytes, BELIEVED_BYTES);
 		known[i].free_bytes =
 			lower(known[i].free_bytes / sharing, BELIEVED_BYTES);
+		find_spare(pool, slot_of(pool, &pool->members[i]), &known[i]);
+		pool->members[i].records_to_come_bytes =
+			known[i].records_to_come_bytes;
+		pool->members[i].spare_bytes = known[i].spare_bytes;
 		pool->members[i].used_data_bytes = known[i].data_bytes;
 		pool->members[i].used_parity_bytes = known[i].parity_bytes;
 	}
 }
 
 void mrmr_pool_set_usage(struct mrmr_pool *pool, struct mrmr_member *member,
-			 uint64_t data_bytes, uint64_t parity_bytes)
+			 const struct mrmr_usage *usage)
 {
 	struct mrmr_shared_member *slot = slot_of(pool, member);
 
@@ -170,9 +259,11 @@ void mrmr_pool_set_usage(struct mrmr_pool *pool, struct mrmr_member *member,
 	if (member->state == MRMR_MEMBER_ONLINE) {
 		mrmr_local_look_at_space(member);
 		atomic_store(&slot->taken_bytes, member->taken_bytes);
+		atomic_store(&slot->records_bytes, usage->records_bytes);
 	}
-	atomic_store(&slot->data_bytes, data_bytes);
-	atomic_store(&slot->parity_bytes, parity_bytes);
+	atomic_store(&slot->data_bytes, usage->data_bytes);
+	atomic_store(&slot->parity_bytes, usage->parity_bytes);
+	atomic_store(&slot->num_files, usage->num_files);
 	atomic_store(&slot->taken_then_bytes, atomic_load(&slot->taken_bytes));
 	atomic_store(&slot->is_counted, 1);
 }
@@ -199,9 +290,9 @@ static void make_units(struct mrmr_pool *pool, const struct known *known,
 			unit->data_bytes += known[i].data_bytes;
 		}
 		unit->parity_bytes += known[i].parity_bytes;
-		unit->free_bytes += known[i].free_bytes;
+		unit->free_bytes += known[i].shared_out_bytes;
 		if (member->config->role == MRMR_ROLE_DATA) {
-			unit->no_parity_bytes += known[i].free_bytes;
+			unit->no_parity_bytes += known[i].shared_out_bytes;
 		}
 		if (member->config->role != MRMR_ROLE_PARITY) {
 			unit->prefers_parity = false;

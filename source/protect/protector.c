@@ -16,7 +16,9 @@
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -129,10 +131,8 @@ int protector_begin(struct protector *p, struct mrmr_error *err)
 	return 0;
 }
 
-void protector_cancel(struct protector *p)
+void protector_take_back(struct protector *p)
 {
-	struct pending *pending = NULL;
-
 	if (!p->in_transaction) {
 		return;
 	}
@@ -140,6 +140,16 @@ void protector_cancel(struct protector *p)
 	*p->result = p->before;
 	p->num_loose = 0;
 	mrmr_catalog_cancel(p->catalog);
+}
+
+void protector_cancel(struct protector *p)
+{
+	struct pending *pending = NULL;
+
+	if (!p->in_transaction) {
+		return;
+	}
+	protector_take_back(p);
 	/* The list in memory has what has not happened. If it cannot be read,
 	   that is harmless: nodes that are not there are left out. */
 	pending = pending_load(p, p->engine, NULL);
@@ -209,6 +219,38 @@ int protector_commit(struct protector *p, struct mrmr_error *err)
 
 /* --- how much there is ------------------------------------------------------------- */
 
+/* What a member's part of the catalogue takes: it is in one file or several. */
+static uint64_t count_records(const struct mrmr_member *member)
+{
+	uint64_t bytes = 0;
+	struct dirent *entry = NULL;
+	DIR *dir = NULL;
+	int fd = -1;
+
+	if (member->state == MRMR_MEMBER_ONLINE) {
+		fd = openat(member->private_fd, ".",
+			    O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	}
+	dir = fd != -1 ? fdopendir(fd) : NULL;
+	if (dir == NULL) {
+		if (fd != -1) {
+			close(fd);
+		}
+		return 0;
+	}
+	while ((entry = readdir(dir)) != NULL) {
+		struct stat st;
+
+		if (strncmp(entry->d_name, MRMR_CATALOG_PART,
+			    strlen(MRMR_CATALOG_PART)) == 0 &&
+		    fstatat(fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+			bytes += (uint64_t)st.st_blocks * 512;
+		}
+	}
+	closedir(dir);
+	return bytes;
+}
+
 static void tell_usage(struct protector *p)
 {
 	size_t i;
@@ -219,36 +261,20 @@ static void tell_usage(struct protector *p)
 	}
 	for (i = 0; i < p->pool->num_members; i++) {
 		struct mrmr_catalog_sums sums;
+		struct mrmr_usage usage;
 
 		if (mrmr_catalog_sums(p->catalog, p->engine->number[i],
-				      &sums) == 0) {
-			mrmr_pool_set_usage(p->pool, &p->pool->members[i],
-					    sums.file_bytes + sums.trash_bytes,
-					    sums.parity_bytes);
+				      &sums) == -1) {
+			continue;
 		}
+		usage = (struct mrmr_usage){
+			.data_bytes = sums.file_bytes + sums.trash_bytes,
+			.parity_bytes = sums.parity_bytes,
+			.records_bytes = count_records(&p->pool->members[i]),
+			.num_files = sums.num_files + sums.num_blobs,
+		};
+		mrmr_pool_set_usage(p->pool, &p->pool->members[i], &usage);
 	}
-}
-
-/* What of a file is in no stripe. */
-static uint64_t count_bare(struct protector *p, uint64_t id)
-{
-	struct mrmr_extent extents[64];
-	uint64_t bytes = 0;
-	uint32_t first = 0;
-	uint32_t got = 0;
-	uint32_t i;
-
-	while (mrmr_catalog_get_extents(p->catalog, id, first, extents, 64,
-					&got) == 0 &&
-	       got > 0) {
-		for (i = 0; i < got; i++) {
-			bytes += extents[i].state == MRMR_EXTENT_BARE
-					 ? extents[i].len_bytes
-					 : 0;
-		}
-		first += got;
-	}
-	return bytes;
 }
 
 static void count_left(struct protector *p)
@@ -265,7 +291,8 @@ static void count_left(struct protector *p)
 		result->open_files += entry->is_open;
 		if ((entry->flags & PENDING_NO_ROOM) != 0) {
 			result->unprotected_files++;
-			result->unprotected_bytes += count_bare(p, entry->node);
+			result->unprotected_bytes +=
+				pending_count_bare(p->catalog, entry->node);
 		}
 		result->unreadable_files +=
 			(entry->flags & PENDING_UNREADABLE) != 0;
@@ -353,10 +380,14 @@ static int turn(struct protector *p, bool *any, struct mrmr_error *err)
 			return protector_try_again(p, err);
 		}
 	}
+	tell_usage(p);
+	if (!*any && squeeze_run(p, any, err) == -1) {
+		*any = true;
+		return protector_try_again(p, err);
+	}
 	if (!*any && mend_seek_bare(p, any, err) == -1) {
 		return -1;
 	}
-	tell_usage(p);
 	return 0;
 }
 

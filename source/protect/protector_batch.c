@@ -307,7 +307,8 @@ static int gather_changes(struct batch *batch)
 struct outcome {
 	uint64_t no_room_bytes;
 	uint64_t done_bytes;
-	int error; /* of one that could not be read */
+	bool is_postponed; /* some of it */
+	int error;         /* of one that could not be read */
 };
 
 static struct outcome sum_up(const struct target *target)
@@ -320,6 +321,8 @@ static struct outcome sum_up(const struct target *target)
 
 		if (change->error == ENOSPC && change->len_bytes > 0) {
 			outcome.no_room_bytes += change->len_bytes;
+		} else if (change->error == EAGAIN) {
+			outcome.is_postponed = true;
 		} else if (change->error != 0) {
 			outcome.error = change->error;
 		} else {
@@ -383,6 +386,10 @@ static int conclude(struct batch *batch, struct target *target)
 	p->progress.done_bytes += outcome.done_bytes;
 	if (outcome.error != 0) {
 		failed(p, target->entry, outcome.error);
+		return 0;
+	}
+	if (outcome.is_postponed) {
+		p->has_changed = true; /* there is more to be done */
 		return 0;
 	}
 	if (outcome.no_room_bytes > 0) {
@@ -461,6 +468,8 @@ static int carry_out(struct batch *batch, struct mrmr_error *err)
 {
 	struct protector *p = batch->p;
 	const struct mrmr_stripes_options options = {
+		.may_postpone = true,
+		.uses_spare = p->uses_spare,
 		.should_stop = stop_stripes,
 		.steps_back = p->options->background,
 		.is_urgent = protector_is_urgent,
@@ -485,6 +494,7 @@ static int carry_out(struct batch *batch, struct mrmr_error *err)
 		errno = error;
 		return -1;
 	}
+	p->has_made_short = p->has_made_short || mrmr_stripes_made_short(work);
 	/* What comes now is only tidying up, and cannot fail any more. */
 	(void)mrmr_fault("protect-committed");
 	mrmr_stripes_finish(work);

@@ -52,14 +52,14 @@ static uint64_t fingerprint(struct protector *p)
 	return sum;
 }
 
-static int load(struct protector *p, struct course *course)
+static int load(struct mrmr_catalog *catalog, struct course *course)
 {
 	uint64_t values[4] = {0};
 	uint8_t *note = NULL;
 	size_t len = 0;
 
 	*course = (struct course){0};
-	note = mrmr_catalog_get_note(p->catalog, p, NOTE, &len);
+	note = mrmr_catalog_get_note(catalog, NULL, NOTE, &len);
 	if (note == NULL) {
 		return errno == ENOENT ? 0 : -1;
 	}
@@ -74,6 +74,17 @@ static int load(struct protector *p, struct course *course)
 	}
 	talloc_free(note);
 	return 0;
+}
+
+bool mrmr_protector_may_be_short(struct mrmr_catalog *catalog)
+{
+	struct course course;
+
+	if (load(catalog, &course) == -1) {
+		return true;
+	}
+	return mrmr_stripes_short_is_noted(catalog) || course.num_short > 0 ||
+	       (course.fingerprint != 0 && course.phase != PHASE_OVER);
 }
 
 static int save(struct protector *p, const struct course *course)
@@ -183,6 +194,9 @@ static int mend_some(struct protector *p, struct mrmr_stripes *work,
 
 int mend_run(struct protector *p, bool *any, struct mrmr_error *err)
 {
+	const struct mrmr_stripes_options options = {
+		.uses_spare = p->uses_spare,
+	};
 	uint64_t now = fingerprint(p);
 	struct mrmr_stripes *work = NULL;
 	bool could_not = p->cannot_narrow;
@@ -190,12 +204,12 @@ int mend_run(struct protector *p, bool *any, struct mrmr_error *err)
 	bool others = false;
 	struct course course;
 
-	if (load(p, &course) == -1) {
+	if (load(p->catalog, &course) == -1) {
 		return protector_fail_catalog(p, err);
 	}
 	/* A person who asks for it has perhaps made room; or a member is back
 	   that some were changed without. */
-	if (course.fingerprint != now ||
+	if (course.fingerprint != now || p->mends_anew ||
 	    (course.phase == PHASE_OVER && course.num_short > 0 &&
 	     !p->options->background && !p->has_mended) ||
 	    (mrmr_stripes_are_short(p->engine, &others) &&
@@ -206,7 +220,8 @@ int mend_run(struct protector *p, bool *any, struct mrmr_error *err)
 		return 0;
 	}
 	p->has_mended = true;
-	work = mrmr_stripes_new(p, p->engine, NULL);
+	p->mends_anew = false;
+	work = mrmr_stripes_new(p, p->engine, &options);
 	if (work == NULL) {
 		return protector_no_memory(err);
 	}

@@ -431,6 +431,70 @@ struct pending *pending_load(void *mem_ctx, struct mrmr_engine *engine,
 	return pending;
 }
 
+/* --- for those who only look ---------------------------------------------------- */
+
+uint64_t pending_count_bare(struct mrmr_catalog *catalog, uint64_t id)
+{
+	struct mrmr_extent extents[64];
+	uint64_t bytes = 0;
+	uint32_t first = 0;
+	uint32_t got = 0;
+	uint32_t i;
+
+	while (mrmr_catalog_get_extents(catalog, id, first, extents, 64,
+					&got) == 0 &&
+	       got > 0) {
+		for (i = 0; i < got; i++) {
+			bytes += extents[i].state == MRMR_EXTENT_BARE
+					 ? extents[i].len_bytes
+					 : 0;
+		}
+		first += got;
+	}
+	return bytes;
+}
+
+static void add_hindered(struct mrmr_catalog *catalog, const uint8_t *place,
+			 struct mrmr_hindered *hindered)
+{
+	uint64_t id;
+
+	memcpy(&id, place, sizeof(id));
+	id = le64toh(id);
+	if (id == 0) {
+		return;
+	}
+	if ((place[8] & PENDING_NO_ROOM) != 0) {
+		hindered->no_room_files++;
+		hindered->no_room_bytes += pending_count_bare(catalog, id);
+	}
+	hindered->unreadable_files += (place[8] & PENDING_UNREADABLE) != 0;
+}
+
+int mrmr_protector_hindered(struct mrmr_catalog *catalog,
+			    struct mrmr_hindered *hindered)
+{
+	uint32_t note = 0;
+	size_t i;
+
+	*hindered = (struct mrmr_hindered){0};
+	while (true) {
+		char name[32];
+		size_t len = 0;
+		uint8_t *value = NULL;
+
+		note_name(note++, name);
+		value = mrmr_catalog_get_note(catalog, NULL, name, &len);
+		if (value == NULL) {
+			return errno == ENOENT ? 0 : -1;
+		}
+		for (i = 0; i + PLACE_BYTES <= len; i += PLACE_BYTES) {
+			add_hindered(catalog, value + i, hindered);
+		}
+		talloc_free(value);
+	}
+}
+
 int mrmr_protector_pending(struct mrmr_catalog *catalog, uint64_t *num_files,
 			   uint64_t *num_bytes, bool *needs_scan)
 {

@@ -54,6 +54,10 @@ struct protector {
 	bool has_mended;      /* this process has begun to */
 	bool cannot_narrow;   /* stripes that are too wide: there is no room */
 	bool has_changed;     /* something, so that another pass is worth it */
+	bool has_made_short;  /* stripes, as there was no room for all rows */
+	bool mends_anew;      /* as there may be room for them now */
+	unsigned int num_squeezes;
+	bool uses_spare; /* as no other room is left */
 };
 
 int64_t protector_now_ns(void); /* CLOCK_REALTIME, as times of files */
@@ -87,6 +91,8 @@ int protector_try_again(struct protector *p, struct mrmr_error *err);
 /* Also keeps what is pending. Cancels if it fails. */
 int protector_commit(struct protector *p, struct mrmr_error *err);
 void protector_cancel(struct protector *p);
+/* The same, if nothing of what is pending was changed in the transaction. */
+void protector_take_back(struct protector *p);
 /* Nothing may depend on this inode any more, after the commit. */
 int protector_loosen(struct protector *p, uint16_t member, uint64_t inode);
 
@@ -137,6 +143,8 @@ uint32_t pending_find(const struct pending *pending, uint64_t node);
 uint32_t pending_end(const struct pending *pending);
 uint64_t pending_num(const struct pending *pending);
 uint64_t pending_bytes(const struct pending *pending);
+/* What of a file is in no stripe. */
+uint64_t pending_count_bare(struct mrmr_catalog *catalog, uint64_t id);
 
 /* --- what lies on the members (protector_look.c) ------------------------------ */
 
@@ -293,6 +301,22 @@ bool trash_is_wished(struct protector *p);
 /* Some of the stripes that are not as they should be. *any: if there may be
    more. */
 int mend_run(struct protector *p, bool *any, struct mrmr_error *err);
+/* Slots that leave their stripe for another one (protector_move.c). Zero with p
+   and a new batch, which is to be freed. */
+struct moving {
+	struct protector *p;
+	struct batch *batch;
+	struct mrmr_change *leaves; /* talloc: to be applied first */
+	struct mrmr_change *comes;
+	size_t num;
+	bool has_no_place; /* they found no other stripe */
+};
+/* 1; 0 if something is not as the stripe says, or its bytes are not there. */
+int moving_add_slot(struct moving *m, const struct mrmr_stripe *stripe,
+		    const struct mrmr_slot *slot);
+/* leaves or comes. -1 too if one of them cannot be done. */
+int moving_apply(struct moving *m, struct mrmr_stripes *work,
+		 struct mrmr_change *changes, struct mrmr_error *err);
 /* mrmr_stripes_mend(), after slots have left for which there is no place any
    more with as many rows as are wanted (protector_narrow.c). If they find no
    other stripe, -1, and p->cannot_narrow is set. */
@@ -302,6 +326,9 @@ int narrow_and_mend(struct protector *p, struct mrmr_stripes *work,
 /* Files of which something is in no stripe, and that are not pending: their
    stripes could not be kept. Once a run, if the sums tell that there are any. */
 int mend_seek_bare(struct protector *p, bool *any, struct mrmr_error *err);
+/* If something found no room for its parity: have stripes take less of it
+   (protector_squeeze.c). *any: so that it is worth while to try again. */
+int squeeze_run(struct protector *p, bool *any, struct mrmr_error *err);
 /* Those that found no room are tried again once there is more than there was
    when they did (protector_room.c). */
 int room_note(struct protector *p);

@@ -74,7 +74,11 @@ static void look_at_member(struct mrmr_stripes *work, size_t index)
 	to->may_have_parity = to->is_online && !from->read_only &&
 			      from->config->role != MRMR_ROLE_DATA;
 	to->prefers_parity = from->config->role == MRMR_ROLE_PARITY;
-	to->room_bytes = mrmr_member_room(from);
+	to->room_bytes = mrmr_member_parity_room(from, &to->spare_bytes);
+	if (work->options.uses_spare) {
+		to->spare_bytes = 0;
+	}
+	to->room_bytes -= to->spare_bytes;
 	to->parity_room_bytes = from->kept_bytes < to->room_bytes
 					? from->kept_bytes
 					: to->room_bytes;

@@ -197,6 +197,20 @@ static int leave_bare(struct apply *a, struct item *item, struct buffer *buffer,
 	return 0;
 }
 
+static void postpone_block(const struct block *block)
+{
+	uint32_t i;
+
+	for (i = 0; i < block->slot.num_pieces; i++) {
+		struct mrmr_change *change = block->slot.pieces[i].item->change;
+
+		change->extent = (struct mrmr_extent){
+			.len_bytes = change->len_bytes,
+		};
+		change->error = EAGAIN;
+	}
+}
+
 static int leave_block_bare(struct apply *a, const struct block *block)
 {
 	struct mrmr_hashes *hashes = mrmr_hashes_new();
@@ -221,13 +235,18 @@ static int plan_places(struct apply *a, bool may_join)
 	size_t i;
 	int ret;
 
+	for (i = a->num_done; i < a->jobs.num; i++) {
+		job_plan_rows(a->work, a->jobs.list[i]);
+	}
 	ret = pack_items(a->work, &a->jobs, a->to_go, a->num_to_go, may_join,
 			 frame, &blocks, &num);
 	if (ret == 0) {
 		ret = plan_blocks(a->work, &a->jobs, blocks, num, may_join);
 	}
 	for (i = 0; ret == 0 && i < num; i++) {
-		if (!blocks[i].is_placed) {
+		if (blocks[i].is_postponed) {
+			postpone_block(&blocks[i]);
+		} else if (!blocks[i].is_placed) {
 			ret = leave_block_bare(a, &blocks[i]);
 		}
 	}

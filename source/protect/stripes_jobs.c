@@ -133,6 +133,70 @@ bool job_can_take(struct mrmr_stripes *work, const struct job *job)
 	return job->old->num_rows > 0;
 }
 
+static uint32_t more_to_plan(const struct job *job, uint32_t len_bytes)
+{
+	return len_bytes > job->planned_bytes ? len_bytes - job->planned_bytes
+					      : 0;
+}
+
+bool job_has_room(struct mrmr_stripes *work, const struct job *job,
+		  uint32_t len_bytes)
+{
+	uint32_t more_bytes = more_to_plan(job, len_bytes);
+	uint32_t i;
+
+	for (i = 0; i < job->old->num_rows; i++) {
+		const struct stripes_member *member =
+			stripes_member(work, job->old->rows[i].member);
+
+		if (member != NULL &&
+		    member->room_bytes + member->spare_bytes <
+			    member->planned_bytes + more_bytes) {
+			return false;
+		}
+	}
+	return true;
+}
+
+/* On a unit that has a slot now there will be no row, but which one has it then
+   is not known yet: the best one, probably. */
+static size_t where_planned(struct mrmr_stripes *work, const struct job *job,
+			    const struct mrmr_row *row, uint32_t len_bytes)
+{
+	size_t index = mrmr_engine_member(work->engine, row->member);
+	struct unit_set taken = job->slot_units;
+	unsigned int i;
+
+	if (index == SIZE_MAX ||
+	    !unit_has(&job->slot_units, work->members[index].unit)) {
+		return index;
+	}
+	for (i = 0; i < 4; i++) {
+		taken.bits[i] |= job->row_units.bits[i];
+	}
+	return stripes_best_taker(work, &taken, len_bytes);
+}
+
+void job_plan_rows(struct mrmr_stripes *work, struct job *job)
+{
+	uint32_t len_bytes = layout_len(&job->layout);
+	uint32_t more_bytes = more_to_plan(job, len_bytes);
+	uint32_t i;
+
+	if (job->old == NULL || job->num_items == 0 || more_bytes == 0) {
+		return;
+	}
+	for (i = 0; i < job->old->num_rows; i++) {
+		size_t index = where_planned(work, job, &job->old->rows[i],
+					     more_bytes);
+
+		if (index != SIZE_MAX) {
+			work->members[index].planned_bytes += more_bytes;
+		}
+	}
+	job->planned_bytes += more_bytes;
+}
+
 int job_add_block(struct job *job, struct block *block)
 {
 	struct layout_slot *slot =

@@ -271,7 +271,8 @@ static int fill_open_slots(struct packing *p, struct jobs *jobs,
 			forget(member, ids[i]);
 			continue;
 		}
-		if (!job_can_take(p->work, job)) {
+		if (!job_can_take(p->work, job) ||
+		    !job_has_room(p->work, job, p->work->block_bytes)) {
 			continue;
 		}
 		for (j = 0; j < job->layout.num_slots; j++) {
@@ -282,6 +283,7 @@ static int fill_open_slots(struct packing *p, struct jobs *jobs,
 				return -1;
 			}
 		}
+		job_plan_rows(p->work, job);
 	}
 	return 0;
 }

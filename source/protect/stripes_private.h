@@ -115,8 +115,9 @@ struct stripes_member {
 	bool is_online;
 	bool may_have_parity; /* role; can be written to */
 	bool prefers_parity;
-	atomic_bool is_used; /* read from or written to: wants a syncfs */
-	uint64_t room_bytes; /* left, as far as is known */
+	atomic_bool is_used;  /* read from or written to: wants a syncfs */
+	uint64_t room_bytes;  /* left, as far as is known, and beside it, */
+	uint64_t spare_bytes; /* for rows that take the place of old ones */
 	uint64_t parity_room_bytes;    /* of it, by the plan of the pool */
 	uint64_t planned_bytes;        /* that jobs to come will take */
 	int private_fd;                /* own one, -1 if it is not online */
@@ -228,6 +229,8 @@ struct job {
 			   undone */
 	bool encodes;   /* anew from all slots, as that reads less */
 	bool swaps_are_known;
+	uint32_t planned_bytes; /* counted for each of its rows, see
+				   job_plan_rows() */
 	struct unit_set slot_units;
 	struct unit_set row_units; /* of the rows that there are */
 };
@@ -432,6 +435,7 @@ struct block {
 	struct layout_slot slot;
 	uint8_t unit;
 	bool is_placed;
+	bool is_postponed; /* the next transaction may have room */
 };
 
 /* Zero with a mem_ctx. */
@@ -453,6 +457,14 @@ int jobs_give_up(struct jobs *jobs, const struct job *job);
 void job_find_units(struct mrmr_stripes *work, struct job *job);
 /* Can its parity be changed: are its rows on members that are there? */
 bool job_can_take(struct mrmr_stripes *work, const struct job *job);
+/*
+ * Of a stripe that exists: its new rows are written beside the old ones, which
+ * go after the commit. Is there room for rows of so many bytes?
+ */
+bool job_has_room(struct mrmr_stripes *work, const struct job *job,
+		  uint32_t len_bytes);
+/* Count them with what is planned, as long as the job's layout is now. */
+void job_plan_rows(struct mrmr_stripes *work, struct job *job);
 /* Give a block a slot of it. */
 int job_add_block(struct job *job, struct block *block);
 /* The job of a stripe; makes it. NULL with errno (ENOENT: no such stripe). */

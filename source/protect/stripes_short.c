@@ -42,6 +42,11 @@ int stripes_note_short(struct mrmr_stripes *work)
 				     (const uint8_t *)&hash, sizeof(hash));
 }
 
+bool mrmr_stripes_made_short(const struct mrmr_stripes *work)
+{
+	return work->is_short_noted;
+}
+
 bool mrmr_stripes_are_short(struct mrmr_engine *engine, bool *others)
 {
 	uint64_t hash = hash_of_online(engine);
@@ -57,6 +62,16 @@ bool mrmr_stripes_are_short(struct mrmr_engine *engine, bool *others)
 	}
 	talloc_free(value);
 	return true;
+}
+
+bool mrmr_stripes_short_is_noted(struct mrmr_catalog *catalog)
+{
+	size_t len = 0;
+	uint8_t *value = mrmr_catalog_get_note(catalog, NULL, NOTE, &len);
+	bool noted = value != NULL || errno != ENOENT;
+
+	talloc_free(value);
+	return noted;
 }
 
 int mrmr_stripes_forget_short(struct mrmr_engine *engine)

@@ -7,7 +7,6 @@
 
 #include <talloc.h>
 
-#include <mrmr/protector.h>
 #include <mrmr/survey.h>
 
 struct surveying {
@@ -112,8 +111,33 @@ static int judge_stripes(struct surveying *s)
 	return ret;
 }
 
-int mrmr_survey(struct mrmr_catalog *catalog, mrmr_survey_is_there *is_there_fn,
-		void *private_data, struct mrmr_survey *survey)
+/* Rows of members that are away count: they may return. */
+static int judge_rows(struct surveying *s, unsigned int rows)
+{
+	struct mrmr_stripe *stripe = NULL;
+	uint64_t id = 0;
+	uint32_t i;
+
+	if (!mrmr_protector_may_be_short(s->catalog)) {
+		return 0;
+	}
+	while (mrmr_catalog_next_stripe(s->catalog, NULL, id, &stripe) == 0) {
+		id = stripe->id;
+		if (stripe->num_rows < rows) {
+			s->survey->short_stripes++;
+			for (i = 0; i < stripe->num_slots; i++) {
+				s->survey->short_bytes +=
+					stripe->slots[i].len_bytes;
+			}
+		}
+		TALLOC_FREE(stripe);
+	}
+	return errno == ENOENT ? 0 : -1;
+}
+
+int mrmr_survey(struct mrmr_catalog *catalog, unsigned int rows,
+		mrmr_survey_is_there *is_there_fn, void *private_data,
+		struct mrmr_survey *survey)
 {
 	struct surveying s = {
 		.catalog = catalog,
@@ -127,7 +151,8 @@ int mrmr_survey(struct mrmr_catalog *catalog, mrmr_survey_is_there *is_there_fn,
 	if (mrmr_catalog_sums(catalog, MRMR_MEMBER_NONE, &sums) == -1 ||
 	    mrmr_protector_pending(catalog, &survey->pending_files,
 				   &survey->pending_bytes,
-				   &survey->needs_scan) == -1) {
+				   &survey->needs_scan) == -1 ||
+	    mrmr_protector_hindered(catalog, &survey->hindered) == -1) {
 		return -1;
 	}
 	survey->num_files = sums.num_files;
@@ -140,5 +165,5 @@ int mrmr_survey(struct mrmr_catalog *catalog, mrmr_survey_is_there *is_there_fn,
 	survey->trash_bytes = sums.trash_bytes;
 	survey->parity_bytes = sums.parity_bytes;
 	survey->num_stripes = sums.num_stripes;
-	return judge_stripes(&s);
+	return judge_rows(&s, rows) == -1 ? -1 : judge_stripes(&s);
 }

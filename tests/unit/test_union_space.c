@@ -23,8 +23,9 @@
 #include "world.h"
 
 #define MB (UINT64_C(1) << 20)
-/* What directories and markers take of a tmpfs, at most. */
-#define NEAR (MB / 2)
+/* What directories and markers take of a tmpfs, and what is kept back of it for
+   stripes that change, at most. */
+#define NEAR (MB * 5 / 4)
 
 #define assert_near(value, wanted)                          \
 	assert_in_range((value) + NEAR, (uint64_t)(wanted), \
@@ -72,8 +73,12 @@ static void set_ballast(struct world *w, size_t member, uint64_t bytes)
 static void tell(struct world *w, size_t member, uint64_t data_bytes,
 		 uint64_t parity_bytes)
 {
-	mrmr_pool_set_usage(w->pool, &w->pool->members[member], data_bytes,
-			    parity_bytes);
+	const struct mrmr_usage usage = {
+		.data_bytes = data_bytes,
+		.parity_bytes = parity_bytes,
+	};
+
+	mrmr_pool_set_usage(w->pool, &w->pool->members[member], &usage);
 	mrmr_pool_look_at_space(w->pool);
 }
 
@@ -126,6 +131,41 @@ static void parity_takes_its_part(void **state)
 	tell(w, 1, 0, 10 * MB);
 	assert_near(total_of(w), 60 * MB);
 	assert_near(free_of(w), 50 * MB);
+	world_free(w);
+}
+
+/* What is kept back for records and for stripes that change. */
+static void some_is_kept_back(void **state)
+{
+	struct world *w = world_new(&(struct world_shape){
+		.num_members = 3,
+		.parity = "1",
+		.sizes = {"128m", "128m", "128m"},
+		.config = ", \"block_size\": \"64K\"",
+	});
+	const struct mrmr_member *member = &w->pool->members[0];
+	struct mrmr_usage usage = {.data_bytes = 10 * MB};
+	uint64_t spare = 0;
+	uint64_t before;
+	size_t i;
+
+	/* nothing was told: four blocks on each */
+	before = free_of(w);
+	assert_in_range(before, 254 * MB, 256 * MB - 2 * 256 * 1024);
+	assert_int_equal(mrmr_member_parity_room(member, &spare),
+			 mrmr_member_room(member));
+	assert_int_equal(spare, 256 * 1024);
+
+	/* a thousand files in 10 MB: as many in each that is to come */
+	usage.num_files = 1000;
+	usage.records_bytes = 4 * MB;
+	for (i = 0; i < 3; i++) {
+		mrmr_pool_set_usage(w->pool, &w->pool->members[i], &usage);
+	}
+	assert_true(free_of(w) < before - 2 * 8 * MB);
+	assert_true(mrmr_member_parity_room(member, &spare) <
+		    mrmr_member_room(member) - 8 * MB);
+	assert_true(mrmr_member_data_room(member) > 64 * MB);
 	world_free(w);
 }
 
@@ -438,6 +478,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(without_parity_all_room_is_for_data),
 		cmocka_unit_test(parity_takes_its_part),
+		cmocka_unit_test(some_is_kept_back),
 		cmocka_unit_test(unequal_drives),
 		cmocka_unit_test(a_stack_is_one_unit),
 		cmocka_unit_test(roles_count),
