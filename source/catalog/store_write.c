@@ -9,13 +9,14 @@
  * that is new is first stored with four fifths of its length, and then again,
  * which tdb does in place.
  *
- * One that becomes larger leaves its place, and tdb looks for another by going
- * through its list of free pieces; a piece that gets free becomes one with the
- * free piece before it. Changes come sorted by their keys, so records that are
- * changed together mostly lie together, and what those leave that become larger
- * is one piece, of which the next are cut. In another order each leaves one that
- * is too small for the next, and the list becomes as long as the records are
- * many.
+ * tdb looks for room by going through its list of free pieces; a piece that gets
+ * free becomes one with the free piece before it. So changes come sorted by
+ * their keys: records that are changed together mostly lie together, and what
+ * they leave when they become larger is one piece, of which others are cut. In
+ * another order each leaves a piece that is too small for the next, and the list
+ * becomes as long as the records are many. And what goes or becomes larger is
+ * taken out before anything is put, else the file grows before there is room in
+ * it.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
@@ -233,6 +234,29 @@ static int change_in(struct commit *c, size_t file, const struct change *change,
 	return 0;
 }
 
+/* What is to be done with a record. */
+struct step {
+	size_t file; /* that it is in, or comes back to */
+	bool has_file;
+	bool is_there;
+	uint64_t old_bytes; /* that it took in this file */
+};
+
+static int forget_record(struct commit *c, size_t file, const struct key *key)
+{
+	struct tdb_context *tdb = c->store->files[file].tdb;
+
+	if (begin(c, file) == -1) {
+		return -1;
+	}
+	errno = 0;
+	if (tdb_delete(tdb, tdb_key(key)) == -1) {
+		errno = store_errno(tdb, errno);
+		return -1;
+	}
+	return 0;
+}
+
 static int move_out(struct commit *c, size_t file, const struct key *key)
 {
 	struct change *gone = talloc(c->frame, struct change);
@@ -245,41 +269,53 @@ static int move_out(struct commit *c, size_t file, const struct key *key)
 	return change_in(c, file, gone, true);
 }
 
-static int place(struct commit *c, const struct change *change)
+/* First, what leaves its place. */
+static int clear(struct commit *c, const struct change *change,
+		 struct step *step)
 {
 	struct store *store = c->store;
 	uint64_t new_bytes = store_record_bytes(change->key->len, change->len);
-	uint64_t old_bytes = 0;
-	size_t file = 0;
-	bool is_there;
 
-	is_there = find_record(store, change->key, &file, &old_bytes) == 0;
-	if (!is_there && errno != ENOENT) {
-		return -1;
+	*step = (struct step){.is_there = false};
+	if (find_record(store, change->key, &step->file, &step->old_bytes) ==
+	    -1) {
+		return errno == ENOENT ? 0 : -1;
 	}
+	step->has_file = true;
+	step->is_there = true;
+	if (change->value != NULL && new_bytes <= step->old_bytes) {
+		return 0;
+	}
+	step->is_there = false;
+	if (change->value != NULL && has_room(store, step->file)) {
+		/* what will be put says all that is to be said of it */
+		return forget_record(c, step->file, change->key);
+	}
+	/* a full file grows no more */
+	step->has_file = false;
+	store->files[step->file].live_bytes -= step->old_bytes;
+	return move_out(c, step->file, change->key);
+}
+
+/* Then, what is to be there. */
+static int place(struct commit *c, const struct change *change,
+		 struct step *step)
+{
+	struct store *store = c->store;
+
 	if (change->value == NULL) {
-		if (!is_there) {
-			return 0;
-		}
-		store->files[file].live_bytes -= old_bytes;
-		return change_in(c, file, change, true);
+		return 0;
 	}
-	if (is_there && new_bytes > old_bytes && !has_room(store, file)) {
-		/* a full file grows no more */
-		store->files[file].live_bytes -= old_bytes;
-		if (move_out(c, file, change->key) == -1) {
-			return -1;
-		}
-		is_there = false;
-	}
-	if (!is_there) {
-		old_bytes = 0;
-		if (choose_file(c, &file) == -1) {
+	if (!step->has_file) {
+		step->old_bytes = 0;
+		if (choose_file(c, &step->file) == -1) {
 			return -1;
 		}
 	}
-	store->files[file].live_bytes += new_bytes - old_bytes;
-	return change_in(c, file, change, is_there);
+	store->files[step->file].live_bytes +=
+		store_record_bytes(change->key->len, change->len) -
+		step->old_bytes;
+	return change_in(c, step->file, change, step->is_there);
 }
 
 int store_make_self(void *mem_ctx, const struct store *store, uint8_t **value,
@@ -346,10 +382,20 @@ static int mark_unclean(struct store *store)
 static int change_all(struct commit *c, const struct change *changes,
 		      size_t num_changes)
 {
+	struct step *steps = talloc_array(c->frame, struct step, num_changes);
 	size_t i;
 
+	if (steps == NULL) {
+		errno = ENOMEM;
+		return -1;
+	}
 	for (i = 0; i < num_changes; i++) {
-		if (place(c, &changes[i]) == -1) {
+		if (clear(c, &changes[i], &steps[i]) == -1) {
+			return -1;
+		}
+	}
+	for (i = 0; i < num_changes; i++) {
+		if (place(c, &changes[i], &steps[i]) == -1) {
 			return -1;
 		}
 	}
