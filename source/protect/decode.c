@@ -29,7 +29,7 @@
 #define OPEN_FILES_MAX 64
 
 /* Slots with so many pieces are rather computed than read. */
-#define PIECES_MANY 16
+#define PIECES_MANY 8
 
 static int free_decode(struct mrmr_decode *decode)
 {

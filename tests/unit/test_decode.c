@@ -649,6 +649,158 @@ static void test_very_many_pieces(void **state)
 	protected_free(p);
 }
 
+/* --- all of a block at once --------------------------------------------------- */
+
+#define AT_ONCE_PIECES 10
+#define AT_ONCE_LEN 3000
+
+struct at_once {
+	struct protected *p;
+	struct pfile *lost[AT_ONCE_PIECES];  /* packed on 0 */
+	struct pfile *small[AT_ONCE_PIECES]; /* packed on 1 */
+	struct pfile *large;                 /* on 2 */
+	uint64_t stripe;                     /* rows on 3 and 4 */
+};
+
+static void make_at_once(struct at_once *a)
+{
+	const struct world_shape shape = {.num_members = 5};
+	const struct prow rows[] = {{0, 3}, {1, 4}};
+	struct pslot slots[4] = {{.slot = 0}, {.slot = 1}, {.slot = 2}};
+	char path[32];
+	size_t i;
+
+	a->p = protected_new(&shape);
+	for (i = 0; i < AT_ONCE_PIECES; i++) {
+		snprintf(path, sizeof(path), "lost%zu", i);
+		a->lost[i] = protected_file(a->p, 0, path, 1 + (unsigned int)i,
+					    AT_ONCE_LEN, 1 << 16);
+		slots[0].pieces[i].file = a->lost[i];
+		snprintf(path, sizeof(path), "small%zu", i);
+		a->small[i] =
+			protected_file(a->p, 1, path, 50 + (unsigned int)i,
+				       AT_ONCE_LEN + 100, 1 << 16);
+		slots[1].pieces[i].file = a->small[i];
+	}
+	a->large = protected_file(a->p, 2, "large", 99, 30000, 1 << 16);
+	slots[2].pieces[0].file = a->large;
+	a->stripe = protected_stripe(a->p, slots, rows, 2);
+}
+
+/* Which pieces of slot 0 come out right; those that do have the files' bytes. */
+static unsigned int right_pieces(struct at_once *a)
+{
+	struct mrmr_stripe *stripe = protected_get_stripe(a->p, a->stripe);
+	struct mrmr_error err = {0};
+	struct mrmr_decode *decode =
+		mrmr_decode_slot(a->p->engine, a->p->engine, stripe,
+				 &stripe->slots[0], &err);
+	size_t fds = world_count_fds();
+	unsigned int right = 0;
+	uint8_t *out = NULL;
+	size_t i;
+
+	assert_non_null(decode);
+	assert_int_equal(mrmr_decode_num_pieces(decode), AT_ONCE_PIECES);
+	out = malloc(mrmr_decode_len(decode));
+	assert_int_equal(mrmr_decode_run(decode, out), 0);
+	for (i = 0; i < AT_ONCE_PIECES; i++) {
+		const struct mrmr_decode_piece *piece =
+			mrmr_decode_piece(decode, i);
+
+		assert_int_equal(piece->file, a->lost[i]->id);
+		assert_int_equal(piece->len_bytes, AT_ONCE_LEN);
+		if (piece->is_right) {
+			assert_memory_equal(out + piece->at, a->lost[i]->bytes,
+					    AT_ONCE_LEN);
+			right |= 1u << i;
+		}
+	}
+	assert_true(world_count_fds() <= fds + 1);
+	talloc_free(decode);
+	talloc_free(stripe);
+	free(out);
+	return right;
+}
+
+static bool is_row_right(struct at_once *a, size_t row)
+{
+	struct mrmr_stripe *stripe = protected_get_stripe(a->p, a->stripe);
+	struct mrmr_error err = {0};
+	struct mrmr_decode *decode =
+		mrmr_decode_row_at_once(a->p->engine, a->p->engine, stripe,
+					&stripe->rows[row], &err);
+	uint8_t *out = NULL;
+	uint8_t sha256[32];
+	bool is_right;
+
+	assert_non_null(decode);
+	out = malloc(mrmr_decode_len(decode));
+	is_right = mrmr_decode_run(decode, out) == 0;
+	if (is_right) {
+		mrmr_sha256(out, mrmr_decode_len(decode), sha256);
+		assert_memory_equal(sha256, stripe->rows[row].sha256, 32);
+	}
+	talloc_free(decode);
+	talloc_free(stripe);
+	free(out);
+	return is_right;
+}
+
+/* The second row stands in for the slot of many files: none of them is read. */
+static void test_at_once(void **state)
+{
+	const unsigned int all = (1u << AT_ONCE_PIECES) - 1;
+	struct at_once a;
+	size_t i;
+
+	make_at_once(&a);
+	protected_unplug(a.p, 1);
+	assert_int_equal(right_pieces(&a), all);
+	for (i = 0; i < AT_ONCE_PIECES; i++) {
+		assert_int_equal(unlink(protected_where(a.p, a.small[i])), 0);
+	}
+	assert_int_equal(right_pieces(&a), all);
+	/* what is wrong in an input is wrong in the pieces above it, and there
+	   is no other way then */
+	protected_flip(protected_where(a.p, a.large), AT_ONCE_LEN + 5, 3);
+	assert_int_equal(right_pieces(&a), all & ~2u);
+	assert_int_equal(compute(a.p, a.lost[1], 0, NULL), EIO);
+	assert_int_equal(compute(a.p, a.lost[2], 0, NULL), 0);
+	protected_unplug(a.p, 0);
+	protected_free(a.p);
+}
+
+/* Without it all of them are read, and one that is not there takes its stretch
+   with it only. */
+static void test_at_once_reads(void **state)
+{
+	const unsigned int all = (1u << AT_ONCE_PIECES) - 1;
+	struct at_once a;
+
+	make_at_once(&a);
+	protected_unplug(a.p, 1 | 16);
+	assert_int_equal(right_pieces(&a), all);
+	assert_int_equal(unlink(protected_where(a.p, a.small[9])), 0);
+	/* small[9] lies at 27900, above the last of those that are lost */
+	assert_int_equal(right_pieces(&a), all & ~(1u << 9));
+	protected_unplug(a.p, 0);
+	protected_free(a.p);
+}
+
+static void test_row_at_once(void **state)
+{
+	struct at_once a;
+
+	make_at_once(&a);
+	protected_unplug(a.p, 8);
+	assert_true(is_row_right(&a, 0));
+	protected_flip(protected_where(a.p, a.large), 5, 3);
+	assert_false(is_row_right(&a, 0));
+	protected_unplug(a.p, 0);
+	protected_free(a.p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -669,6 +821,9 @@ int main(void)
 		cmocka_unit_test(test_another_inode),
 		cmocka_unit_test(test_preimages_of_a_deleted_file),
 		cmocka_unit_test(test_very_many_pieces),
+		cmocka_unit_test(test_at_once),
+		cmocka_unit_test(test_at_once_reads),
+		cmocka_unit_test(test_row_at_once),
 	};
 
 	return WORLD_MAIN("decode", tests);
