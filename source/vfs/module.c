@@ -13,6 +13,7 @@
 
 #include <mrmr/log.h>
 #include <mrmr/serve.h>
+#include <mrmr/shared.h>
 
 #define TICK_SECONDS 1
 
@@ -176,6 +177,8 @@ static void reload(struct mrmr_share *share)
 		TALLOC_FREE(share->watcher);
 		pool_put(share->pool);
 		share->pool = p->pool;
+		/* perhaps it wants other parity */
+		atomic_store(&share->pool->shared->has_work, 1);
 	}
 }
 
@@ -187,6 +190,7 @@ static void tick(struct tevent_context *ev, struct tevent_timer *te,
 
 	reload(share);
 	mrmr_pool_watch_ejected(share->pool);
+	mrmr_pool_watch_absent(share->pool);
 	mrmr_watch_update(handle);
 	mrmr_pool_idle(share->pool);
 	mrmr_protecting_look(share);
