@@ -166,6 +166,10 @@ void mrmr_pool_look_at_space(struct mrmr_pool *pool);
    whose eject was asked for. */
 void mrmr_pool_idle(struct mrmr_pool *pool);
 
+/* For a pool that nobody uses at the moment, every second or so: look at it if a
+   member that is away has its marker again. */
+void mrmr_pool_watch_absent(struct mrmr_pool *pool);
+
 /* To be called every second or two as well: sees ejected members leave and
    return, also while the pool is not used. */
 void mrmr_pool_watch_ejected(struct mrmr_pool *pool);

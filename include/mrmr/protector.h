@@ -138,6 +138,11 @@ struct mrmr_protector_command {
 void mrmr_protector_start(struct mrmr_pool *pool,
 			  const struct mrmr_protector_command *command);
 
+/* Has anybody left word, since a protector began, that there is something to do of
+   which the queue does not know? A member has returned, for which files, or rows
+   of stripes, have waited; or the config has changed. */
+bool mrmr_protector_has_work(const struct mrmr_pool *pool);
+
 /*
  * Wait until a file that was just closed is protected, or cannot be now; for
  * mrmr:protect = wait. Has a protector run, and not wait for the settle time. -1

@@ -111,6 +111,12 @@ struct mrmr_shared {
 	   member is away: these are rebuilt first. A node has one place it may
 	   be at, so some are forgotten; 0: none. */
 	_Atomic uint64_t wanted[MRMR_SHARED_WANTED];
+	/* By slot of the member: it was seen to be away. Who first sees it
+	   again takes that back, and knows that there may be work. */
+	_Atomic uint32_t was_away[MRMR_MEMBERS_MAX];
+	/* For a protector, that no event tells of: see
+	   mrmr_protector_has_work(). */
+	_Atomic uint32_t has_work;
 };
 
 /*

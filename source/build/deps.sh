@@ -49,12 +49,13 @@ packages_for() {
 		packages_for build
 		packages_for run
 		echo samba-testsuite smbclient tdb-tools valgrind \
-			xfsprogs btrfs-progs e2fsprogs rsync python3 jq \
+			xfsprogs btrfs-progs e2fsprogs dosfstools mergerfs \
+			rsync python3 jq \
 			util-linux openssh-client openssh-server
 		;;
 	bench)
 		packages_for test
-		echo mergerfs snapraid fio
+		echo snapraid fio
 		;;
 	format)
 		echo clang-format git

@@ -207,6 +207,33 @@ static void catch_up(struct mrmr_pool *pool)
 	mrmr_dir_cache_clear(pool);
 }
 
+/* What waited for a member can be done now, by whoever is the protector next:
+   one process has to say so, whoever sees it first. */
+static void note_absence(struct mrmr_pool *pool,
+			 const struct mrmr_member *member)
+{
+	_Atomic uint32_t *was_away = &pool->shared->was_away[member->slot];
+
+	switch (member->state) {
+	case MRMR_MEMBER_AWAY:
+	case MRMR_MEMBER_FOREIGN:
+	case MRMR_MEMBER_EJECTED:
+		if (atomic_load(was_away) == 0) {
+			atomic_store(was_away, 1);
+		}
+		break;
+	case MRMR_MEMBER_ONLINE:
+		if (atomic_load(was_away) != 0 &&
+		    atomic_exchange(was_away, 0) != 0) {
+			atomic_store(&pool->shared->has_work, 1);
+		}
+		break;
+	case MRMR_MEMBER_UNKNOWN:
+	case MRMR_MEMBER_UNSUPPORTED:
+		break;
+	}
+}
+
 void mrmr_pool_look(struct mrmr_pool *pool)
 {
 	uint32_t members_gen;
@@ -222,6 +249,7 @@ void mrmr_pool_look(struct mrmr_pool *pool)
 		uint32_t epoch = member->epoch;
 
 		look_at(pool, member);
+		note_absence(pool, member);
 		if (member->state == MRMR_MEMBER_ONLINE &&
 		    (member->epoch != epoch ||
 		     members_gen != pool->seen_members_gen)) {
@@ -308,6 +336,18 @@ void mrmr_pool_idle(struct mrmr_pool *pool)
 	if (now - pool->used_ns >= IDLE_NS ||
 	    pool->seen_members_gen != atomic_load(&pool->shared->members_gen)) {
 		mrmr_pool_let_go(pool);
+	}
+}
+
+void mrmr_pool_watch_absent(struct mrmr_pool *pool)
+{
+	size_t i;
+
+	for (i = 0; i < pool->num_members; i++) {
+		if (mrmr_member_has_returned(pool, &pool->members[i])) {
+			mrmr_pool_look(pool);
+			return;
+		}
 	}
 }
 

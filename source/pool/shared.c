@@ -145,6 +145,7 @@ static void give_slot(struct mrmr_shared *shared, int number,
 	atomic_store(&shared->trouble[number].refused_reads, 0);
 	atomic_store(&shared->trouble[number].wrong_blocks, 0);
 	atomic_store(&slot->dev, 0);
+	atomic_store(&shared->was_away[number], 0);
 	atomic_store(&slot->eject, MRMR_EJECT_NONE);
 	atomic_store(&slot->is_counted, 0);
 	atomic_store(&slot->taken_bytes, 0);

@@ -192,65 +192,6 @@ static int mend_some(struct protector *p, struct mrmr_stripes *work,
 	return save(p, course) == 0 ? 0 : protector_fail_catalog(p, err);
 }
 
-int mend_run(struct protector *p, bool *any, struct mrmr_error *err)
-{
-	const struct mrmr_stripes_options options = {
-		.uses_spare = p->uses_spare,
-	};
-	uint64_t now = fingerprint(p);
-	struct mrmr_stripes *work = NULL;
-	bool could_not = p->cannot_narrow;
-	bool is_anew = false;
-	bool others = false;
-	struct course course;
-
-	if (load(p->catalog, &course) == -1) {
-		return protector_fail_catalog(p, err);
-	}
-	/* A person who asks for it has perhaps made room; or a member is back
-	   that some were changed without. */
-	if (course.fingerprint != now || p->mends_anew ||
-	    (course.phase == PHASE_OVER && course.num_short > 0 &&
-	     !p->options->background && !p->has_mended) ||
-	    (mrmr_stripes_are_short(p->engine, &others) &&
-	     (others || (!p->options->background && !p->has_mended)))) {
-		course = (struct course){.fingerprint = now};
-		is_anew = true;
-	} else if (course.phase == PHASE_OVER) {
-		return 0;
-	}
-	p->has_mended = true;
-	p->mends_anew = false;
-	work = mrmr_stripes_new(p, p->engine, &options);
-	if (work == NULL) {
-		return protector_no_memory(err);
-	}
-	if (protector_begin(p, err) == -1 ||
-	    (is_anew && mrmr_stripes_forget_short(p->engine) == -1 &&
-	     protector_fail_catalog(p, err) == -1) ||
-	    mend_some(p, work, &course, err) == -1 ||
-	    protector_commit(p, err) == -1) {
-		int error = err->code;
-
-		protector_cancel(p);
-		mrmr_stripes_abort(work);
-		talloc_free(work);
-		if (p->cannot_narrow && !could_not) {
-			/* again, with those left as they are */
-			err->code = 0;
-			*any = true;
-			return 0;
-		}
-		errno = error;
-		return -1;
-	}
-	(void)mrmr_fault("mend-committed");
-	mrmr_stripes_finish(work);
-	talloc_free(work);
-	*any = true;
-	return 0;
-}
-
 /* --- files that lost their parity ---------------------------------------------- */
 
 static int has_bare(struct protector *p, const struct mrmr_node *node,
@@ -304,6 +245,84 @@ static int seek(struct protector *p, bool *any)
 		}
 	}
 	return errno == ENOENT ? 0 : -1;
+}
+
+/* Other members, or another wish: what found no place before may find one now.
+   In the same transaction as the note of it. */
+static int seek_anew(struct protector *p)
+{
+	bool any = false;
+
+	if (mrmr_pool_rows(p->pool) == 0) {
+		return 0;
+	}
+	room_retry(p);
+	return seek(p, &any);
+}
+
+/* --- some of them --------------------------------------------------------------- */
+
+int mend_run(struct protector *p, bool *any, struct mrmr_error *err)
+{
+	const struct mrmr_stripes_options options = {
+		.uses_spare = p->uses_spare,
+	};
+	uint64_t now = fingerprint(p);
+	struct mrmr_stripes *work = NULL;
+	bool could_not = p->cannot_narrow;
+	bool is_changed = false;
+	bool is_anew = false;
+	bool others = false;
+	struct course course;
+
+	if (load(p->catalog, &course) == -1) {
+		return protector_fail_catalog(p, err);
+	}
+	/* A person who asks for it has perhaps made room; or a member is back
+	   that some were changed without. */
+	is_changed = course.fingerprint != now;
+	if (is_changed || p->mends_anew ||
+	    (course.phase == PHASE_OVER && course.num_short > 0 &&
+	     !p->options->background && !p->has_mended) ||
+	    (mrmr_stripes_are_short(p->engine, &others) &&
+	     (others || (!p->options->background && !p->has_mended)))) {
+		course = (struct course){.fingerprint = now};
+		is_anew = true;
+	} else if (course.phase == PHASE_OVER) {
+		return 0;
+	}
+	p->has_mended = true;
+	p->mends_anew = false;
+	work = mrmr_stripes_new(p, p->engine, &options);
+	if (work == NULL) {
+		return protector_no_memory(err);
+	}
+	if (protector_begin(p, err) == -1 ||
+	    (is_anew && mrmr_stripes_forget_short(p->engine) == -1 &&
+	     protector_fail_catalog(p, err) == -1) ||
+	    (is_changed && seek_anew(p) == -1 &&
+	     protector_fail_catalog(p, err) == -1) ||
+	    mend_some(p, work, &course, err) == -1 ||
+	    protector_commit(p, err) == -1) {
+		int error = err->code;
+
+		protector_cancel(p);
+		mrmr_stripes_abort(work);
+		talloc_free(work);
+		if (p->cannot_narrow && !could_not) {
+			/* again, with those left as they are */
+			err->code = 0;
+			*any = true;
+			return 0;
+		}
+		errno = error;
+		return -1;
+	}
+	(void)mrmr_fault("mend-committed");
+	mrmr_stripes_finish(work);
+	talloc_free(work);
+	*any = true;
+	return 0;
 }
 
 int mend_seek_bare(struct protector *p, bool *any, struct mrmr_error *err)

@@ -333,5 +333,6 @@ int squeeze_run(struct protector *p, bool *any, struct mrmr_error *err);
    when they did (protector_room.c). */
 int room_note(struct protector *p);
 int room_begin(struct protector *p);
+void room_retry(struct protector *p); /* now, whatever room there is */
 
 #endif

@@ -46,7 +46,6 @@ int room_begin(struct protector *p)
 	uint64_t then = 0;
 	uint8_t *note = NULL;
 	size_t len = 0;
-	uint32_t i;
 
 	note = mrmr_catalog_get_note(p->catalog, p, NOTE, &len);
 	if (note == NULL) {
@@ -57,9 +56,16 @@ int room_begin(struct protector *p)
 		then = le64toh(then);
 	}
 	talloc_free(note);
-	if (sum_room(p) < then + MORE_BYTES) {
-		return 0;
+	if (sum_room(p) >= then + MORE_BYTES) {
+		room_retry(p);
 	}
+	return 0;
+}
+
+void room_retry(struct protector *p)
+{
+	uint32_t i;
+
 	for (i = 0; i < pending_end(p->pending); i++) {
 		const struct pending_entry *entry = pending_get(p->pending, i);
 
@@ -69,5 +75,4 @@ int room_begin(struct protector *p)
 						  (uint8_t)~PENDING_NO_ROOM);
 		}
 	}
-	return 0;
 }

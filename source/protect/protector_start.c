@@ -147,8 +147,15 @@ struct mrmr_protector_turn *mrmr_protector_enter(void *mem_ctx,
 	}
 	atomic_store(&pool->shared->protector, 1);
 	atomic_store(&pool->shared->protect.started_ns, 0);
+	/* what comes from now on is for the next one, too */
+	atomic_store(&pool->shared->has_work, 0);
 	talloc_set_destructor(turn, leave);
 	return turn;
+}
+
+bool mrmr_protector_has_work(const struct mrmr_pool *pool)
+{
+	return atomic_load(&pool->shared->has_work) != 0;
 }
 
 /* One that was killed while it waited does not count. */

@@ -14,6 +14,7 @@
 
 #include <mrmr/log.h>
 #include <mrmr/serve.h>
+#include <mrmr/shared.h>
 
 #define TICK_SECONDS 1
 
@@ -177,6 +178,8 @@ static void reload(struct mrmr_share *share)
 		TALLOC_FREE(share->watcher);
 		pool_put(share->pool);
 		share->pool = p->pool;
+		/* perhaps it wants other parity */
+		atomic_store(&share->pool->shared->has_work, 1);
 	}
 }
 
@@ -189,6 +192,7 @@ static void tick(struct tevent_context *ev, struct tevent_timer *te,
 	mrmr_listed_drop(share);
 	reload(share);
 	mrmr_pool_watch_ejected(share->pool);
+	mrmr_pool_watch_absent(share->pool);
 	mrmr_watch_update(handle);
 	mrmr_pool_idle(share->pool);
 	mrmr_protecting_look(share);

@@ -4,8 +4,9 @@
  * The protector is a process of its own, mrmr-admin sync --background, one for a
  * pool, which ends when it has nothing to do. It looks at files that have been
  * quiet for some seconds. So it is early enough to look once a second whether
- * there is anything in the queue, whoever put it there, and an operation has
- * nothing to do with it.
+ * there is anything in the queue, whoever put it there, or another process has
+ * left word that there is work: a member has returned, or the config has changed.
+ * An operation has nothing to do with it.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
@@ -78,7 +79,8 @@ void mrmr_protecting_start(struct mrmr_share *share)
 void mrmr_protecting_look(struct mrmr_share *share)
 {
 	if (share->pool->queue != NULL && share->protect != MRMR_PROTECT_NO &&
-	    !mrmr_queue_is_empty(share->pool->queue)) {
+	    (!mrmr_queue_is_empty(share->pool->queue) ||
+	     mrmr_protector_has_work(share->pool))) {
 		mrmr_protector_start(share->pool, &share->protector);
 	}
 }
