@@ -21,6 +21,8 @@
 
 #include <talloc.h>
 
+#include <mrmr/log.h>
+
 #include "protector_private.h"
 
 /* --- paths ------------------------------------------------------------------- */
@@ -473,6 +475,29 @@ static int find_owner(struct protector *p, void *frame, uint64_t dir_id,
 	return mrmr_catalog_get(p->catalog, frame, known->id, owner);
 }
 
+/*
+ * With errno: EEXIST says that a file of a member that is away has the name in
+ * the catalogue. It keeps it, as nobody can tell whether a client replaced that
+ * file or somebody put another one in its place: what is there now is protected
+ * once the member is back, or rebuilt.
+ */
+static int wait_for_name(struct protector *p, void *frame, uint64_t dir_id,
+			 const char *name, uint64_t *id)
+{
+	char *path = NULL;
+
+	*id = MRMR_ID_NONE;
+	if (errno != EEXIST) {
+		return -1;
+	}
+	path = names_path(p, frame, dir_id, name);
+	mrmr_log(MRMR_LOG_WARNING,
+		 "'%s' is not protected yet: a file of a drive that is away "
+		 "had the name; it is when that drive is back or rebuilt",
+		 path != NULL ? path : name);
+	return 0;
+}
+
 static int see(struct protector *p, void *frame, uint64_t dir_id,
 	       const char *name, const struct look *look, bool force,
 	       uint64_t *id)
@@ -481,13 +506,11 @@ static int see(struct protector *p, void *frame, uint64_t dir_id,
 	bool differs = look->kind == MRMR_NODE_FILE && look->st.st_size > 0;
 
 	if (find_owner(p, frame, dir_id, name, look, &owner) == -1) {
-		return -1;
+		return wait_for_name(p, frame, dir_id, name, id);
 	}
 	if (owner == NULL) {
-		/* EEXIST: what has the name is on a member that is away */
 		if (create(p, dir_id, name, look, id) == -1) {
-			*id = MRMR_ID_NONE;
-			return errno == EEXIST ? 0 : -1;
+			return wait_for_name(p, frame, dir_id, name, id);
 		}
 	} else {
 		*id = owner->id;
