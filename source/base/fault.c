@@ -34,6 +34,8 @@ static struct {
 	unsigned long times;
 } counts[NUM_COUNTS];
 
+static pthread_mutex_t counting = PTHREAD_MUTEX_INITIALIZER;
+
 static unsigned long *count_of(const char *list, const char *point)
 {
 	static unsigned long too_many;
@@ -63,9 +65,21 @@ static const char *fault_list(void)
 	return list != NULL ? list : "";
 }
 
+/* more: 1 for this time, else 0 */
+static unsigned long count(const char *list, const char *point,
+			   unsigned long more)
+{
+	unsigned long times;
+
+	pthread_mutex_lock(&counting);
+	times = *count_of(list, point) += more;
+	pthread_mutex_unlock(&counting);
+	return times;
+}
+
 unsigned long mrmr_fault_times(const char *point)
 {
-	return *count_of(fault_list(), point);
+	return count(fault_list(), point, 0);
 }
 
 /* What stands behind "=" in an item for this point and this time, or NULL. */
@@ -176,25 +190,25 @@ static int obey(const char *list, const char *point, unsigned long times,
 
 static int obey_shared(const char *point)
 {
-	struct mrmr_fault_count *count = shared_count(point);
+	struct mrmr_fault_count *counted = shared_count(point);
 	char list[MRMR_FAULT_LIST];
 	unsigned long times = 0;
 
-	if (count == NULL) {
+	if (counted == NULL) {
 		return 0;
 	}
-	times = __atomic_add_fetch(&count->reached, 1, __ATOMIC_RELAXED);
+	times = __atomic_add_fetch(&counted->reached, 1, __ATOMIC_RELAXED);
 	/* somebody may write it meanwhile */
 	memcpy(list, shared_list, sizeof(list));
 	list[sizeof(list) - 1] = '\0';
-	return obey(list, point, times, &count->fired);
+	return obey(list, point, times, &counted->fired);
 }
 
 int mrmr_fault(const char *point)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	const char *list = fault_list();
-	unsigned long times = ++*count_of(list, point);
+	unsigned long times = count(list, point, 1);
 	int error = obey(list, point, times, NULL);
 
 	pthread_once(&once, map_shared);
