@@ -35,7 +35,7 @@
 /* Stripes that may change at a time in a pool that is full, in blocks; but not
    more than this part of a member. */
 #define SPARE_BLOCKS 4
-#define SPARE_PART 96
+#define SPARE_PART 64
 
 /* What of the parity to come is wasted, as blocks of a stripe are not equally
    long. */
