@@ -25,7 +25,7 @@
 #define MB (UINT64_C(1) << 20)
 /* What directories and markers take of a tmpfs, and what is kept back of it for
    stripes that change, at most. */
-#define NEAR (MB * 5 / 4)
+#define NEAR (2 * MB)
 
 #define assert_near(value, wanted)                          \
 	assert_in_range((value) + NEAR, (uint64_t)(wanted), \
