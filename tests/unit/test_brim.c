@@ -155,6 +155,30 @@ static void tell(struct world *w, const struct sums *sums, uint64_t stored)
 	}
 }
 
+/* --- protecting ------------------------------------------------------------------ */
+
+/* Faults, NULL at the end, that kill a protector before the one that comes to its
+   end: all that was protected is so at each of those instants (invariant 2). */
+#ifdef MRMR_WITH_FAULTS
+static const char *const *kills;
+static unsigned int num_killed[2];
+#endif
+
+static struct mrmr_protect_result protect_after_kills(struct world *w)
+{
+#ifdef MRMR_WITH_FAULTS
+	size_t i;
+
+	for (i = 0; kills != NULL && kills[i] != NULL; i++) {
+		if (protect_killed(w, kills[i])) {
+			num_killed[i]++;
+			verify_decodable(w);
+		}
+	}
+#endif
+	return protect(w);
+}
+
 /* --- filling --------------------------------------------------------------------- */
 
 static size_t next_size(void)
@@ -187,7 +211,7 @@ static void fill(struct world *w, struct filled *filled, uint64_t per_protect)
 		size = size < room_of(w) / 8 ? size : room_of(w) / 8;
 		size = size > SMALLEST ? size : SMALLEST;
 		if (largest_room(w) < size && since > 0) {
-			protect(w);
+			protect_after_kills(w);
 			since = 0;
 		}
 		if (largest_room(w) < size) {
@@ -199,7 +223,7 @@ static void fill(struct world *w, struct filled *filled, uint64_t per_protect)
 		filled->bytes += size;
 		since += size;
 		if (since >= per_protect) {
-			protect(w);
+			protect_after_kills(w);
 			since = 0;
 		}
 	}
@@ -239,7 +263,7 @@ static void fill_to_the_brim(unsigned int rows, uint64_t unit_bytes,
 	protect(w);
 	filled->bytes = 1000;
 	fill(w, filled, per_protect);
-	result = protect(w);
+	result = protect_after_kills(w);
 	sums = sum_stripes(w, rows);
 	tell(w, &sums, filled->bytes);
 	assert_int_equal(sums_of(w).protected_bytes + result.unprotected_bytes,
@@ -287,6 +311,28 @@ static void equal_drives(void **state)
 	fill_to_the_brim(2, 12 * M, equal, "128K", 32 * M, 5);
 }
 
+/* While stripes are dissolved and made anew. */
+static void killed_while_squeezing(void **state)
+{
+#ifdef MRMR_WITH_FAULTS
+	static const char *const points[] = {
+		"squeeze-synced#1=kill",
+		"squeeze-committed#1=kill",
+		NULL,
+	};
+
+	(void)state;
+	kills = points;
+	fill_to_the_brim(2, 24 * M, mixed, "256K", 1000 * M, 3);
+	kills = NULL;
+	assert_int_not_equal(num_killed[0], 0);
+	assert_int_not_equal(num_killed[1], 0);
+#else
+	(void)state;
+	skip();
+#endif
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -295,6 +341,7 @@ int main(void)
 		cmocka_unit_test(two_rows_at_once),
 		cmocka_unit_test(one_row_bit_by_bit),
 		cmocka_unit_test(equal_drives),
+		cmocka_unit_test(killed_while_squeezing),
 	};
 
 	return WORLD_MAIN("brim", tests);
