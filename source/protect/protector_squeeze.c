@@ -209,8 +209,14 @@ static int move(struct attempt *a, struct mrmr_error *err)
 	if (count_parity(p, &before) == -1) {
 		return protector_fail_catalog(p, err);
 	}
-	if (moving_apply(&a->moving, a->work, a->moving.leaves, err) == -1 ||
-	    moving_apply(&a->moving, a->work, a->moving.comes, err) == -1) {
+	if (moving_apply(&a->moving, a->work, a->moving.leaves, err) == -1) {
+		return -1;
+	}
+	if (count_parity(p, &after) == -1) {
+		return protector_fail_catalog(p, err);
+	}
+	mrmr_stripes_limit(a->work, a->has_short ? before : before - after);
+	if (moving_apply(&a->moving, a->work, a->moving.comes, err) == -1) {
 		return a->moving.has_no_place || err->code == ENOSPC ? 0 : -1;
 	}
 	if (count_parity(p, &after) == -1) {
@@ -256,6 +262,7 @@ static int attempt(struct squeeze *s, size_t first, size_t num,
 		   struct mrmr_error *err)
 {
 	const struct mrmr_stripes_options options = {
+		.threads = 1, /* there are a few stripes at a time */
 		.joins_only = s->order == ORDER_WIDTH,
 		.uses_spare = true,
 	};
