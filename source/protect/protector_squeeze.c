@@ -199,6 +199,13 @@ static int count_parity(struct protector *p, uint64_t *bytes)
 	return 0;
 }
 
+static int stopped(const char *point, struct mrmr_error *err)
+{
+	return mrmr_fault(point) == 0
+		       ? 0
+		       : mrmr_error_set(err, errno, "stopped by a test");
+}
+
 /* 1: it is worth it. Within the transaction. */
 static int move(struct attempt *a, struct mrmr_error *err)
 {
@@ -209,7 +216,8 @@ static int move(struct attempt *a, struct mrmr_error *err)
 	if (count_parity(p, &before) == -1) {
 		return protector_fail_catalog(p, err);
 	}
-	if (moving_apply(&a->moving, a->work, a->moving.leaves, err) == -1) {
+	if (moving_apply(&a->moving, a->work, a->moving.leaves, err) == -1 ||
+	    stopped("squeeze-left", err) == -1) {
 		return -1;
 	}
 	if (count_parity(p, &after) == -1) {
@@ -226,10 +234,11 @@ static int move(struct attempt *a, struct mrmr_error *err)
 	    (after >= before && !a->has_short)) {
 		return 0;
 	}
-	if (mrmr_stripes_sync(a->work, err) == -1) {
+	if (stopped("squeeze-applied", err) == -1 ||
+	    mrmr_stripes_sync(a->work, err) == -1 ||
+	    stopped("squeeze-synced", err) == -1) {
 		return -1;
 	}
-	(void)mrmr_fault("squeeze-synced");
 	return 1;
 }
 
