@@ -53,6 +53,19 @@ bool mrmr_is_guarded(struct mrmr_pool *pool, size_t member,
 
 /* --- where ----------------------------------------------------------------- */
 
+const char *mrmr_trash_origin(const char *trash_path)
+{
+	const char *path = trash_path;
+	const char *slash = strchr(path, '/');
+
+	if (slash != NULL &&
+	    strncmp(path, MRMR_TRASH_GONE, strlen(MRMR_TRASH_GONE)) == 0) {
+		path = slash + 1;
+		slash = strchr(path, '/');
+	}
+	return slash != NULL ? slash + 1 : path;
+}
+
 static void place_close(struct trash_place *place)
 {
 	int saved_errno = errno;

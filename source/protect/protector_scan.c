@@ -153,7 +153,7 @@ static int drop_gone(struct scan *scan, void *frame, uint64_t dir_id,
 			return -1;
 		}
 		if (!look.is_there &&
-		    names_detach(p, dir_id, known.gone[i]) == -1) {
+		    names_detach(p, dir_id, known.gone[i], NAMES_SEEMS) == -1) {
 			return -1;
 		}
 	}
@@ -421,7 +421,9 @@ static int scan_all(struct scan *scan, const char *path)
 	struct look look;
 	int ret = -1;
 
-	if (scan_all_trash(scan) == 0 && look_at(p, frame, path, &look) == 0 &&
+	if (scan_all_trash(scan) == 0 &&
+	    (path[0] != '\0' || names_seek_gone(p) == 0) &&
+	    look_at(p, frame, path, &look) == 0 &&
 	    names_see_path(p, path, &look, false) == 0) {
 		ret = 0;
 	}
