@@ -12,25 +12,32 @@ import testpool
 LIST = 4096
 COUNT = struct.Struct('<48sQQ')
 ERRORS = ('EIO', 'ENOSPC', 'EROFS')
-ACTIONS = ERRORS + ('kill', 'kill', 'kill', 'delay')
+ACTIONS = {'': ERRORS + ('kill', 'kill', 'kill', 'delay'),
+           '_length': ('short', 'short', 'kill', 'delay'),
+           '_flip': ('flip',)}
 
 
 def points():
-    """All there are, by the source."""
-    found = set()
+    """{all there are, by the source: what can happen there}"""
+    found = {}
     for top, _, names in os.walk(os.path.join(testpool.TOP, 'source')):
         for name in names:
             if name.endswith('.c'):
                 with open(os.path.join(top, name)) as text:
-                    found |= set(re.findall(
-                        r'mrmr_fault\(\s*"([a-z0-9-]+)"\)', text.read()))
-    return sorted(found)
+                    for kind, point in re.findall(
+                            r'mrmr_fault(|_length|_flip)\(\s*'
+                            r'"([a-z0-9-]+)"', text.read()):
+                        found[point] = ACTIONS[kind]
+    return dict(sorted(found.items()))
 
 
 class Faults:
-    def __init__(self, path):
+    def __init__(self, path, rare=()):
+        """rare: points that shall rather be used."""
         self.path = path
-        self.points = points()
+        self.rare = set(rare)
+        self.actions = points()
+        self.points = list(self.actions)
         with open(path, 'wb') as out:
             out.write(bytes(LIST))
             for point in self.points:
@@ -58,15 +65,20 @@ class Faults:
 
     def choose(self, rng, about=()):
         """One that begins with one of `about`, if it says so; else one that is
-        reached. Those that never fired rather."""
+        reached, or rare. Rather those that never fired here, and of these the
+        rare ones."""
         some = [p for p in self.points if p.startswith(about)] if about \
-            else [p for p in self.points if self.counts(p)[0]]
-        fresh = [p for p in some if not self.counts(p)[1]]
-        if fresh and rng.random() < 0.7:
-            some = fresh
+            else [p for p in self.points
+                  if self.counts(p)[0] or p in self.rare]
+        for fewer in ([p for p in some if not self.counts(p)[1]],
+                      [p for p in some if not self.counts(p)[1] and
+                       p in self.rare]):
+            if fewer and rng.random() < 0.7:
+                some = fewer
         if not some:
             return None
-        return (rng.choice(some), rng.choice(ACTIONS),
+        point = rng.choice(some)
+        return (point, rng.choice(self.actions[point]),
                 rng.choice((1, 1, 1, 2, 3, 8)))
 
     def table(self):
