@@ -5,10 +5,12 @@ programs on the server that write to a member.
 import os
 import time
 
+import smb2
 from trial_check import check, check_content, files_below, protect_all
-from trial_clients import NAMES
-from trial_members import (LEAVE_SECONDS, arm, come_back, depend, disarm, go,
+from trial_clients import KINDS, NAMES, windows
+from trial_members import (LEAVE_SECONDS, arm, come_back, disarm, go,
                            paths_on, present, return_all, run_recover)
+from trial_run import Finding
 
 
 def flip(trial, path, num=1):
@@ -92,7 +94,6 @@ def flip_what_was_kept(trial):
     trial.is_odd = True
     flip(trial, trial.rng.choice(found))
     other = trial.rng.choice([i for i in present(trial) if i != member])
-    depend(trial, other)
     go(trial, other)
     check_content(trial)
     come_back(trial)
@@ -168,6 +169,13 @@ def edit_behind(trial):
             old = trial.model.files[path].content
             trial.model.write(path, old + data if kind == 'appended'
                               else data)
+    path = trial.maker.any_dir(trial.model)
+    if path and not any(trial.model.below(path)) and trial.rng.random() < 0.5:
+        for top in trial.pool.members:
+            if os.path.isdir(os.path.join(top, path)):
+                os.rmdir(os.path.join(top, path))
+        trial.model.remove_dir(path)
+        trial.say('removed everywhere: %s' % path)
     path = trial.model.free_name(trial.rng, NAMES, trial.maker.any_dir(
         trial.model))
     if path is not None:
@@ -180,3 +188,90 @@ def edit_behind(trial):
     # which member has a directory is remembered for a second
     time.sleep(LEAVE_SECONDS)
     check_content(trial)
+
+
+def twice(trial):
+    """A name is on two members: the first has it; and when it is removed or
+    replaced, the other one does not come to light."""
+    return_all(trial)
+    check(trial)
+    path = trial.maker.any_file(trial.model, trial.may_use)
+    if path is None:
+        return
+    here = trial.pool.where(path)[0]
+    there = trial.rng.choice([i for i in present(trial) if i != here])
+    data = trial.rng.randbytes(5000)
+    trial.pool.make(there, path, data)
+    trial.say('%s is on %d and %d' % (path, here, there))
+    trial.is_odd = True
+    time.sleep(LEAVE_SECONDS)
+    if there < here:
+        trial.model.write(path, data)
+        trial.model.files[path].forget(*KINDS)
+    trial.expect(path)
+    new = trial.model.free_name(trial.rng, NAMES, '')
+    arm(trial, ('unlink-loser', 'rename-loser', 'trash'))
+    if new is not None and trial.rng.random() < 0.5:
+        rename(trial, path, new)
+        path = new
+    remove(trial, path)
+    disarm(trial)
+    trial.drop_dead()
+    trial.untold = True
+    time.sleep(LEAVE_SECONDS)
+    check(trial)
+
+
+def rename(trial, old, new):
+    for _ in range(3):
+        try:
+            trial.client().rename(windows(old), windows(new))
+        except (smb2.Error, OSError) as error:
+            trial.say('renaming: %s' % error)
+            trial.drop_dead()
+        if trial.look(new)[0]:
+            trial.model.rename(old, new)
+            return
+        disarm(trial)
+    raise Finding('%s cannot be renamed' % old)
+
+
+def remove(trial, path):
+    for _ in range(3):
+        try:
+            trial.client().unlink(windows(path))
+        except (smb2.Error, OSError) as error:
+            trial.say('removing: %s' % error)
+            trial.drop_dead()
+        if not trial.look(path)[0]:
+            trial.model.remove(path)
+            return
+        disarm(trial)
+    raise Finding('%s cannot be removed' % path)
+
+
+def cut_much(trial):
+    """More is cut than may be kept (undo_max_bytes): what that costs in
+    redundancy is mended by the next sync."""
+    return_all(trial)
+    check(trial)
+    set_undo_max(trial, '1M')
+    for path, f in sorted(trial.model.files.items()):
+        if len(f.content) > 2 << 20:
+            op = trial.maker.changed('cut %s to 5' % path, path, f.content,
+                                     f.content[:5],
+                                     lambda c, f: c.set_end_of_file(f, 5))
+            arm(trial, ('undo-lost',))
+            trial.take_over(op, trial.run(op, trial.client()))
+            disarm(trial)
+            trial.drop_dead()
+            break
+    check(trial)
+    set_undo_max(trial, '64M')
+
+
+def set_undo_max(trial, text):
+    with trial.pool.config() as config:
+        config['undo_max_bytes'] = text
+    trial.drop_all()
+    trial.admin('sync', allowed=(0, 1))

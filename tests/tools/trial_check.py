@@ -217,17 +217,19 @@ PRIVATE = ('config.json', 'parity', 'trash', 'undo', 'rebuild',
 # --- leaks ------------------------------------------------------------------------
 
 def open_on_members(trial, pid):
+    """Files of members; of directories it keeps some, for the next time."""
     folder = '/proc/%d/fd' % pid
     found = []
     for fd in os.listdir(folder):
+        path = os.path.join(folder, fd)
         try:
-            target = os.readlink(os.path.join(folder, fd))
+            target = os.readlink(path)
+            is_dir = os.path.isdir(path)
         except OSError:
             continue
         found += [target for member in trial.pool.members
                   if target.startswith(member + '/') and
-                  not target.startswith(member + '/.mrmr/') and
-                  not os.path.isdir(target)]
+                  not target.startswith(member + '/.mrmr/') and not is_dir]
     return found
 
 

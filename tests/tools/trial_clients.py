@@ -38,6 +38,7 @@ class Op:
         self.reads = list(reads)
         self.is_tree = is_tree    # of a directory with all that is in it
         self.sets_only = False    # nothing but attributes
+        self.makes_two = False    # it may be there under both names
 
 
 # --- making one up ---------------------------------------------------------------
@@ -58,7 +59,7 @@ class Maker:
         """may_use(path): is the file one that the model is sure of?"""
         kinds = ((self.put, 7), (self.overwrite, 4), (self.append, 2),
                  (self.truncate, 3), (self.rename, 5), (self.replace, 3),
-                 (self.remove, 3), (self.copy, 3), (self.locked, 1),
+                 (self.remove, 3), (self.linked, 1), (self.copy, 3), (self.locked, 1),
                  (self.contended, 1), (self.attributes, 4),
                  (self.attributes_of_dir, 1), (self.make_dir, 2),
                  (self.rename_dir, 2), (self.remove_dir, 1),
@@ -240,6 +241,27 @@ class Maker:
                   lambda c: c.rename(windows(old), windows(new)),
                   lambda m: m.rename(old, new))
 
+    def linked(self, model, may_use):
+        """A second name, and the first one goes."""
+        old = self.any_file(model, may_use)
+        if old is None:
+            return None
+        new = model.free_name(self.rng, NAMES, self.any_dir(model))
+        if new is None:
+            return None
+
+        def run(c):
+            f = c.create(windows(old), access=smb2.READ | smb2.DELETE)
+            try:
+                c.link_to(f, windows(new))
+            finally:
+                close(c, f)
+            c.unlink(windows(old))
+        op = Op('link %s to %s, and remove the first' % (old, new), [old, new],
+                run, lambda m: m.rename(old, new))
+        op.makes_two = True
+        return op
+
     def replace(self, model, may_use):
         old = self.any_file(model, may_use)
         new = self.any_file(model, may_use)
@@ -378,7 +400,7 @@ def set_acl(c, f, number):
     """The owner may do all; all, and somebody else, may read."""
     owner = ndr_unpack(security.descriptor, c.security(f, 1)).owner_sid
     some = security.descriptor.from_sddl(
-        'D:(A;;FA;;;%s)(A;;FR;;;WD)(A;;FR;;;S-1-5-21-1-2-3-%d)' %
+        'D:(A;;0x001f01ff;;;%s)(A;;FR;;;WD)(A;;FR;;;S-1-5-21-1-2-3-%d)' %
         (owner, 1000 + number), security.dom_sid('S-1-5-21-1-2-3'))
     c.set_security(f, ndr_pack(some))
 

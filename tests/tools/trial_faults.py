@@ -16,6 +16,12 @@ ACTIONS = {'': ERRORS + ('kill', 'kill', 'kill', 'delay'),
            '_length': ('short', 'short', 'kill', 'delay'),
            '_flip': ('flip',)}
 
+# What is only reached when something else has failed.
+AFTER = {'rename-undo': 'rename-replace',
+         'rename-spine-undo': 'rename-directory',
+         'rename-directory-undo': 'rename-directory',
+         'repair-row': 'scrub-blob'}
+
 
 def points():
     """{all there are, by the source: what can happen there}"""
@@ -55,6 +61,8 @@ class Faults:
     def arm(self, point, action, nth):
         """At the nth time from now on that any process gets there."""
         item = '%s#%d=%s' % (point, self.counts(point)[0] + nth, action)
+        if point in AFTER:
+            item += ',%s=EIO' % AFTER[point]
         self.map[1:len(item) + 2] = item[1:].encode() + b'\0\0'
         self.map[0:1] = item[0].encode()
         self.armed = item

@@ -11,11 +11,13 @@ import time
 
 import smb2
 import trial_clients
-from trial_bits import (edit_behind, flip_and_repair, flip_parity_and_leave,
-                        flip_records, flip_what_was_kept)
+from trial_bits import (cut_much, edit_behind, flip_and_repair,
+                        flip_parity_and_leave, flip_records,
+                        flip_what_was_kept, twice)
 from trial_check import check, check_content
-from trial_members import (add, arm, change_parity, disarm, leave, lose,
-                           recover, return_all)
+from trial_members import (add, arm, change_parity, disarm, give_up, leave,
+                           lose, recover, return_all)
+from trial_model import difference
 from trial_run import Finding
 
 
@@ -177,25 +179,78 @@ def fill(trial):
     trial.admin('sync', allowed=(0, 1))
     disarm(trial)
     trial.drop_dead()
-    c = trial.client()
     for name, mine in trial.rng.sample(names, min(5, len(names))):
-        got = c.get(name)
+        got = trial.client().get(name)
         if got != mine:
             raise Finding('%s has other bytes' % name)
+    empty(trial, folder)
+    check(trial)
+
+
+def move_on(trial):
+    """A file grows until its member is full, and goes on on another."""
+    return_all(trial)
+    check(trial)
+    folder = 'moves'
+    if folder in trial.model.names():
+        return
+    c = trial.client()
+    c.mkdir(folder)
+    name = folder + '\\grows'
+    whole = trial.rng.randbytes(1 << 20)
+    c.put(name, whole)
+    if trial.rng.random() < 0.5:
+        trial.admin('sync', allowed=(0, 1))
+    member = trial.pool.where(folder + '/grows')[0]
+    st = os.statvfs(trial.pool.members[member])
+    trial.pool.make(member, folder + '/ballast',
+                    bytes(max(0, st.f_bavail * st.f_frsize - (6 << 20))))
+    arm(trial, ('move-', 'trash', 'name-make'))
+    try:
+        f = c.create(name)
+        try:
+            for _ in range(20):
+                piece = trial.rng.randbytes(1 << 20)
+                c.write(f, piece, len(whole))
+                whole += piece
+        finally:
+            trial_clients.close(c, f)
+    except (smb2.Error, OSError) as error:
+        trial.say('it has grown to %d, then %s' % (len(whole), error))
+        if not trial.disturbed:
+            raise Finding('a file cannot move on: %s' % error) from error
+    disarm(trial)
+    trial.drop_dead()
+    is_there, got = trial.look(folder + '/grows')
+    if not is_there or got[:len(whole)] != whole:
+        raise Finding('a file that grew is %s' % (
+            'not there' if not is_there else 'another: ' +
+            difference(got, whole)))
+    if trial.pool.where(folder + '/grows') != [member]:
+        trial.count('moved')
+    empty(trial, folder)
+    trial.untold = True
+    check(trial)
+
+
+def empty(trial, folder):
+    """With all that is in it; and it goes."""
+    c = trial.client()
     for entry in c.names(folder):
         c.unlink(folder + '\\' + entry)
     c.rmdir(folder)
     trial.model.graves.clear()
     trial.is_odd = True
     trial.admin('--yes', 'trash', 'purge', allowed=(0, 1))
-    check(trial)
 
 
 STEPS = [(kill_smbd, 5), (kill_protector, 3), (go_wrong, 12), (run_verb, 6),
          (together, 5), (where, 1), (restore, 2), (leave, 4), (return_all, 2),
          (flip_and_repair, 2), (flip_what_was_kept, 2), (flip_records, 1),
          (flip_parity_and_leave, 1), (edit_behind, 2), (lose, 1),
-         (recover, 1), (add, 1), (change_parity, 1), (fill, 0.4), (check, 4)]
+         (give_up, 1), (recover, 1), (add, 1), (change_parity, 1),
+         (twice, 1), (cut_much, 0.5), (fill, 0.4),
+         (move_on, 0.7), (check, 4)]
 
 
 def one(trial):
@@ -206,7 +261,9 @@ def one(trial):
         if trial.rng.random() < 0.2:
             time.sleep(trial.rng.uniform(0, 2.5))    # a protector may begin
         return
-    harm = trial.rng.choices([h for h, _ in STEPS], [w for _, w in STEPS])[0]
+    some = [(harm, weight) for harm, weight in STEPS
+            if not trial.only or harm.__name__ in trial.only]
+    harm = trial.rng.choices([h for h, _ in some], [w for _, w in some])[0]
     trial.count(harm.__name__)
     trial.say('-- ' + harm.__name__)
     harm(trial)

@@ -234,51 +234,105 @@ def lose(trial):
             i for i in present(trial) if trial.pool.members[i] not in gone]))
     time.sleep(LEAVE_SECONDS)
     check_content(trial)
-    for path in gone:
-        rebuild(trial, path)
+    rebuild_all(trial, gone)
     trial.is_odd = True
     if trial.away:
         come_back(trial)
     check(trial)
 
 
-def rebuild(trial, gone):
-    """Onto a new one, or the others, in several attempts."""
-    new = None
-    num_left = len(trial.pool.members) - 1
-    if num_left >= trial.rows + 3 and trial.rng.random() < 0.5:
-        where = ['--spread']
-    else:
-        new = trial.world.tmpfs(ROOM)
-        where = ['--onto', new]
-    if trial.rng.random() < 0.3:
-        trial.admin('--dry-run', 'rebuild', gone, *where, allowed=(0, 1))
-    for attempt in range(6):
-        kill_after = None
-        if attempt < 3 and trial.rng.random() < 0.5:
-            kill_after = trial.rng.uniform(0.01, 0.5)
-        elif attempt < 3:
-            arm(trial, ('rebuild-', 'decode-', 'blob-', 'catalog-'))
-        else:
-            disarm(trial)
-        _, output = trial.admin('--yes', 'rebuild', gone, *where,
-                                allowed=(0, 1), kill_after=kill_after)
-        # killed after its end, it has said nothing
+def give_up(trial):
+    """A member is lost before all was protected: what was comes back as it
+    was, what was not is given up."""
+    return_all(trial)
+    check(trial)
+    for _ in range(trial.rng.randrange(1, 9)):
+        trial.operate()
+    member = trial.rng.choice(present(trial))
+    gone = trial.pool.members[member]
+    depend(trial, member)
+    wipe(trial, gone)
+    time.sleep(LEAVE_SECONDS)
+    check_content(trial)
+    new = trial.world.tmpfs(ROOM)
+    for attempt in range(5):
+        if attempt in (1, 2):
+            arm(trial, ('rebuild-', 'catalog-'))
+        words = ['--accept-loss'] if attempt else []
+        trial.admin('--yes', 'rebuild', gone, '--onto', new, *words,
+                    allowed=(0, 1, 2))
+        disarm(trial)
         if not is_member(trial, gone):
             break
     else:
-        raise Finding('rebuild does not come to its end: %s' % output[-300:])
-    disarm(trial)
-    if new and not is_member(trial, new):
-        raise Finding('%s was rebuilt, and %s is no member' % (gone, new))
-    at = trial.pool.members.index(gone)
-    if new:
-        trial.pool.members[at] = new
-    else:
-        del trial.pool.members[at]
-        trial.away = {i - (i > at): way for i, way in trial.away.items()}
+        raise Finding('%s cannot be given up' % gone)
+    trial.pool.members[member] = new
     os.system('umount -l ' + gone)
+    trial.drop_dead()
     time.sleep(LEAVE_SECONDS)
+    for path in sorted(trial.unsure):
+        f = trial.model.files[path]
+        is_there, content = trial.look(path)
+        if is_there and content in f.versions:
+            f.write(content)
+            f.forget(*trial_clients.KINDS)
+        elif is_there or f.is_protected:
+            raise Finding('%s, of which a version was protected, is %s' % (
+                path, 'none of those' if is_there else 'not there'))
+        else:
+            trial.model.remove(path)
+    trial.unsure.clear()
+    trial.away_names.clear()
+    trial.is_odd = True
+    trial.untold = True
+    check(trial)
+
+
+def rebuild_all(trial, gone):
+    """In several attempts, some of which are disturbed. While others are gone
+    as well, there may be too few members for all parity of one."""
+    where = {}
+    for path in gone:
+        num_left = len(trial.pool.members) - len(gone)
+        if num_left >= trial.rows + 2 and trial.rng.random() < 0.5:
+            where[path] = ['--spread']
+        else:
+            where[path] = ['--onto', trial.world.tmpfs(ROOM)]
+        if trial.rng.random() < 0.3:
+            trial.admin('--dry-run', 'rebuild', path, *where[path],
+                        allowed=(0, 1))
+    output = ''
+    for attempt in range(6):
+        for path in [p for p in gone if is_member(trial, p)]:
+            output = rebuild(trial, path, where[path], attempt < 3)
+    left = [path for path in gone if is_member(trial, path)]
+    if left:
+        raise Finding('rebuild of %s does not come to its end: %s' % (
+            left, output[-300:]))
+    for path in gone:
+        new = where[path][1:]
+        if new and not is_member(trial, new[0]):
+            raise Finding('%s was rebuilt, and %s is no member' %
+                          (path, new[0]))
+        at = trial.pool.members.index(path)
+        trial.pool.members[at:at + 1] = new
+        if not new:
+            trial.away = {i - (i > at): way for i, way in trial.away.items()}
+        os.system('umount -l ' + path)
+    time.sleep(LEAVE_SECONDS)
+
+
+def rebuild(trial, path, where, is_disturbed):
+    """What it said, or nothing if it was killed."""
+    kill_after = None
+    if is_disturbed and trial.rng.random() < 0.5:
+        kill_after = trial.rng.uniform(0.01, 0.5)
+    elif is_disturbed:
+        arm(trial, ('rebuild-', 'decode-', 'blob-', 'catalog-'))
+    _, output = trial.admin('--yes', 'rebuild', path, *where, allowed=(0, 1),
+                            kill_after=kill_after)
+    disarm(trial)
+    return output
 
 
 # --- joins --------------------------------------------------------------------------

@@ -34,6 +34,7 @@ class Trial:
         self.out = log
         self.world = world
         self.known = known
+        self.only = ()           # what may happen; all
         self.model = Model()
         self.step = 0
         self.counts = {}         # what was done, how often
@@ -57,7 +58,10 @@ class Trial:
         if self.faults:
             self.pool.build_dir = faults_build
             self.environment = ['MRMR_FAULT_FILE=' + self.faults.path]
-            os.environ['MRMR_FAULT_FILE'] = self.faults.path
+            if self.rng.random() < 0.5:
+                # the catalogue is in several files then
+                self.environment.append('MRMR_FAULT_STORE_BYTES=20000')
+            os.environ.update(item.split('=', 1) for item in self.environment)
         self.clients = [None] * CLIENTS
         self.first_members = list(members)
         self.start()
@@ -303,6 +307,10 @@ class Trial:
             return
         seen = {path: self.look(path) for path in op.paths}
         self.untold = True
+        if op.makes_two and all(is_there for is_there, _ in seen.values()):
+            self.say('  both names are there')
+            self.client().unlink(trial_clients.windows(op.paths[1]))
+            seen[op.paths[1]] = self.look(op.paths[1])
 
         def matches(model):
             tree = model.tree()
