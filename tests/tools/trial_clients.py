@@ -257,8 +257,13 @@ class Maker:
             finally:
                 close(c, f)
             c.unlink(windows(old))
+
+        def after(m):
+            m.rename(old, new)
+            # smbd removes the streams of what it deletes, on a plain share too
+            m.files[new].forget('stream')
         op = Op('link %s to %s, and remove the first' % (old, new), [old, new],
-                run, lambda m: m.rename(old, new))
+                run, after)
         op.makes_two = True
         return op
 

@@ -22,6 +22,11 @@ AFTER = {'rename-undo': 'rename-replace',
          'rename-directory-undo': 'rename-directory',
          'repair-row': 'scrub-blob'}
 
+# Reached only in what arms one of them itself.
+ELSEWHERE = ('absent-', 'ghost', 'rebuild-', 'recover-', 'restore-', 'repair-',
+             'squeeze-', 'move-', 'replay-', 'purge-', 'undo-lost',
+             'unlink-loser', 'rename-loser', 'catalog-redo', 'prune')
+
 
 def points():
     """{all there are, by the source: what can happen there}"""
@@ -52,6 +57,7 @@ class Faults:
         with open(path, 'r+b') as table:
             self.map = mmap.mmap(table.fileno(), 0)
         self.armed = None
+        self.waits = None
 
     def counts(self, point):
         """(reached, fired)"""
@@ -66,18 +72,26 @@ class Faults:
         self.map[1:len(item) + 2] = item[1:].encode() + b'\0\0'
         self.map[0:1] = item[0].encode()
         self.armed = item
+        self.waits = (point, self.counts(point)[1])
+
+    def is_waiting(self):
+        """Something is armed, and has not fired."""
+        if not self.armed:
+            return False
+        point, before = self.waits
+        return self.counts(point)[1] == before
 
     def disarm(self):
         self.map[0:1] = b'\0'
         self.armed = None
 
     def choose(self, rng, about=()):
-        """One that begins with one of `about`, if it says so; else one that is
-        reached, or rare. Rather those that never fired here, and of these the
-        rare ones."""
+        """One that begins with one of `about`, if it says so; else one that
+        clients, the protector and scans reach. Rather those that never fired
+        here, and of these the rare ones."""
         some = [p for p in self.points if p.startswith(about)] if about \
             else [p for p in self.points
-                  if self.counts(p)[0] or p in self.rare]
+                  if self.counts(p)[0] and not p.startswith(ELSEWHERE)]
         for fewer in ([p for p in some if not self.counts(p)[1]],
                       [p for p in some if not self.counts(p)[1] and
                        p in self.rare]):

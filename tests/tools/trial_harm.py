@@ -15,7 +15,7 @@ from trial_bits import (cut_much, edit_behind, flip_and_repair,
                         flip_parity_and_leave, flip_records,
                         flip_what_was_kept, twice)
 from trial_check import check, check_content
-from trial_members import (add, arm, change_parity, disarm, give_up, leave,
+from trial_members import (add, arm, arm_another, change_parity, disarm, give_up, leave,
                            lose, recover, return_all)
 from trial_model import difference
 from trial_run import Finding
@@ -39,20 +39,22 @@ def kill_protector(trial):
 
 def go_wrong(trial):
     """While clients work, the protector protects, or a verb runs."""
-    arm(trial)
-    for _ in range(trial.rng.randrange(2, 7)):
+    for _ in range(trial.rng.randrange(2, 9)):
+        arm_another(trial)
         trial.operate()
     if trial.rng.random() < 0.3:
         time.sleep(2.3)
-    if trial.rng.random() < 0.7:
+    for _ in range(trial.rng.randrange(4)):
+        arm_another(trial)
         trial.admin(trial.rng.choice(('sync', 'sync', 'scan', 'scrub')),
                     allowed=(0, 1))
 
 
 def together(trial):
-    if trial.rng.random() < 0.3:
-        arm(trial)
+    is_wrong = trial.rng.random() < 0.4
     for _ in range(trial.rng.randrange(1, 5)):
+        if is_wrong:
+            arm_another(trial)
         trial.together()
 
 
@@ -88,6 +90,8 @@ def run_verb(trial):
     if 'purge' in verb and kill_after is None and not trial.away:
         trial.model.graves.clear()
         trial.is_odd = True    # what was not purged, if anything
+        if trial.rng.random() < 0.5:
+            arm(trial, ('purge-',))
     trial.admin(*verb, allowed=(0, 1, 2), kill_after=kill_after)
 
 

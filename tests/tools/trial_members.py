@@ -27,6 +27,12 @@ def arm(trial, about=()):
     trial.say('armed ' + trial.faults.armed)
 
 
+def arm_another(trial, about=()):
+    """If what is armed has fired."""
+    if trial.faults and not trial.faults.is_waiting():
+        arm(trial, about)
+
+
 def disarm(trial):
     if trial.faults:
         trial.faults.disarm()
@@ -116,9 +122,11 @@ def leave(trial):
     state = None
     if not trial.pool.protectors():
         state = state_of(trial.pool.members[member])
-    if trial.rng.random() < 0.5:
-        arm(trial, ('absent-', 'ghosts-', 'intent-', 'decode-', 'missed-'))
-    for _ in range(trial.rng.randrange(0, 12)):
+    is_wrong = trial.rng.random() < 0.6
+    for _ in range(trial.rng.randrange(0, 14)):
+        if is_wrong:
+            arm_another(trial, ('absent-', 'ghosts-', 'intent-', 'decode-',
+                                'missed-', 'rename-', 'unlink', 'move-'))
         trial.operate()
     if trial.rng.random() < 0.4:
         sync_while_away(trial)

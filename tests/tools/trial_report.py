@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import random
 import subprocess
 
 import testpool
@@ -41,10 +42,13 @@ def fired(results):
     return found
 
 
-def rarest(path, num):
-    """The points that fired least, by the results."""
+def rarest(path, num, seed):
+    """Points that fired least, by the results; of equals each seed has its
+    own."""
     counts = fired(read(path))
-    return sorted(counts, key=lambda p: (counts[p][1], p))[:num]
+    order = sorted(counts)
+    random.Random(seed).shuffle(order)
+    return sorted(order, key=lambda p: counts[p][1])[:num]
 
 
 def total(result, *names):
