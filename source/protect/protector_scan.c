@@ -286,13 +286,17 @@ static int see_trashed(struct scan *scan, void *frame, uint16_t number,
 	if (mrmr_catalog_links(p->catalog, frame, id, &links, &num) == -1) {
 		return -1;
 	}
+	/* First of all, for one of its other names may be outdated, too. */
+	for (i = 0; i < num; i++) {
+		if (links[i].dir_id == MRMR_ID_TRASH &&
+		    strcmp(links[i].name, name) == 0) {
+			return 0;
+		}
+	}
 	for (i = 0; i < num; i++) {
 		char *known = NULL;
 
 		if (links[i].dir_id == MRMR_ID_TRASH) {
-			if (strcmp(links[i].name, name) == 0) {
-				return 0;
-			}
 			if (names_is_gone(links[i].name)) {
 				break;
 			}

@@ -210,10 +210,14 @@ def twice(trial):
         trial.model.files[path].forget(*KINDS)
     trial.expect(path)
     new = trial.model.free_name(trial.rng, NAMES, '')
-    arm(trial, ('unlink-loser', 'rename-loser', 'trash'))
-    if new is not None and trial.rng.random() < 0.5:
+    other = trial.maker.any_file(trial.model, lambda p: p != path)
+    arm(trial, ('unlink-loser', 'rename-loser', 'rename-trash', 'trash'))
+    way = trial.rng.randrange(3)
+    if way == 0 and new is not None:
         rename(trial, path, new)
         path = new
+    elif way == 1 and other is not None:
+        rename(trial, other, path)
     remove(trial, path)
     disarm(trial)
     trial.drop_dead()
@@ -225,11 +229,11 @@ def twice(trial):
 def rename(trial, old, new):
     for _ in range(3):
         try:
-            trial.client().rename(windows(old), windows(new))
+            trial.client().rename(windows(old), windows(new), replace=True)
         except (smb2.Error, OSError) as error:
             trial.say('renaming: %s' % error)
             trial.drop_dead()
-        if trial.look(new)[0]:
+        if not trial.look(old)[0]:
             trial.model.rename(old, new)
             return
         disarm(trial)
