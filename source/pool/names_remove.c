@@ -143,6 +143,7 @@ int names_unlink_or_trash(struct mrmr_dir *dir, const char *name, size_t member,
 
 static int unlink_once(struct mrmr_dir *dir, const char *name)
 {
+	bool has_others;
 	struct stat st;
 	size_t member;
 	int ret = -1;
@@ -165,13 +166,16 @@ static int unlink_once(struct mrmr_dir *dir, const char *name)
 	if (fd == -1) {
 		goto out;
 	}
-	if (has_losers(dir, name, member) &&
-	    (names_may_unlink(fd, &st) == -1 ||
-	     trash_losers(dir, name, member) == -1)) {
+	has_others = has_losers(dir, name, member);
+	if (has_others && (names_may_unlink(fd, &st) == -1 ||
+			   trash_losers(dir, name, member) == -1)) {
 		goto out;
 	}
 	if (mrmr_fault("unlink") == 0) {
 		ret = names_unlink_or_trash(dir, name, member, fd, &st);
+	}
+	if (!has_others && !mrmr_is_absent(dir->pool, member)) {
+		mrmr_dir_changed(dir, member);
 	}
 out:
 	mrmr_dir_unlock(dir);
