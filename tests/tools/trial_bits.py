@@ -87,8 +87,10 @@ def flip_what_was_kept(trial):
     if trial.untold:
         check(trial)
     member = trial.rng.choice(present(trial))
-    found = (found_below(trial.pool.on(member, '.mrmr/undo')) +
-             found_below(trial.pool.on(member, '.mrmr/trash')))
+    # what has another name, too, is not only in the trash
+    found = [path for kind in ('undo', 'trash') for path in
+             found_below(trial.pool.on(member, '.mrmr/' + kind))
+             if os.stat(path).st_nlink == 1]
     if not found or trial.rows < 2:
         return
     trial.is_odd = True
@@ -98,9 +100,10 @@ def flip_what_was_kept(trial):
     check_content(trial)
     come_back(trial)
     check_content(trial)
+    disarm(trial)
     trial.admin('sync', allowed=(0, 1))
     status, output = trial.admin('scrub', '--repair', allowed=(0, 1))
-    if status == 1 and not trial.disturbed:
+    if status == 1:
         trial.excuse('rotten-trash', output[-300:])
         trial.admin('--yes', 'trash', 'purge')
     check(trial)

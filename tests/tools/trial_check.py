@@ -171,6 +171,18 @@ def files_below(top):
             for name in names]
 
 
+def preimages_left(trial, member):
+    """What was overwritten and then deleted is in both."""
+    kept = {'%x' % os.stat(path).st_ino for path in
+            files_below(os.path.join(member, '.mrmr', 'trash'))}
+    left = [path for path in files_below(os.path.join(member, '.mrmr', 'undo'))
+            if os.path.basename(os.path.dirname(path)) not in kept]
+    if left and trial.was_broken_off:
+        trial.excuse('kept-for-nothing', str(left[:3]))
+        return []
+    return left
+
+
 def check_leftovers(trial):
     """Only what is named is in .mrmr."""
     trial.admin('scan')
@@ -187,12 +199,7 @@ def check_leftovers(trial):
         with open(os.path.join(member, '.mrmr', 'config.json')) as text:
             mount_id = json.load(text)['mount_id'].replace('-', '')
         left = files_below(os.path.join(member, '.mrmr', 'rebuild'))
-        # what was overwritten and then deleted is in both
-        kept = {'%x' % os.stat(path).st_ino for path in
-                files_below(os.path.join(member, '.mrmr', 'trash'))}
-        left += [path for path in
-                 files_below(os.path.join(member, '.mrmr', 'undo'))
-                 if os.path.basename(os.path.dirname(path)) not in kept]
+        left += preimages_left(trial, member)
         left += [name for name in os.listdir(os.path.join(member, '.mrmr'))
                  if name not in PRIVATE and not name.startswith('mrmr.db')]
         if left:

@@ -19,4 +19,10 @@ KNOWN = {
     'rotten-trash':
         'a pre-image of a file that is in the trash has gone bad, and is not '
         'repaired',
+    'empty-again':
+        'an empty file that was protected, and has been changed since, counts as '
+        'never protected when it is rebuilt',
+    'kept-for-nothing':
+        'what a client that was killed had kept, and then not overwritten, is '
+        'there until the file changes',
 }

@@ -46,6 +46,7 @@ class Trial:
         self.removed_dirs = set()    # while a member was away
         self.disturbed = False   # something may fail until the next check
         self.untold = False      # a killed smbd may have kept a name to itself
+        self.was_broken_off = False    # an operation, ever
         self.is_odd = False      # the trash has what no client has deleted
         self.memory = {}         # of smbds, by pid, when they were new
         self.rng = random.Random(seed)
@@ -258,6 +259,8 @@ class Trial:
             self.lacking[op.paths[1]] = moved
         if op.sets_only:
             return
+        if len(op.paths) == 2 and op.paths[0] in self.away_names:
+            self.away_names.add(op.paths[1])
         for path in op.paths:
             if path in self.away_names and path in self.model.files:
                 self.lacking[path] = 'written-elsewhere' \
@@ -305,8 +308,12 @@ class Trial:
             else:
                 before.files[path].attributes.clear()
             return
+        for path in op.paths:
+            # smbd deletes what it had been told to, when it is opened next
+            self.look(path)
         seen = {path: self.look(path) for path in op.paths}
         self.untold = True
+        self.was_broken_off = True
         if op.makes_two and all(is_there for is_there, _ in seen.values()):
             self.say('  both names are there')
             self.client().unlink(trial_clients.windows(op.paths[1]))
