@@ -32,10 +32,12 @@ def found_below(top):
 
 
 def data_of(trial, member):
-    """Files that are in a stripe."""
+    """Files that are in a stripe; of several names, scrub repairs none
+    (limits.md)."""
     return sorted(trial.pool.on(member, path)
                   for path in paths_on(trial, member)
-                  if trial.model.files[path].content.strip(b'\0'))
+                  if trial.model.files[path].content.strip(b'\0') and
+                  os.stat(trial.pool.on(member, path)).st_nlink == 1)
 
 
 def flip_and_repair(trial):

@@ -13,9 +13,6 @@ KNOWN = {
     'written-elsewhere':
         'a file of a member that is away was written, and so is on another one; '
         'when that leaves before the protector came, it is not shown',
-    'dir-returns':
-        'an empty directory that was removed while a member was away returns '
-        'with the member',
     'rotten-trash':
         'a pre-image of a file that is in the trash has gone bad, and is not '
         'repaired',
