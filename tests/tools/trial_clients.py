@@ -47,6 +47,7 @@ class Maker:
     def __init__(self, rng, another):
         self.rng = rng
         self.another = another    # client: another connection than this one
+        self.may_link = lambda: True
 
     def any_file(self, model, may_use):
         paths = sorted(p for p in model.files if may_use(p))
@@ -244,7 +245,7 @@ class Maker:
     def linked(self, model, may_use):
         """A second name, and the first one goes."""
         old = self.any_file(model, may_use)
-        if old is None:
+        if old is None or not self.may_link():
             return None
         new = model.free_name(self.rng, NAMES, self.any_dir(model))
         if new is None:

@@ -95,7 +95,7 @@ class Faults:
         for fewer in ([p for p in some if not self.counts(p)[1]],
                       [p for p in some if not self.counts(p)[1] and
                        p in self.rare]):
-            if fewer and rng.random() < 0.7:
+            if fewer and rng.random() < 0.85:
                 some = fewer
         if not some:
             return None

@@ -13,10 +13,13 @@ KNOWN = {
     'written-elsewhere':
         'a file of a member that is away was written, and so is on another one; '
         'when that leaves before the protector came, it is not shown',
-    'dir-returns':
-        'an empty directory that was removed while a member was away returns '
-        'with the member',
     'rotten-trash':
         'a pre-image of a file that is in the trash has gone bad, and is not '
         'repaired',
+    'empty-again':
+        'an empty file that was protected, and has been changed since, counts as '
+        'never protected when it is rebuilt',
+    'kept-for-nothing':
+        'what a client that was killed had kept, and then not overwritten, is '
+        'there until the file changes',
 }

@@ -43,13 +43,15 @@ class Trial:
         self.unsure = set()      # not as the model says while a member is away
         self.lacking = {}        # that may not be there: what of trial_known
         self.away_names = set()  # that files of members that are away had
-        self.removed_dirs = set()    # while a member was away
         self.disturbed = False   # something may fail until the next check
         self.untold = False      # a killed smbd may have kept a name to itself
+        self.was_broken_off = False    # an operation, ever
         self.is_odd = False      # the trash has what no client has deleted
         self.memory = {}         # of smbds, by pid, when they were new
         self.rng = random.Random(seed)
         self.maker = trial_clients.Maker(self.rng, self.another)
+        # of a file whose member is away there are no hard links (limits.md)
+        self.maker.may_link = lambda: not self.away
         self.faults = Faults(world.work.join('faults'), rare) \
             if faults_build else None
         members = [world.tmpfs(ROOM) for _ in range(MEMBERS)]
@@ -244,13 +246,8 @@ class Trial:
             self.lacking = {
                 new + path[len(old):] if path.startswith(old + '/') else path:
                 name for path, name in self.lacking.items()}
-            self.removed_dirs |= {new + path[len(old):] for path in
-                                  self.removed_dirs
-                                  if path.startswith(old + '/')}
             return
         if op.is_tree:
-            if op.paths[0] not in self.model.dirs:
-                self.removed_dirs.add(op.paths[0])
             return
         moved = self.lacking.pop(op.paths[0], None) \
             if len(op.paths) == 2 else None
@@ -258,6 +255,8 @@ class Trial:
             self.lacking[op.paths[1]] = moved
         if op.sets_only:
             return
+        if len(op.paths) == 2 and op.paths[0] in self.away_names:
+            self.away_names.add(op.paths[1])
         for path in op.paths:
             if path in self.away_names and path in self.model.files:
                 self.lacking[path] = 'written-elsewhere' \
@@ -266,11 +265,18 @@ class Trial:
                     else 'name-of-away'
 
     def run(self, op, c):
-        try:
-            op.run(c)
-        except (smb2.Error, OSError, trial_clients.Wrong) as error:
-            return error
-        return None
+        """Opening a file whose member is away is refused after a minute, and
+        works when it is tried again (limits.md)."""
+        for attempt in range(5):
+            try:
+                op.run(c)
+                return None
+            except (smb2.Error, OSError, trial_clients.Wrong) as error:
+                failure = error
+            if not self.away or getattr(failure, 'name', '') != \
+                    'NT_STATUS_SHARING_VIOLATION':
+                break
+        return failure
 
     def run_and_kill(self, op, c, kill_after):
         failures = []
@@ -305,8 +311,12 @@ class Trial:
             else:
                 before.files[path].attributes.clear()
             return
+        for path in op.paths:
+            # smbd deletes what it had been told to, when it is opened next
+            self.look(path)
         seen = {path: self.look(path) for path in op.paths}
         self.untold = True
+        self.was_broken_off = True
         if op.makes_two and all(is_there for is_there, _ in seen.values()):
             self.say('  both names are there')
             self.client().unlink(trial_clients.windows(op.paths[1]))
