@@ -66,7 +66,8 @@ struct mrmr_dir {
 	size_t last_member;            /* where a file was last made here, */
 	bool has_last_member;
 	bool is_flat;          /* no directory was in it when it was
-					  got; not known of all file systems */
+					  got or looked at; not known of all
+					  file systems */
 	uint64_t hints_serial; /* what is hinted of it, hints.c */
 	struct mrmr_dir_times newest;
 	struct mrmr_dir_path path;
@@ -90,8 +91,8 @@ struct mrmr_dir *mrmr_dir_get(struct mrmr_pool *pool, int spine_fd);
    forgotten, so a long way costs one place, and nothing of what others hold. */
 struct mrmr_dir *mrmr_dir_get_in_passing(struct mrmr_pool *pool, int spine_fd);
 
-/* The same by what stat says of the spine directory, if it is remembered; else
-   NULL. No system call. */
+/* The same by what stat says of a spine directory that is open, if it is
+   remembered; else NULL. No system call. */
 struct mrmr_dir *mrmr_dir_known(struct mrmr_pool *pool, dev_t dev, ino_t ino);
 
 /*
@@ -103,6 +104,10 @@ struct mrmr_dir *mrmr_dir_known(struct mrmr_pool *pool, dev_t dev, ino_t ino);
  */
 int mrmr_place_find(struct mrmr_pool *pool, int at_fd, const char *path,
 		    struct mrmr_place *place);
+
+/* The same for a name, without slashes, in a directory that is known. */
+int mrmr_place_in(struct mrmr_dir *dir, const char *name,
+		  struct mrmr_place *place);
 
 /*
  * The path within the pool, without a leading slash; "" for the root. 0, or -1

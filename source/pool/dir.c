@@ -312,10 +312,17 @@ static void cache_add(struct mrmr_dir_cache *cache, struct mrmr_dir *dir)
 	cache->dirs[oldest] = dir;
 }
 
+/* A coarse clock gives the same time to many: count uses. */
+static void mark_used(struct mrmr_dir *dir)
+{
+	static int64_t ticket;
+
+	dir->used_ns = ++ticket;
+}
+
 static struct mrmr_dir *get(struct mrmr_pool *pool, int spine_fd,
 			    bool in_passing)
 {
-	static int64_t ticket;
 	struct mrmr_dir *dir = NULL;
 	struct stat st;
 	int ret;
@@ -339,8 +346,7 @@ static struct mrmr_dir *get(struct mrmr_pool *pool, int spine_fd,
 	}
 	dir->is_flat = st.st_nlink == 2;
 	if (!in_passing) {
-		/* A coarse clock gives the same time to many: count uses. */
-		dir->used_ns = ++ticket;
+		mark_used(dir);
 	}
 	return dir;
 }
@@ -358,8 +364,12 @@ struct mrmr_dir *mrmr_dir_get_in_passing(struct mrmr_pool *pool, int spine_fd)
 struct mrmr_dir *mrmr_dir_known(struct mrmr_pool *pool, dev_t dev, ino_t ino)
 {
 	const struct stat st = {.st_dev = dev, .st_ino = ino};
+	struct mrmr_dir *dir = cache_find(pool->dirs, &st);
 
-	return cache_find(pool->dirs, &st);
+	if (dir != NULL) {
+		mark_used(dir);
+	}
+	return dir;
 }
 
 static _Atomic uint32_t *swaps_of(const struct mrmr_dir *dir)
