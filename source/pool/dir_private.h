@@ -29,6 +29,8 @@ struct mrmr_dir_clone {
 	uint32_t dirs_gen;   /* and */
 	uint32_t clones_gen; /* of the pool, and */
 	int64_t checked_ns;  /* the time, when it was looked up */
+	bool is_unlike;      /* its rights are not the spine's, and could not
+				be made so */
 };
 
 /* hints.c: one for a pool, its talloc child. NULL: no memory. */
