@@ -37,10 +37,18 @@
 /* The newest times of a directory's clones, kept for a while. */
 struct mrmr_dir_times {
 	bool is_known;
+	bool lacks_some;  /* those of a clone that this process has changed */
 	uint32_t changes; /* of the directory's names, when it was looked */
 	int64_t checked_ns;
 	struct timespec mtime;
 	struct timespec ctime;
+};
+
+/* Where the directory is in the pool, kept for a while. */
+struct mrmr_dir_path {
+	char *known; /* NULL: nothing is */
+	uint32_t tree_gen;
+	int64_t checked_ns;
 };
 
 struct mrmr_dir {
@@ -51,6 +59,7 @@ struct mrmr_dir {
 	bool is_root;        /* of the pool */
 	unsigned int locks;  /* nested, by this process */
 	uint32_t locked_gen; /* clones_gen when it was locked */
+	size_t changed_on;   /* mrmr_dir_changed(); SIZE_MAX: anywhere */
 	unsigned int pins;   /* must not be freed, though not locked */
 	int64_t used_ns;
 	struct mrmr_dir_clone *clones; /* one per member */
@@ -60,6 +69,7 @@ struct mrmr_dir {
 					  got; not known of all file systems */
 	uint64_t hints_serial; /* what is hinted of it, hints.c */
 	struct mrmr_dir_times newest;
+	struct mrmr_dir_path path;
 };
 
 /* A path on its way: where its last component would be. */
@@ -96,7 +106,8 @@ int mrmr_place_find(struct mrmr_pool *pool, int at_fd, const char *path,
 
 /*
  * The path within the pool, without a leading slash; "" for the root. 0, or -1
- * with errno (ENOENT: it was removed).
+ * with errno (ENOENT: it was removed). It is remembered for a second, and until
+ * any process of the pool renames a directory.
  */
 int mrmr_dir_path(struct mrmr_dir *dir, char path[MRMR_PATH_MAX]);
 
@@ -136,6 +147,13 @@ void mrmr_dir_forget(struct mrmr_dir *dir, size_t member);
  */
 int mrmr_dir_lock(struct mrmr_dir *dir);
 void mrmr_dir_unlock(struct mrmr_dir *dir);
+
+/*
+ * The directory is locked, and nothing is changed in it but names on this
+ * member. Without that word, a lock that is given up says that anything may have
+ * changed on any.
+ */
+void mrmr_dir_changed(struct mrmr_dir *dir, size_t member);
 
 /* Is a to be locked before b? */
 bool mrmr_dir_comes_first(const struct mrmr_dir *a, const struct mrmr_dir *b);

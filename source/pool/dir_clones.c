@@ -31,7 +31,7 @@ static int open_clone(struct mrmr_dir *dir, struct mrmr_member *member)
 		return dir_open(pool, member->root_fd, ".",
 				O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 	}
-	if (mrmr_dir_path(dir, path) == -1) {
+	if (dir_path_now(dir, path) == -1) {
 		return -1;
 	}
 	return dir_open(pool, member->root_fd, path, STEP_FLAGS, STEP_RESOLVE);
@@ -339,7 +339,7 @@ int mrmr_dir_clone_to(struct mrmr_dir *dir, size_t index)
 		goto out;
 	}
 	/* Under the lock: the directory cannot move any more. */
-	if (mrmr_dir_path(dir, path) == 0) {
+	if (dir_path_now(dir, path) == 0) {
 		staging_fd = mrmr_folder_open(member->private_fd, MRMR_REBUILD);
 		if (staging_fd != -1) {
 			ret = clone_path(pool, member, path, staging_fd);
@@ -369,32 +369,46 @@ static bool newer(const struct timespec *a, const struct timespec *b)
 	       (a->tv_sec == b->tv_sec && a->tv_nsec > b->tv_nsec);
 }
 
-static struct mrmr_dir_times newest_of_clones(struct mrmr_dir *dir)
+static void look_at_times(struct mrmr_dir *dir, size_t member)
+{
+	struct mrmr_dir_clone *clone = &dir->clones[member];
+	int fd = find_on_member(dir, member);
+	struct stat st = {0};
+
+	if (fd != -1 && fstat(fd, &st) == -1) {
+		st = (struct stat){0};
+	}
+	clone->mtime = st.st_mtim;
+	clone->ctime = mrmr_is_absent(dir->pool, member) ? (struct timespec){0}
+							 : st.st_ctim;
+	clone->has_times = true;
+}
+
+/* Of all clones, or only of those whose times are not known. */
+static void find_newest(struct mrmr_dir *dir, bool all)
 {
 	/* The count first: what changes after it is another count. */
 	struct mrmr_dir_times newest = {
 		.is_known = true,
-		.changes = mrmr_dir_changes(dir),
-		.checked_ns = dir->pool->used_ns,
+		.changes = all ? mrmr_dir_changes(dir) : dir->newest.changes,
+		.checked_ns = all ? dir->pool->used_ns : dir->newest.checked_ns,
 	};
 	size_t i;
 
 	for (i = 0; i < dir->pool->num_members; i++) {
-		struct stat clone;
-		int fd = mrmr_dir_on_member(dir, i);
+		struct mrmr_dir_clone *clone = &dir->clones[i];
 
-		if (fd == -1 || fstat(fd, &clone) == -1) {
-			continue;
+		if (all || !clone->has_times) {
+			look_at_times(dir, i);
 		}
-		if (newer(&clone.st_mtim, &newest.mtime)) {
-			newest.mtime = clone.st_mtim;
+		if (newer(&clone->mtime, &newest.mtime)) {
+			newest.mtime = clone->mtime;
 		}
-		if (!mrmr_is_absent(dir->pool, i) &&
-		    newer(&clone.st_ctim, &newest.ctime)) {
-			newest.ctime = clone.st_ctim;
+		if (newer(&clone->ctime, &newest.ctime)) {
+			newest.ctime = clone->ctime;
 		}
 	}
-	return newest;
+	dir->newest = newest;
 }
 
 void mrmr_dir_newest_times(struct mrmr_dir *dir, struct stat *st)
@@ -405,12 +419,28 @@ void mrmr_dir_newest_times(struct mrmr_dir *dir, struct stat *st)
 	if (!newest->is_known || dir->locks > 0 ||
 	    newest->changes != mrmr_dir_changes(dir) ||
 	    dir->pool->used_ns - newest->checked_ns >= CLONE_LIFETIME_NS) {
-		dir->newest = newest_of_clones(dir);
+		find_newest(dir, true);
+	} else if (newest->lacks_some) {
+		find_newest(dir, false);
 	}
 	if (newer(&newest->mtime, &st->st_mtim)) {
 		st->st_mtim = newest->mtime;
 	}
 	if (newer(&newest->ctime, &st->st_ctim)) {
 		st->st_ctim = newest->ctime;
+	}
+}
+
+void dir_times_changed(struct mrmr_dir *dir, uint32_t changes_before)
+{
+	struct mrmr_dir_times *newest = &dir->newest;
+
+	/* If nobody else has changed anything since, and this was on one member,
+	   what is known of the others is still right. */
+	if (dir->changed_on < dir->pool->num_members && newest->is_known &&
+	    newest->changes == changes_before) {
+		newest->changes = changes_before + 1;
+		newest->lacks_some = true;
+		dir->clones[dir->changed_on].has_times = false;
 	}
 }

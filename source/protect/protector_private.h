@@ -225,8 +225,19 @@ int events_take(struct protector *p, bool *any, struct mrmr_error *err);
 /* What was asked for by a protector that did not come to it. */
 #define MRMR_SCAN_NOTE "scan"
 int scan_load(struct protector *p);
+/* Of everything, in a transaction of its own. */
+int protector_ask_scan(struct protector *p, struct mrmr_error *err);
 /* Do the scan that was asked for, if any. */
 int scan_run(struct protector *p, bool *any, struct mrmr_error *err);
+
+/* --- members that a scan has not seen (protector_unseen.c) -------------------- */
+
+/* Who is there as a scan of everything begins; a talloc child of p. */
+bool *unseen_begin(struct protector *p);
+/* It has come to its end: remember who was not there. In its transaction. */
+int unseen_note(struct protector *p, const bool *seen);
+/* Is one of them back? Then ask for a scan. */
+int unseen_look(struct protector *p, struct mrmr_error *err);
 
 /* --- protecting ------------------------------------------------------------------ */
 
