@@ -122,6 +122,10 @@ int mrmr_dir_path(struct mrmr_dir *dir, char path[MRMR_PATH_MAX]);
  * name there, ENODEV if the member is not online. With any other errno it is
  * not known whether the member has it. For a member that is away it is the
  * folder that stands in for its directory, where there is one (mrmr/absent.h).
+ *
+ * It is the spine's rights that decide. Where the member's own directory cannot
+ * have them (exFAT, a drive that has become read-only), the kernel is asked
+ * whether the user may search the spine's: EACCES if not.
  */
 int mrmr_dir_on_member(struct mrmr_dir *dir, size_t member);
 
@@ -130,9 +134,14 @@ bool mrmr_dir_is_lacking(int error);
 
 /*
  * As mrmr_dir_on_member, but the directory and its parents are cloned onto the
- * member if it lacks them. The caller holds the lock of dir.
+ * member if it lacks them, and for whatever user. The caller holds the lock of
+ * dir.
  */
 int mrmr_dir_clone_to(struct mrmr_dir *dir, size_t member);
+
+/* May the user change names in it, as far as the kernel does not see to that on
+   the member itself? 0, or -1 with EACCES. After one of the two above. */
+int mrmr_dir_may_change(const struct mrmr_dir *dir, size_t member);
 
 /* Forget what is remembered of the clones, of one member or (SIZE_MAX) all. */
 void mrmr_dir_forget(struct mrmr_dir *dir, size_t member);

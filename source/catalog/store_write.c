@@ -31,6 +31,7 @@
 #include <talloc.h>
 #include <tdb.h>
 
+#include <mrmr/beneath.h>
 #include <mrmr/fault.h>
 #include <mrmr/file.h>
 #include <mrmr/log.h>
@@ -380,7 +381,7 @@ static int mark_unclean(struct store *store)
 		return 0;
 	}
 	fd = openat(store->dir_fd, store->unclean_name,
-		    O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+		    O_WRONLY | O_CREAT | MRMR_OPEN_ANYTHING, 0600);
 	if (fd == -1) {
 		return -1;
 	}

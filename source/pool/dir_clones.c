@@ -82,24 +82,35 @@ static bool has_missed(struct mrmr_dir *dir, size_t member)
 	return missed;
 }
 
-/* False if the clone and the spine differ and that could not be mended now. */
-static bool check_attributes(struct mrmr_dir *dir, size_t member, int fd)
+/*
+ * Makes the clone's rights those of the spine. If that cannot be, as the member
+ * knows no owners or cannot be written to, the clone is unlike: the kernel does
+ * not say there what the spine says. False: it should be tried again soon.
+ */
+static bool check_attributes(struct mrmr_dir *dir, size_t index,
+			     struct mrmr_dir_clone *clone)
 {
+	const struct mrmr_member *member = &dir->pool->members[index];
+	bool missed = has_missed(dir, index);
 	struct stat spine;
-	struct stat clone;
+	struct stat st;
 
-	if (has_missed(dir, member)) {
-		return mrmr_dir_reconcile(dir, member, fd);
-	}
-	if (dir->pool->members[member].no_owners ||
-	    fstat(dir->spine_fd, &spine) == -1 || fstat(fd, &clone) == -1) {
+	clone->is_unlike = member->no_owners || member->read_only;
+	if (!missed &&
+	    (member->no_owners || fstat(dir->spine_fd, &spine) == -1 ||
+	     fstat(clone->fd, &st) == -1)) {
 		return true;
 	}
-	if (spine.st_mode == clone.st_mode && spine.st_uid == clone.st_uid &&
-	    spine.st_gid == clone.st_gid) {
+	if (!missed && spine.st_mode == st.st_mode &&
+	    spine.st_uid == st.st_uid && spine.st_gid == st.st_gid) {
 		return true;
 	}
-	return mrmr_dir_reconcile(dir, member, fd);
+	if (!mrmr_dir_reconcile(dir, index, clone->fd)) {
+		clone->is_unlike = true;
+		return false;
+	}
+	clone->is_unlike = member->no_owners || member->read_only;
+	return true;
 }
 
 /*
@@ -128,6 +139,7 @@ static int on_absent_member(struct mrmr_dir *dir, size_t index, bool make)
 		}
 	}
 	mrmr_dir_forget(dir, index);
+	clone->is_unlike = false; /* its folder is brought in line by itself */
 	clone->fd = mrmr_absent_open(dir, index, make);
 	clone->error = errno;
 	clone->epoch = member->epoch;
@@ -143,7 +155,8 @@ static int on_absent_member(struct mrmr_dir *dir, size_t index, bool make)
 	return -1;
 }
 
-int mrmr_dir_on_member(struct mrmr_dir *dir, size_t index)
+/* As mrmr_dir_on_member, whoever asks. */
+static int find_on_member(struct mrmr_dir *dir, size_t index)
 {
 	struct mrmr_pool *pool = dir->pool;
 	struct mrmr_member *member = &pool->members[index];
@@ -183,7 +196,7 @@ int mrmr_dir_on_member(struct mrmr_dir *dir, size_t index)
 	clone->checked_ns = now;
 	if (clone->fd != -1) {
 		clone->state = CLONE_PRESENT;
-		if (!check_attributes(dir, index, clone->fd)) {
+		if (!check_attributes(dir, index, clone)) {
 			clone->checked_ns -= CLONE_LIFETIME_NS; /* next time */
 		}
 		return clone->fd;
@@ -206,6 +219,25 @@ int mrmr_dir_on_member(struct mrmr_dir *dir, size_t index)
 	}
 	errno = clone->error;
 	return -1;
+}
+
+static int check_spine(const struct mrmr_dir *dir, size_t member, int rights)
+{
+	return dir->clones[member].is_unlike
+		       ? faccessat(dir->spine_fd, ".", rights, AT_EACCESS)
+		       : 0;
+}
+
+int mrmr_dir_on_member(struct mrmr_dir *dir, size_t index)
+{
+	int fd = find_on_member(dir, index);
+
+	return fd != -1 && check_spine(dir, index, X_OK) == -1 ? -1 : fd;
+}
+
+int mrmr_dir_may_change(const struct mrmr_dir *dir, size_t member)
+{
+	return check_spine(dir, member, W_OK | X_OK);
 }
 
 bool mrmr_dir_is_lacking(int error)
@@ -294,7 +326,7 @@ int mrmr_dir_clone_to(struct mrmr_dir *dir, size_t index)
 	if (member->state != MRMR_MEMBER_ONLINE) {
 		return on_absent_member(dir, index, true);
 	}
-	fd = mrmr_dir_on_member(dir, index);
+	fd = find_on_member(dir, index);
 	if (fd != -1 || errno != ENOENT) {
 		return fd;
 	}
@@ -328,7 +360,7 @@ out:
 		errno = saved_errno;
 		return -1;
 	}
-	return mrmr_dir_on_member(dir, index);
+	return find_on_member(dir, index);
 }
 
 static bool newer(const struct timespec *a, const struct timespec *b)
@@ -340,7 +372,7 @@ static bool newer(const struct timespec *a, const struct timespec *b)
 static void look_at_times(struct mrmr_dir *dir, size_t member)
 {
 	struct mrmr_dir_clone *clone = &dir->clones[member];
-	int fd = mrmr_dir_on_member(dir, member);
+	int fd = find_on_member(dir, member);
 	struct stat st = {0};
 
 	if (fd != -1 && fstat(fd, &st) == -1) {

@@ -29,6 +29,8 @@ struct mrmr_dir_clone {
 	uint32_t dirs_gen;   /* and */
 	uint32_t clones_gen; /* of the pool, and */
 	int64_t checked_ns;  /* the time, when it was looked up */
+	bool is_unlike;      /* its rights are not the spine's, and could not
+				be made so */
 	bool has_times;      /* the next two; zero where there is no clone */
 	struct timespec mtime;
 	struct timespec ctime;

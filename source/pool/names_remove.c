@@ -121,6 +121,9 @@ int names_unlink_or_trash(struct mrmr_dir *dir, const char *name, size_t member,
 	if (mrmr_is_absent(pool, member)) {
 		return names_remove_absent(dir, name, member, false);
 	}
+	if (mrmr_dir_may_change(dir, member) == -1) {
+		return -1;
+	}
 	if (!mrmr_is_guarded(pool, member, st)) {
 		ret = unlinkat(fd, name, 0);
 		if (ret == 0) {

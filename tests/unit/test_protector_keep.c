@@ -173,8 +173,6 @@ static void a_link_in_the_trash_is_no_file(void **state)
 	world_free(w);
 }
 
-#ifdef MRMR_WITH_FAULTS
-
 static struct mrmr_scrub_result scrub(struct world *w)
 {
 	const struct mrmr_scrub_options options = {.repair = true};
@@ -246,6 +244,8 @@ static void what_is_kept_in_the_trash_goes_bad(void **state)
 		world_free(w);
 	}
 }
+
+#ifdef MRMR_WITH_FAULTS
 
 static void killed_while_the_trash_is_emptied(void **state)
 {
