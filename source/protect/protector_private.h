@@ -317,6 +317,11 @@ int target_prepare_gone(struct protector *p, struct batch *batch,
 			struct target *target);
 int target_remove_gone(struct protector *p, const struct target *target);
 
+/* How it went with a file, within the transaction (protector_outcome.c); and one
+   that could not be read, declared or looked at. */
+int batch_conclude(struct protector *p, struct target *target);
+void batch_failed(struct protector *p, uint32_t index, int error);
+
 /* One pass over what is pending and due. *any tells if anything was done. */
 int batches_run(struct protector *p, bool *any, struct mrmr_error *err);
 
