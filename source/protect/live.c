@@ -30,6 +30,7 @@
 #include <mrmr/file.h>
 #include <mrmr/live.h>
 #include <mrmr/staging.h>
+#include <mrmr/trash.h>
 #include <mrmr/undo.h>
 
 #define NS_PER_S INT64_C(1000000000)
@@ -254,6 +255,18 @@ static bool try_links(struct search *s, bool by_queue)
 	return false;
 }
 
+/* Of one that lost its name while its member was away: it may have come to the
+   trash a moment ago, or not have been removed at all. */
+static bool try_gone(struct search *s, const char *path)
+{
+	if (strncmp(path, MRMR_TRASH_GONE, strlen(MRMR_TRASH_GONE)) != 0) {
+		return false;
+	}
+	path = mrmr_trash_origin(path);
+	return try_path(s, s->live->member->root_fd, path) ||
+	       try_queue(s, path);
+}
+
 static void find_file(struct search *s)
 {
 	bool in_trash = false;
@@ -264,7 +277,9 @@ static void find_file(struct search *s)
 		return;
 	}
 	if (in_trash) {
-		try_trash(s, path);
+		if (!try_trash(s, path)) {
+			try_gone(s, path);
+		}
 		return;
 	}
 	if (try_path(s, s->live->member->root_fd, path) || try_queue(s, path) ||

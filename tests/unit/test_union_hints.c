@@ -10,11 +10,13 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -442,6 +444,62 @@ static void a_directorys_path_follows_it(void **state)
 	world_free(w);
 }
 
+/* Descriptors of what has no name any more. */
+static unsigned int num_removed_open(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	struct dirent *entry = NULL;
+	unsigned int num = 0;
+
+	assert_non_null(dir);
+	while ((entry = readdir(dir)) != NULL) {
+		char target[4096] = "";
+
+		if (readlinkat(dirfd(dir), entry->d_name, target,
+			       sizeof(target) - 1) > 0 &&
+		    strstr(target, " (deleted)") != NULL) {
+			num++;
+		}
+	}
+	closedir(dir);
+	return num;
+}
+
+/* Another process removes a directory that this one has in mind, and has no
+   reason to look at any more. */
+static void removed_directories_are_let_go(void **state)
+{
+	struct world *w = world_new(&(struct world_shape){.num_members = 2});
+	unsigned int before;
+	int status = 0;
+	pid_t pid;
+
+	world_write(world_member(w, 0, "d/sub/f"), "");
+	unlink(world_member(w, 0, "d/sub/f"));
+	world_write(world_member(w, 0, "e/f"), "");
+	world_write(world_member(w, 1, "e/g"), "");
+	assert_string_equal(do_list(w, "d/sub"), "");
+	assert_string_equal(do_list(w, "e"), "f g");
+	before = num_removed_open();
+	pid = fork();
+	assert_return_code(pid, errno);
+	if (pid == 0) {
+		world_open_in_child(w);
+		_exit(do_rmdir(w, "d/sub"));
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	/* and somebody a clone, on its member */
+	unlink(world_member(w, 1, "e/g"));
+	assert_return_code(rmdir(world_member(w, 1, "e")), errno);
+	assert_int_equal(num_removed_open(), before + 3);
+	world_later(w);
+	world_use(w);
+	assert_int_equal(num_removed_open(), before);
+	assert_string_equal(do_list(w, "e"), "f");
+	world_free(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -453,6 +511,7 @@ int main(void)
 		cmocka_unit_test(a_directorys_times_are_seen_to_change),
 		cmocka_unit_test(directorys_times_are_those_of_its_clones),
 		cmocka_unit_test(a_directorys_path_follows_it),
+		cmocka_unit_test(removed_directories_are_let_go),
 	};
 
 	return WORLD_MAIN("union_hints", tests);
