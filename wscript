@@ -54,6 +54,11 @@ CFLAGS = '''
 '''.split()
 # -Wno-unused-parameter: the operations of a table share one signature.
 
+FUZZ_FLAGS = '''
+    -fsanitize=address,undefined -fno-sanitize-recover=undefined
+    -fno-omit-frame-pointer
+'''.split()
+
 DEFINES = ['_GNU_SOURCE=1']
 
 # What Samba's own modules are compiled with. Its directories are given as
@@ -88,12 +93,17 @@ def options(opt):
                      help='no optimisation, for a debugger')
     group.add_option('--sanitize', action='store_true', default=False,
                      help='address and undefined behaviour sanitizers')
+    group.add_option('--fuzz', action='store_true', default=False,
+                     help='nothing but the targets of tests/fuzz, with '
+                          'libFuzzer and both sanitizers; needs clang')
     group.add_option('--with-faults', action='store_true', default=False,
                      help='named points that tests can make fail '
                           '(include/mrmr/fault.h); never for a release')
 
 
 def configure(conf):
+    if conf.options.fuzz:
+        conf.env.CC = conf.find_program('clang')
     conf.load('compiler_c')
     conf.find_program('pkg-config', var='PKGCONFIG')
     if conf.options.samba_source and conf.options.without_samba:
@@ -118,7 +128,7 @@ def configure_flags(conf):
                                    '-Wl,--as-needed'])
     if conf.options.debug:
         env.append_value('CFLAGS', ['-O0', '-g3'])
-    elif conf.options.sanitize:
+    elif conf.options.sanitize or conf.options.fuzz:
         env.append_value('CFLAGS', ['-O1'])
     else:
         # fortify needs the optimiser, and hides accesses from the sanitizers
@@ -130,6 +140,13 @@ def configure_flags(conf):
                     '-fno-omit-frame-pointer']
         env.append_value('CFLAGS', sanitize)
         env.append_value('LINKFLAGS', sanitize)
+    env.FUZZ = bool(conf.options.fuzz)
+    if env.FUZZ:
+        # another compiler warns of other things; the usual one is the judge
+        env.CFLAGS = [flag for flag in env.CFLAGS if flag != '-Werror']
+        env.append_value('CFLAGS', FUZZ_FLAGS + [
+            '-fsanitize=fuzzer-no-link', '-Wno-missing-field-initializers'])
+        env.append_value('LINKFLAGS', FUZZ_FLAGS)
     env.SANITIZE = bool(conf.options.sanitize)
     if conf.options.with_faults:
         env.append_value('DEFINES', ['MRMR_WITH_FAULTS=1'])
@@ -156,6 +173,7 @@ def configure_libraries(conf):
     package('cmocka', 'CMOCKA', mandatory=False)
     package('smbclient', 'SMBCLIENT', mandatory=False)
     package('libssh', 'LIBSSH', mandatory=False)
+    package('fuse3', 'FUSE', mandatory=False)
     conf.env.CORE_USE = ['JANSSON', 'TALLOC', 'TDB', 'CRYPTO', 'XXHASH',
                          'ISAL']
 
@@ -223,6 +241,9 @@ def vfs_directory(conf):
 
 def build(bld):
     build_core(bld)
+    if bld.env.FUZZ:
+        build_fuzz(bld)
+        return
     build_programs(bld)
     if bld.env.BUILD_MODULE:
         build_module(bld)
@@ -313,6 +334,25 @@ def build_tests(bld):
         build_test_program(bld, source, use)
 
 
+def build_fuzz(bld):
+    """Each tests/fuzz/fuzz_*.c is a target; what is not named so is shared by
+    those that include its header."""
+    use = ['mrmr-core', 'POPT'] + bld.env.CORE_USE
+    for source in bld.path.ant_glob('tests/fuzz/fuzz_*.c'):
+        included = re.findall('"([a-z_]+)\\.h"', source.read())
+        sources = [source] + [shared for shared in bld.path.ant_glob(
+            'tests/fuzz/*.c', excl='tests/fuzz/fuzz_*.c')
+            if stem(shared) in included]
+        defines = []
+        if 'mrmr_admin_main' in source.read():
+            sources += bld.path.ant_glob('source/admin/*.c')
+            defines = ['main=mrmr_admin_main']
+        bld.program(target='fuzz/' + stem(source)[len('fuzz_'):],
+                    source=sources, use=use, defines=defines,
+                    includes='include source/catalog tests/fuzz',
+                    linkflags=['-fsanitize=fuzzer'], install_path=None)
+
+
 def build_test_program(bld, source, use):
     target = 'tools/' + stem(source)
     common = dict(source=[source], includes='include tests/tools tests/unit',
@@ -335,6 +375,12 @@ def build_test_program(bld, source, use):
                       '(source/build/deps.sh bench)' % target)
             return
         use = use + ['SMBCLIENT']
+    if '<fuse.h>' in source.read():
+        if not bld.env.LIB_FUSE:
+            Logs.warn('%s is left out: it needs libfuse3 '
+                      '(source/build/deps.sh test)' % target)
+            return
+        use = use + ['FUSE']
     bld.program(target=target, use=use, lib=['m'], **common)
 
 

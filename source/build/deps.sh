@@ -1,7 +1,8 @@
 #!/bin/sh
 # Installs the Debian packages that a purpose needs and that are missing.
 #
-#   deps.sh PURPOSE...   build | headers | run | quickstart | test | bench | format
+#   deps.sh PURPOSE...   build | headers | run | quickstart | test | bench | fuzz |
+#                       format
 #
 # build    compile MRMR, with or without the Samba module
 # headers  fetch Samba's source, and what its headers include in turn (its own
@@ -11,6 +12,7 @@
 # quickstart  examples/quickstart.sh, on top of what it builds
 # test     the unit tests and the tests against a private smbd
 # bench    the benchmarks and what they compare with
+# fuzz     the fuzz targets
 # format   check-format.sh
 #
 # With everything there it asks dpkg once, prints nothing and leaves the
@@ -22,7 +24,7 @@ PATH=/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
 
 usage() {
-	echo "usage: deps.sh build|headers|run|quickstart|test|bench|format ..." >&2
+	echo "usage: deps.sh build|headers|run|quickstart|test|bench|fuzz|format ..." >&2
 	exit 64
 }
 
@@ -50,12 +52,17 @@ packages_for() {
 		packages_for run
 		echo samba-testsuite smbclient tdb-tools valgrind \
 			xfsprogs btrfs-progs e2fsprogs dosfstools mergerfs \
+			libfuse3-dev \
 			rsync python3 jq \
 			util-linux openssh-client openssh-server
 		;;
 	bench)
 		packages_for test
 		echo snapraid fio
+		;;
+	fuzz)
+		packages_for build
+		echo clang libclang-rt-dev llvm
 		;;
 	format)
 		echo clang-format git

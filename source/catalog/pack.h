@@ -30,7 +30,8 @@ struct unpack {
 
 static inline struct unpack unpack_of(const uint8_t *data, size_t len)
 {
-	return (struct unpack){.at = data, .end = data + len};
+	/* nothing may be at NULL, to which nothing may be added, not even 0 */
+	return (struct unpack){.at = data, .end = len > 0 ? data + len : data};
 }
 
 static inline size_t unpack_left(const struct unpack *u)
@@ -53,7 +54,9 @@ static inline const uint8_t *unpack_bytes(struct unpack *u, uint64_t len)
 		unpack_fail(u);
 		return NULL;
 	}
-	u->at += len;
+	if (len > 0) {
+		u->at += len;
+	}
 	return bytes;
 }
 

@@ -357,7 +357,9 @@ static bool is_over(struct protector *p)
 /* One turn. *any tells if it has changed anything. */
 static int turn(struct protector *p, bool *any, struct mrmr_error *err)
 {
-	if (mrmr_engine_look(p->engine, err) == -1) {
+	TALLOC_FREE(p->removed);
+	if (mrmr_engine_look(p->engine, err) == -1 ||
+	    unseen_look(p, err) == -1) {
 		return -1;
 	}
 	if (p->options->names_only) {
@@ -391,7 +393,7 @@ static int turn(struct protector *p, bool *any, struct mrmr_error *err)
 	return 0;
 }
 
-static int ask_scan(struct protector *p, struct mrmr_error *err)
+int protector_ask_scan(struct protector *p, struct mrmr_error *err)
 {
 	if (protector_begin(p, err) == -1) {
 		return -1;
@@ -408,7 +410,7 @@ static int run(struct protector *p, struct mrmr_error *err)
 {
 	int64_t busy_ns = protector_now_ns();
 
-	if (p->options->scan && ask_scan(p, err) == -1) {
+	if (p->options->scan && protector_ask_scan(p, err) == -1) {
 		return -1;
 	}
 

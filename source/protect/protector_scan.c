@@ -153,7 +153,7 @@ static int drop_gone(struct scan *scan, void *frame, uint64_t dir_id,
 			return -1;
 		}
 		if (!look.is_there &&
-		    names_detach(p, dir_id, known.gone[i]) == -1) {
+		    names_detach(p, dir_id, known.gone[i], NAMES_SEEMS) == -1) {
 			return -1;
 		}
 	}
@@ -286,13 +286,17 @@ static int see_trashed(struct scan *scan, void *frame, uint16_t number,
 	if (mrmr_catalog_links(p->catalog, frame, id, &links, &num) == -1) {
 		return -1;
 	}
+	/* First of all, for one of its other names may be outdated, too. */
+	for (i = 0; i < num; i++) {
+		if (links[i].dir_id == MRMR_ID_TRASH &&
+		    strcmp(links[i].name, name) == 0) {
+			return 0;
+		}
+	}
 	for (i = 0; i < num; i++) {
 		char *known = NULL;
 
 		if (links[i].dir_id == MRMR_ID_TRASH) {
-			if (strcmp(links[i].name, name) == 0) {
-				return 0;
-			}
 			if (names_is_gone(links[i].name)) {
 				break;
 			}
@@ -421,7 +425,9 @@ static int scan_all(struct scan *scan, const char *path)
 	struct look look;
 	int ret = -1;
 
-	if (scan_all_trash(scan) == 0 && look_at(p, frame, path, &look) == 0 &&
+	if (scan_all_trash(scan) == 0 &&
+	    (path[0] != '\0' || names_seek_gone(p) == 0) &&
+	    look_at(p, frame, path, &look) == 0 &&
 	    names_see_path(p, path, &look, false) == 0) {
 		ret = 0;
 	}
@@ -532,6 +538,26 @@ static int refuse(struct protector *p, struct mrmr_error *err)
 	return 0;
 }
 
+/* What was asked for meanwhile stays so. */
+static int scan_and_note(struct scan *scan, const char *path)
+{
+	struct protector *p = scan->p;
+	bool *seen = unseen_begin(p);
+	int ret = seen != NULL ? scan_all(scan, path) : -1;
+
+	if (ret == 0 && !protector_should_stop(p)) {
+		if (path[0] == '\0') {
+			ret = unseen_note(p, seen);
+		}
+		if (ret == 0 && p->scan_path == NULL) {
+			ret = mrmr_catalog_put_note(p->catalog, MRMR_SCAN_NOTE,
+						    NULL, 0);
+		}
+	}
+	talloc_free(seen);
+	return ret;
+}
+
 int scan_run(struct protector *p, bool *any, struct mrmr_error *err)
 {
 	struct scan scan = {.p = p, .err = err};
@@ -554,11 +580,7 @@ int scan_run(struct protector *p, bool *any, struct mrmr_error *err)
 		p->scan_path = path;
 		return -1;
 	}
-	ret = scan_all(&scan, path);
-	if (ret == 0 && p->scan_path == NULL && !protector_should_stop(p)) {
-		ret = mrmr_catalog_put_note(p->catalog, MRMR_SCAN_NOTE, NULL,
-					    0);
-	}
+	ret = scan_and_note(&scan, path);
 	TALLOC_FREE(scan.todo);
 	if (ret == -1) {
 		int error = errno;

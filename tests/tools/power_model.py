@@ -1,0 +1,190 @@
+"""What a share may have after a power cut.
+
+Of each file there is a story: the states (path and content) that it was in,
+from the last one of which MRMR said that it is protected. A state is noted
+before the operation that leads to it begins. What must hold afterwards:
+
+- Nothing has happened since that report: the file is there, under its path, with
+  these bytes.
+- It was changed since: the plain file may have any mixture of what was written,
+  as on any file system without an fsync. But if its member is lost as well, it
+  comes back as one version: the protected one, or a later one.
+- It was renamed since: it has one of these names.
+- It was removed or replaced since: it may be gone.
+- It was never reported, or it was empty then: nothing is promised.
+
+A new directory is no state of a file; one that is renamed is one for each file
+in it.
+"""
+
+import collections
+import hashlib
+import threading
+
+from trial_model import cut, difference
+
+WINDOW = 4096
+GRID = 1 << 20
+
+State = collections.namedtuple('State', 'path content')    # path None: gone
+
+
+class Story:
+    def __init__(self, path, content, attributes=None):
+        self.states = [State(path, content)]
+        self.is_reported = attributes is not None
+        self.attributes = attributes    # at the report
+        self.is_settled = self.is_reported
+        self.hashes = {}
+
+    @property
+    def last(self):
+        return self.states[-1]
+
+    def add(self, path, content):
+        self.states.append(State(path, content))
+        self.is_settled = False
+
+    def report(self, path, hashes):
+        """The catalogue has that file with these SHA-256 of its extents: the
+        first state that is the same is protected. True if there is one. Its name
+        is not: the catalogue may know of a rename that is not on the disk."""
+        for i, state in enumerate(self.states):
+            if state.path == path and state.content and \
+                    self.hashes_of(state.content) == hashes:
+                while i > 0 and self.states[i - 1].content == state.content:
+                    i -= 1
+                del self.states[:i]
+                self.is_reported = True
+                return True
+        return False
+
+    def hashes_of(self, content):
+        key = id(content)    # contents live as long as the story
+        if key not in self.hashes:
+            self.hashes[key] = content, [
+                hashlib.sha256(content[at:at + GRID]).digest()
+                for at in range(0, len(content), GRID)]
+        return self.hashes[key][1]
+
+    def copy(self):
+        other = Story(*self.states[0])
+        other.states = list(self.states)
+        other.is_reported = self.is_reported
+        other.attributes = self.attributes
+        other.is_settled = self.is_settled
+        return other
+
+    # --- after the cut -------------------------------------------------------------
+
+    @property
+    def is_firm(self):
+        """Its bytes are what they were at the report."""
+        first = self.states[0].content
+        return self.is_reported and all(
+            s.path is not None and s.content == first for s in self.states)
+
+    @property
+    def may_be_gone(self):
+        return not self.is_reported or any(s.path is None for s in self.states)
+
+    @property
+    def paths(self):
+        return {s.path for s in self.states if s.path is not None}
+
+    def may_be(self, content, is_lost):
+        """Could it have this content? is_lost: its member is."""
+        versions = [s.content for s in self.states]
+        if self.is_reported and (is_lost or self.is_firm):
+            return content in versions
+        return content is None or is_mixture(content, versions)
+
+    def why_not(self, content):
+        if content is None:
+            return 'it cannot be read'
+        return difference(content, self.last.content)
+
+    def __str__(self):
+        return '%s: %s' % (
+            'reported' if self.is_reported else 'never reported',
+            ', then '.join('%s (%d bytes, %s)' % (
+                s.path or 'gone', len(s.content),
+                hashlib.sha256(s.content).hexdigest()[:8])
+                for s in self.states))
+
+
+def is_mixture(got, versions):
+    """Is each byte that of a version, or zero? It may be cut off."""
+    if len(got) > max(len(v) for v in versions):
+        return False
+    padded = [cut(v, len(got)) for v in versions]
+    for at in range(0, len(got), WINDOW):
+        end = at + WINDOW
+        window = got[at:end]
+        if any(v[at:end] == window for v in padded):
+            continue
+        if any(byte and all(v[at + i] != byte for v in padded)
+               for i, byte in enumerate(window)):
+            return False
+    return True
+
+
+class Share:
+    """The stories of all files; what clients do is noted here first."""
+
+    def __init__(self):
+        self.lock = threading.RLock()
+        self.stories = []
+        self.now = {}        # path: story
+        self.dirs = set()
+
+    def adopt(self, path, content, attributes):
+        """It is there, and all is protected."""
+        story = Story(path, content, attributes)
+        self.stories.append(story)
+        self.now[path] = story
+
+    # --- what clients do -------------------------------------------------------------
+
+    def write(self, path, content):
+        if path in self.now:
+            self.now[path].add(path, content)
+        else:
+            self.now[path] = Story(path, content)
+            self.stories.append(self.now[path])
+
+    def remove(self, path):
+        story = self.now.pop(path)
+        story.add(None, story.last.content)
+
+    def rename(self, old, new):
+        if new in self.now:
+            self.remove(new)
+        story = self.now.pop(old)
+        story.add(new, story.last.content)
+        self.now[new] = story
+
+    def set_attribute(self, path):
+        self.now[path].is_settled = False
+
+    def rename_dir(self, old, new):
+        for path in [p for p in self.now if p.startswith(old + '/')]:
+            self.rename(path, new + path[len(old):])
+        self.dirs = {new + d[len(old):] if (d + '/').startswith(old + '/')
+                     else d for d in self.dirs}
+
+    # --- reports ----------------------------------------------------------------------
+
+    def report(self, catalogue):
+        """{path: SHA-256 of its extents} of what is protected."""
+        count = 0
+        with self.lock:
+            for story in self.stories:
+                count += any(story.report(path, catalogue[path])
+                             for path in story.paths if path in catalogue)
+        return count
+
+    def promised(self):
+        """A copy, of which nothing changes any more."""
+        with self.lock:
+            return [story.copy() for story in self.stories]
