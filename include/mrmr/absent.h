@@ -68,6 +68,20 @@ int mrmr_absent_peek(struct mrmr_dir *dir, size_t member);
    meanwhile, and its ghosts go. Needs root. */
 void mrmr_absent_drop(struct mrmr_pool *pool, size_t member);
 
+/*
+ * What clients removed of a member that is away, or gave the names of to other
+ * files, as far as that is still to be done on it. A talloc child of mem_ctx;
+ * NULL with errno. Needs root.
+ */
+struct mrmr_absent_removed;
+struct mrmr_absent_removed *mrmr_absent_removed_load(void *mem_ctx,
+						     struct mrmr_pool *pool,
+						     size_t member);
+/* Is the member's file of this path among them? As the pool is now: the path may
+   have become another file's of the member, by a rename. */
+bool mrmr_absent_was_removed(const struct mrmr_absent_removed *removed,
+			     const char *path);
+
 /* Is its marker there again, which we have not looked at for a second? */
 bool mrmr_member_has_returned(struct mrmr_pool *pool,
 			      const struct mrmr_member *member);

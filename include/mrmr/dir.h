@@ -37,10 +37,18 @@
 /* The newest times of a directory's clones, kept for a while. */
 struct mrmr_dir_times {
 	bool is_known;
+	bool lacks_some;  /* those of a clone that this process has changed */
 	uint32_t changes; /* of the directory's names, when it was looked */
 	int64_t checked_ns;
 	struct timespec mtime;
 	struct timespec ctime;
+};
+
+/* Where the directory is in the pool, kept for a while. */
+struct mrmr_dir_path {
+	char *known; /* NULL: nothing is */
+	uint32_t tree_gen;
+	int64_t checked_ns;
 };
 
 struct mrmr_dir {
@@ -51,15 +59,18 @@ struct mrmr_dir {
 	bool is_root;        /* of the pool */
 	unsigned int locks;  /* nested, by this process */
 	uint32_t locked_gen; /* clones_gen when it was locked */
+	size_t changed_on;   /* mrmr_dir_changed(); SIZE_MAX: anywhere */
 	unsigned int pins;   /* must not be freed, though not locked */
 	int64_t used_ns;
 	struct mrmr_dir_clone *clones; /* one per member */
 	size_t last_member;            /* where a file was last made here, */
 	bool has_last_member;
 	bool is_flat;          /* no directory was in it when it was
-					  got; not known of all file systems */
+					  got or looked at; not known of all
+					  file systems */
 	uint64_t hints_serial; /* what is hinted of it, hints.c */
 	struct mrmr_dir_times newest;
+	struct mrmr_dir_path path;
 };
 
 /* A path on its way: where its last component would be. */
@@ -80,8 +91,8 @@ struct mrmr_dir *mrmr_dir_get(struct mrmr_pool *pool, int spine_fd);
    forgotten, so a long way costs one place, and nothing of what others hold. */
 struct mrmr_dir *mrmr_dir_get_in_passing(struct mrmr_pool *pool, int spine_fd);
 
-/* The same by what stat says of the spine directory, if it is remembered; else
-   NULL. No system call. */
+/* The same by what stat says of a spine directory that is open, if it is
+   remembered; else NULL. No system call. */
 struct mrmr_dir *mrmr_dir_known(struct mrmr_pool *pool, dev_t dev, ino_t ino);
 
 /*
@@ -94,9 +105,14 @@ struct mrmr_dir *mrmr_dir_known(struct mrmr_pool *pool, dev_t dev, ino_t ino);
 int mrmr_place_find(struct mrmr_pool *pool, int at_fd, const char *path,
 		    struct mrmr_place *place);
 
+/* The same for a name, without slashes, in a directory that is known. */
+int mrmr_place_in(struct mrmr_dir *dir, const char *name,
+		  struct mrmr_place *place);
+
 /*
  * The path within the pool, without a leading slash; "" for the root. 0, or -1
- * with errno (ENOENT: it was removed).
+ * with errno (ENOENT: it was removed). It is remembered for a second, and until
+ * any process of the pool renames a directory.
  */
 int mrmr_dir_path(struct mrmr_dir *dir, char path[MRMR_PATH_MAX]);
 
@@ -106,6 +122,10 @@ int mrmr_dir_path(struct mrmr_dir *dir, char path[MRMR_PATH_MAX]);
  * name there, ENODEV if the member is not online. With any other errno it is
  * not known whether the member has it. For a member that is away it is the
  * folder that stands in for its directory, where there is one (mrmr/absent.h).
+ *
+ * It is the spine's rights that decide. Where the member's own directory cannot
+ * have them (exFAT, a drive that has become read-only), the kernel is asked
+ * whether the user may search the spine's: EACCES if not.
  */
 int mrmr_dir_on_member(struct mrmr_dir *dir, size_t member);
 
@@ -114,9 +134,14 @@ bool mrmr_dir_is_lacking(int error);
 
 /*
  * As mrmr_dir_on_member, but the directory and its parents are cloned onto the
- * member if it lacks them. The caller holds the lock of dir.
+ * member if it lacks them, and for whatever user. The caller holds the lock of
+ * dir.
  */
 int mrmr_dir_clone_to(struct mrmr_dir *dir, size_t member);
+
+/* May the user change names in it, as far as the kernel does not see to that on
+   the member itself? 0, or -1 with EACCES. After one of the two above. */
+int mrmr_dir_may_change(const struct mrmr_dir *dir, size_t member);
 
 /* Forget what is remembered of the clones, of one member or (SIZE_MAX) all. */
 void mrmr_dir_forget(struct mrmr_dir *dir, size_t member);
@@ -127,6 +152,13 @@ void mrmr_dir_forget(struct mrmr_dir *dir, size_t member);
  */
 int mrmr_dir_lock(struct mrmr_dir *dir);
 void mrmr_dir_unlock(struct mrmr_dir *dir);
+
+/*
+ * The directory is locked, and nothing is changed in it but names on this
+ * member. Without that word, a lock that is given up says that anything may have
+ * changed on any.
+ */
+void mrmr_dir_changed(struct mrmr_dir *dir, size_t member);
 
 /* Is a to be locked before b? */
 bool mrmr_dir_comes_first(const struct mrmr_dir *a, const struct mrmr_dir *b);

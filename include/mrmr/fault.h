@@ -16,6 +16,9 @@
  * mrmr_fault_count, one for each point that is to be counted. Who tests makes
  * it; #N is the Nth time that any process reaches the point.
  *
+ * MRMR_FAULT_STORE_BYTES: with how much the files of the catalogue are full; so
+ * that there are several in a small pool.
+ *
  * A release build compiles them to nothing.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later

@@ -32,13 +32,14 @@ enum mrmr_intent_kind {
 	MRMR_INTENT_ABSENT_REMOVE, /* to goes to the trash */
 	MRMR_INTENT_ABSENT_RENAME, /* from -> to on `keep`; to, as it was there
 				      and on the others, goes */
+	MRMR_INTENT_RMDIR, /* to, which is empty, goes on the members named */
 };
 
 struct mrmr_intent {
 	enum mrmr_intent_kind kind;
 	const char *from; /* pool paths */
 	const char *to;
-	size_t keep;           /* index of a member; unused by RENAME_DIR */
+	size_t keep;           /* index of a member; unused for directories */
 	const size_t *members; /* where there is something to do */
 	size_t num_members;
 	uint64_t sequence; /* given by mrmr_intent_begin */

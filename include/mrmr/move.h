@@ -78,4 +78,8 @@ int mrmr_move_finish(struct mrmr_move *move, int *new_fd, size_t *member);
 int mrmr_file_locate(struct mrmr_pool *pool, int fd, size_t *member,
 		     char path[MRMR_PATH_MAX]);
 
+/* The same if fstat has just told of it. */
+int mrmr_file_locate_seen(struct mrmr_pool *pool, int fd, const struct stat *st,
+			  size_t *member, char path[MRMR_PATH_MAX]);
+
 #endif

@@ -47,7 +47,8 @@ enum mrmr_event_kind {
 	/* Protected bytes had to be given up (mrmr/undo.h): mend at once. */
 	MRMR_EVENT_LOST = 7,
 	/* The file at path on `member` has moved there from another member; its
-	   old inode is gone or in the trash. */
+	   old inode is gone or in the trash. If that member is away, `to` is
+	   the file's id in the catalogue there, in hexadecimal. */
 	MRMR_EVENT_MOVED = 8,
 	/* Something may have happened that nobody has written down: scan. path
 	   "" for everything. */
@@ -130,6 +131,19 @@ char *mrmr_queue_resolve_back(struct mrmr_queue *queue, void *mem_ctx,
 char *mrmr_queue_resolve_file(struct mrmr_queue *queue, void *mem_ctx,
 			      const struct mrmr_uuid *member, uint64_t inode,
 			      const char *path);
+
+/*
+ * Files that moved to a member from others that are away, by what is in the log,
+ * and have not lost their name since. A talloc child of mem_ctx.
+ */
+struct mrmr_moved {
+	uint64_t inode; /* on the member */
+	uint64_t was;   /* its id in the catalogue, where it came from */
+	char *path;     /* now */
+};
+int mrmr_queue_moved(struct mrmr_queue *queue, void *mem_ctx,
+		     const struct mrmr_uuid *member, struct mrmr_moved **moved,
+		     size_t *num);
 
 /*
  * The inodes of a member's files that were renamed, by what is in the log; one

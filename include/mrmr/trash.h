@@ -22,6 +22,14 @@
 
 #define MRMR_TRASH_PATH_MAX (MRMR_PATH_MAX + 128)
 
+/* In the catalogue only: files that are to come into the trash, or to leave
+   their stripes (source/protect/protector_detach.c): .gone/ID/PATH, .gone/ID */
+#define MRMR_TRASH_GONE ".gone/"
+
+/* The path that a file had in the pool, by its path in the trash: a part of it.
+   Of what has none, what identifies it. */
+const char *mrmr_trash_origin(const char *trash_path);
+
 /* Does the file hold protected bytes, or may it? */
 bool mrmr_is_guarded(struct mrmr_pool *pool, size_t member,
 		     const struct stat *st);

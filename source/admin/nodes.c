@@ -3,9 +3,9 @@
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
-#include <string.h>
-
 #include <talloc.h>
+
+#include <mrmr/trash.h>
 
 #include "nodes.h"
 
@@ -22,11 +22,9 @@ static char *node_path(void *mem_ctx, struct mrmr_engine *engine, uint64_t id,
 						  "(file %llu, name unknown)",
 						  (unsigned long long)id));
 	}
-	if (*in_trash && strchr(path, '/') != NULL) {
-		return admin_need(
-			talloc_strdup(mem_ctx, strchr(path, '/') + 1));
-	}
-	return path;
+	return *in_trash ? admin_need(talloc_strdup(mem_ctx,
+						    mrmr_trash_origin(path)))
+			 : path;
 }
 
 char *admin_node_label(void *mem_ctx, struct mrmr_engine *engine, uint64_t id)

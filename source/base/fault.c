@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include <mrmr/fault.h>
+#include <mrmr/fault_bytes.h>
 
 #ifdef MRMR_WITH_FAULTS
 
@@ -26,7 +27,11 @@ static const struct {
 	{"EACCES", EACCES}, {"EPERM", EPERM},
 };
 
-#define NUM_COUNTS 64
+/* What happens to bytes; no error numbers. */
+#define BYTES_SHORT (-1)
+#define BYTES_FLIP (-2)
+
+#define NUM_COUNTS 256
 
 /* Since the variable was set to what it is. */
 static struct {
@@ -157,6 +162,12 @@ static int act(const char *action, size_t len)
 	if (len == 5 && strncmp(action, "delay", len) == 0) {
 		nanosleep(&while_ns, NULL);
 	}
+	if (len == 5 && strncmp(action, "short", len) == 0) {
+		return BYTES_SHORT;
+	}
+	if (len == 4 && strncmp(action, "flip", len) == 0) {
+		return BYTES_FLIP;
+	}
 	for (i = 0; i < sizeof(actions) / sizeof(actions[0]); i++) {
 		if (strlen(actions[i].name) == len &&
 		    strncmp(action, actions[i].name, len) == 0) {
@@ -204,7 +215,7 @@ static int obey_shared(const char *point)
 	return obey(list, point, times, &counted->fired);
 }
 
-int mrmr_fault(const char *point)
+static int reach(const char *point)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	const char *list = fault_list();
@@ -213,6 +224,27 @@ int mrmr_fault(const char *point)
 
 	pthread_once(&once, map_shared);
 	return error != 0 || shared_list == NULL ? error : obey_shared(point);
+}
+
+int mrmr_fault(const char *point)
+{
+	int what = reach(point);
+
+	return what > 0 ? what : 0;
+}
+
+size_t mrmr_fault_length(const char *point, size_t len)
+{
+	return reach(point) == BYTES_SHORT ? (len + 1) / 2 : len;
+}
+
+void mrmr_fault_flip(const char *point, void *data, size_t len)
+{
+	uint8_t *bytes = data;
+
+	if (reach(point) == BYTES_FLIP && len > 0) {
+		bytes[len / 2] ^= 0x10;
+	}
 }
 
 #endif

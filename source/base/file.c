@@ -13,6 +13,7 @@
 
 #include <talloc.h>
 
+#include <mrmr/fault_bytes.h>
 #include <mrmr/file.h>
 
 ssize_t mrmr_read_upto(int fd, void *to, size_t len, uint64_t offset)
@@ -21,8 +22,9 @@ ssize_t mrmr_read_upto(int fd, void *to, size_t len, uint64_t offset)
 	char *buf = to;
 
 	while (done < len) {
-		ssize_t got = pread(fd, buf + done, len - done,
-				    (off_t)(offset + done));
+		size_t want = mrmr_fault_length("read-some", len - done);
+		ssize_t got =
+			pread(fd, buf + done, want, (off_t)(offset + done));
 
 		if (got == -1 && errno == EINTR) {
 			continue;
@@ -54,7 +56,8 @@ int mrmr_write_fully(int fd, const void *buf, size_t len, uint64_t offset)
 	const char *data = buf;
 
 	while (len > 0) {
-		ssize_t put = pwrite(fd, data, len, (off_t)offset);
+		size_t some = mrmr_fault_length("write-some", len);
+		ssize_t put = pwrite(fd, data, some, (off_t)offset);
 
 		if (put == -1 && errno == EINTR) {
 			continue;

@@ -8,6 +8,7 @@
 #   -o DIR    where to build; default bin/ at the top. Directories do not
 #             disturb each other: keep one for each set of options
 #   -jN, -v   for waf: N at a time, verbose
+#   --targets=T,T,...  only these, by waf's names: mrmr, mrmr-admin, tools/...
 #   options   as wscript has them: --without-samba, --sanitize, --debug,
 #             --prefix=DIR, --modulesdir=DIR, ...
 #   commands  test, bench, install, uninstall, dist, clean; default is build
@@ -51,7 +52,7 @@ while [ $# -gt 0 ]; do
 		sed -n '2,/^set -eu/s/^# \{0,1\}//p' "$0"
 		exit 0
 		;;
-	-j* | -v*) build_options+=("$1") ;;
+	-j* | -v* | --targets=*) build_options+=("$1") ;;
 	--without-samba)
 		without_samba=yes
 		configure_options+=("$1")

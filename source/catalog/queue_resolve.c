@@ -9,6 +9,7 @@
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <talloc.h>
@@ -36,7 +37,14 @@ static bool concerns_names(const struct mrmr_event *event)
 {
 	return event->kind == MRMR_EVENT_RENAMED ||
 	       event->kind == MRMR_EVENT_REMOVED ||
-	       event->kind == MRMR_EVENT_TRASHED;
+	       event->kind == MRMR_EVENT_TRASHED ||
+	       event->kind == MRMR_EVENT_MOVED;
+}
+
+/* It has the name that it had. */
+static bool leaves_names(const struct name_event *event)
+{
+	return event->kind == MRMR_EVENT_MOVED;
 }
 
 static int keep(struct queue_names *names, const struct mrmr_event *event)
@@ -205,6 +213,9 @@ char *mrmr_queue_resolve(struct mrmr_queue *queue, void *mem_ctx,
 		const struct name_event *event = &queue->names->events[i];
 		const char *rest = below(now, event->path);
 
+		if (leaves_names(event)) {
+			continue;
+		}
 		if (event->kind == MRMR_EVENT_RENAMED) {
 			if (rest != NULL) {
 				replace(mem_ctx, &now, event->to, rest);
@@ -243,6 +254,9 @@ char *mrmr_queue_resolve_back(struct mrmr_queue *queue, void *mem_ctx,
 		const struct name_event *event = &queue->names->events[i - 1];
 		const char *rest = below(then, event->path);
 
+		if (leaves_names(event)) {
+			continue;
+		}
 		if (event->kind == MRMR_EVENT_RENAMED) {
 			const char *moved = below(then, event->to);
 
@@ -276,23 +290,23 @@ static bool is_of(const struct name_event *event,
 	       mrmr_uuid_equal(&event->member, member);
 }
 
-char *mrmr_queue_resolve_file(struct mrmr_queue *queue, void *mem_ctx,
-			      const struct mrmr_uuid *member, uint64_t inode,
-			      const char *path)
+/* What became of a path by the events from first on. */
+static char *follow(struct mrmr_queue *queue, void *mem_ctx,
+		    const struct mrmr_uuid *member, uint64_t inode,
+		    const char *path, size_t first)
 {
-	char *now = NULL;
+	char *now = talloc_strdup(mem_ctx, path);
 	size_t i;
 
-	if (look_as_root(queue) == -1) {
-		return NULL;
-	}
-	now = talloc_strdup(mem_ctx, path);
-	for (i = 0; now != NULL && i < queue->names->num; i++) {
+	for (i = first; now != NULL && i < queue->names->num; i++) {
 		const struct name_event *event = &queue->names->events[i];
 		bool is_its_own = is_of(event, member, inode);
 		const char *rest = below(now, event->path);
 		bool is_gone = false;
 
+		if (leaves_names(event)) {
+			continue;
+		}
 		if (event->kind != MRMR_EVENT_RENAMED) {
 			is_gone = rest != NULL && rest[0] == '\0' &&
 				  (is_its_own || event->inode == 0);
@@ -319,6 +333,57 @@ char *mrmr_queue_resolve_file(struct mrmr_queue *queue, void *mem_ctx,
 		errno = ENOMEM;
 	}
 	return now;
+}
+
+char *mrmr_queue_resolve_file(struct mrmr_queue *queue, void *mem_ctx,
+			      const struct mrmr_uuid *member, uint64_t inode,
+			      const char *path)
+{
+	if (look_as_root(queue) == -1) {
+		return NULL;
+	}
+	return follow(queue, mem_ctx, member, inode, path, 0);
+}
+
+int mrmr_queue_moved(struct mrmr_queue *queue, void *mem_ctx,
+		     const struct mrmr_uuid *member, struct mrmr_moved **moved,
+		     size_t *num)
+{
+	size_t i;
+
+	*num = 0;
+	*moved = NULL;
+	if (look_as_root(queue) == -1) {
+		return -1;
+	}
+	for (i = 0; i < queue->names->num; i++) {
+		const struct name_event *event = &queue->names->events[i];
+		struct mrmr_moved *more = NULL;
+		char *path = NULL;
+
+		if (event->kind != MRMR_EVENT_MOVED || event->to[0] == '\0' ||
+		    !is_of(event, member, event->inode)) {
+			continue;
+		}
+		path = follow(queue, mem_ctx, member, event->inode, event->path,
+			      i + 1);
+		if (path == NULL && errno == ENOENT) {
+			continue;
+		}
+		more = talloc_realloc(mem_ctx, *moved, struct mrmr_moved,
+				      *num + 1);
+		if (path == NULL || more == NULL) {
+			errno = ENOMEM;
+			return -1;
+		}
+		more[(*num)++] = (struct mrmr_moved){
+			.inode = event->inode,
+			.was = strtoull(event->to, NULL, 16),
+			.path = path,
+		};
+		*moved = more;
+	}
+	return 0;
 }
 
 int mrmr_queue_renamed(struct mrmr_queue *queue, void *mem_ctx,

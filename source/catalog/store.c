@@ -61,6 +61,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include <mrmr/beneath.h>
 #include <mrmr/file.h>
 #include <mrmr/log.h>
 
@@ -206,6 +207,10 @@ static int look_at_file(const struct store *store, const char *name,
 	if (!S_ISREG(st.st_mode)) {
 		return store_damaged(store, "it is not a regular file", err);
 	}
+	if (st.st_nlink > 1 && store->shape.is_part) {
+		/* one that clients see, perhaps */
+		return store_damaged(store, "it has another name as well", err);
+	}
 	*is_there = true;
 	return 0;
 }
@@ -241,7 +246,7 @@ static struct tdb_context *open_tdb(struct store *store, const char *name,
 
 static bool can_read(const struct store *store, const char *name)
 {
-	int fd = openat(store->dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	int fd = openat(store->dir_fd, name, O_RDONLY | MRMR_OPEN_ANYTHING);
 	char header[512];
 	bool ok;
 

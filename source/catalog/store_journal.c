@@ -22,6 +22,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include <mrmr/beneath.h>
 #include <mrmr/fault.h>
 #include <mrmr/file.h>
 #include <mrmr/log.h>
@@ -100,8 +101,7 @@ static int write_file(struct store *store, const struct pack *p)
 
 	journal_name(store, name);
 	fd = openat(store->dir_fd, name,
-		    O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
-		    0600);
+		    O_WRONLY | O_CREAT | O_TRUNC | MRMR_OPEN_ANYTHING, 0600);
 	if (fd == -1) {
 		return -1;
 	}
@@ -154,7 +154,7 @@ static int load(struct store *store, void *mem_ctx, struct journal *journal)
 	int fd;
 
 	journal_name(store, name);
-	fd = openat(store->dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	fd = openat(store->dir_fd, name, O_RDONLY | MRMR_OPEN_ANYTHING);
 	if (fd == -1) {
 		return -1;
 	}

@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <mrmr/beneath.h>
 #include <mrmr/blob.h>
 #include <mrmr/digest.h>
 #include <mrmr/fault.h>
@@ -49,7 +50,8 @@ int mrmr_blob_open(int private_fd, const uint8_t sha256[32])
 	if (mrmr_fault("blob-open") != 0) {
 		return -1;
 	}
-	return openat(private_fd, path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	return mrmr_open_beneath(private_fd, path,
+				 O_RDONLY | MRMR_OPEN_ANYTHING, 0);
 }
 
 int mrmr_blob_remove(int private_fd, const uint8_t sha256[32])
@@ -60,17 +62,26 @@ int mrmr_blob_remove(int private_fd, const uint8_t sha256[32])
 	if (mrmr_fault("blob-remove") != 0) {
 		return -1;
 	}
-	return unlinkat(private_fd, path, 0);
+	return mrmr_unlink_beneath(private_fd, path, 0);
 }
 
 /* --- writing --------------------------------------------------------------- */
 
 static int make_folder(int private_fd, const char *path)
 {
-	if (mkdirat(private_fd, path, 0700) == -1 && errno != EEXIST) {
+	const char *name = NULL;
+	int fd = mrmr_parent_beneath(private_fd, path, &name);
+	int saved_errno;
+	int ret;
+
+	if (fd == -1) {
 		return -1;
 	}
-	return 0;
+	ret = mkdirat(fd, name, 0700);
+	saved_errno = errno;
+	close(fd);
+	errno = saved_errno;
+	return ret == -1 && errno != EEXIST ? -1 : 0;
 }
 
 /* The folder that a path lies in, and that of all blobs. */
@@ -88,8 +99,8 @@ static int make_folders(int private_fd, const char *path)
 
 static int create(int private_fd, const char *path)
 {
-	int flags = O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC;
-	int fd = openat(private_fd, path, flags, 0600);
+	int flags = O_WRONLY | O_CREAT | O_TRUNC | MRMR_OPEN_ANYTHING;
+	int fd = mrmr_open_beneath(private_fd, path, flags, 0600);
 
 	if (fd != -1 || errno != ENOENT) {
 		return fd;
@@ -97,21 +108,40 @@ static int create(int private_fd, const char *path)
 	if (make_folders(private_fd, path) == -1) {
 		return -1;
 	}
-	return openat(private_fd, path, flags, 0600);
+	return mrmr_open_beneath(private_fd, path, flags, 0600);
 }
 
 static int rename_into(int private_fd, const char *from, const char *to)
 {
+	const char *from_name = NULL;
+	const char *to_name = NULL;
+	int saved_errno;
+	int from_fd;
+	int to_fd;
+	int ret = -1;
+
 	if (mrmr_fault("blob-rename") != 0) {
 		return -1;
 	}
-	if (renameat(private_fd, from, private_fd, to) == 0) {
-		return 0;
-	}
-	if (errno != ENOENT || make_folders(private_fd, to) == -1) {
+	from_fd = mrmr_parent_beneath(private_fd, from, &from_name);
+	if (from_fd == -1) {
 		return -1;
 	}
-	return renameat(private_fd, from, private_fd, to);
+	to_fd = mrmr_parent_beneath(private_fd, to, &to_name);
+	if (to_fd == -1 && errno == ENOENT &&
+	    make_folders(private_fd, to) == 0) {
+		to_fd = mrmr_parent_beneath(private_fd, to, &to_name);
+	}
+	if (to_fd != -1) {
+		ret = renameat(from_fd, from_name, to_fd, to_name);
+	}
+	saved_errno = errno;
+	if (to_fd != -1) {
+		close(to_fd);
+	}
+	close(from_fd);
+	errno = saved_errno;
+	return ret;
 }
 
 static int write_whole(int private_fd, const char *path, const void *data,
@@ -146,7 +176,7 @@ static int write_whole(int private_fd, const char *path, const void *data,
 		saved_errno = errno;
 	}
 	if (ret == -1) {
-		unlinkat(private_fd, temporary, 0);
+		mrmr_unlink_beneath(private_fd, temporary, 0);
 	}
 	errno = saved_errno;
 	return ret;
@@ -175,7 +205,8 @@ static int sync_folder(int private_fd, const char *path)
 	int fd;
 
 	snprintf(folder, sizeof(folder), "%.*s", (int)(slash - path), path);
-	fd = openat(private_fd, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fd = mrmr_open_beneath(private_fd, folder,
+			       O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 	if (fd == -1) {
 		return -1;
 	}
@@ -205,8 +236,8 @@ int mrmr_blob_replace(int private_fd, const uint8_t sha256[32],
 
 static DIR *open_folder(int at_fd, const char *name)
 {
-	int fd = openat(at_fd, name,
-			O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int fd = mrmr_open_beneath(at_fd, name,
+				   O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 	DIR *dir = NULL;
 
 	if (fd == -1) {

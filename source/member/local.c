@@ -119,6 +119,22 @@ static bool not_there(struct mrmr_member *member, int error, const char *why)
 	return false;
 }
 
+/*
+ * A drive that was in another machine, or is an attacker's, may have it open to
+ * all: pre-images and names of what not everybody may read go in there. Where
+ * that cannot be changed it has to be borne, as on FAT.
+ */
+static void make_private(int private_fd, const struct statx *private)
+{
+	if (geteuid() != 0 ||
+	    (private->stx_uid == 0 && (private->stx_mode & 07777) == 0700)) {
+		return;
+	}
+	if (fchown(private_fd, 0, 0) == 0) {
+		fchmod(private_fd, 0700);
+	}
+}
+
 static bool take_root(struct mrmr_member *member,
 		      const struct mrmr_uuid *pool_id, int fd,
 		      const struct statx *root)
@@ -156,6 +172,7 @@ static bool take_root(struct mrmr_member *member,
 				 "directory of its own file system");
 	}
 
+	make_private(private_fd, &private);
 	close_root(member);
 	member->root_fd = fd;
 	member->private_fd = private_fd;

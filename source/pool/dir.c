@@ -28,6 +28,7 @@
 
 #define CACHE_MAX 64
 #define CACHE_MIN 16 /* twice what mrmr_dir_get() promises to keep */
+#define PATH_LIFETIME_NS (1000 * INT64_C(1000000))
 
 struct mrmr_dir_cache {
 	struct mrmr_dir *dirs[CACHE_MAX];
@@ -69,6 +70,7 @@ void mrmr_dir_forget(struct mrmr_dir *dir, size_t member)
 	dir->newest.is_known = false;
 	if (member == SIZE_MAX) {
 		mrmr_dir_unhint(dir);
+		TALLOC_FREE(dir->path.known);
 	}
 	for (i = 0; i < dir->pool->num_members; i++) {
 		struct mrmr_dir_clone *clone = &dir->clones[i];
@@ -168,21 +170,62 @@ static int path_of(struct mrmr_pool *pool, int fd, char path[MRMR_PATH_MAX])
 	return 0;
 }
 
-int mrmr_dir_path(struct mrmr_dir *dir, char path[MRMR_PATH_MAX])
+static int check_there(const struct mrmr_dir *dir)
 {
 	struct stat st;
 
 	/* Nobody removes it while it is locked. */
-	if (dir->locks == 0) {
-		if (fstat(dir->spine_fd, &st) == -1) {
-			return -1;
-		}
-		if (st.st_nlink == 0) {
-			errno = ENOENT;
-			return -1;
-		}
+	if (dir->locks > 0) {
+		return 0;
 	}
-	return path_of(dir->pool, dir->spine_fd, path);
+	if (fstat(dir->spine_fd, &st) == -1) {
+		return -1;
+	}
+	if (st.st_nlink == 0) {
+		errno = ENOENT;
+		return -1;
+	}
+	return 0;
+}
+
+int dir_path_now(struct mrmr_dir *dir, char path[MRMR_PATH_MAX])
+{
+	return check_there(dir) == -1 ? -1
+				      : path_of(dir->pool, dir->spine_fd, path);
+}
+
+/*
+ * It becomes another one when it, or a directory above it, is renamed. Who does
+ * that has the tree exclusively, so tree_gen is odd before the first step, and
+ * another number after the last: as long as it is the same even number, the path
+ * is the same. Behind the pool's back only the spine could be renamed, without
+ * the members; that is seen after a second.
+ */
+int mrmr_dir_path(struct mrmr_dir *dir, char path[MRMR_PATH_MAX])
+{
+	struct mrmr_pool *pool = dir->pool;
+	struct mrmr_dir_path *cached = &dir->path;
+	uint32_t tree_gen = atomic_load(&pool->shared->tree_gen);
+
+	if (check_there(dir) == -1) {
+		return -1;
+	}
+	if (cached->known != NULL && cached->tree_gen == tree_gen &&
+	    pool->used_ns - cached->checked_ns < PATH_LIFETIME_NS) {
+		strcpy(path, cached->known);
+		return 0;
+	}
+	TALLOC_FREE(cached->known);
+	if (path_of(pool, dir->spine_fd, path) == -1) {
+		return -1;
+	}
+	if (tree_gen % 2 == 0 &&
+	    atomic_load(&pool->shared->tree_gen) == tree_gen) {
+		cached->known = talloc_strdup(dir, path);
+		cached->tree_gen = tree_gen;
+		cached->checked_ns = pool->used_ns;
+	}
+	return 0;
 }
 
 static struct mrmr_dir *dir_new(struct mrmr_pool *pool, int spine_fd,
@@ -269,10 +312,17 @@ static void cache_add(struct mrmr_dir_cache *cache, struct mrmr_dir *dir)
 	cache->dirs[oldest] = dir;
 }
 
+/* A coarse clock gives the same time to many: count uses. */
+static void mark_used(struct mrmr_dir *dir)
+{
+	static int64_t ticket;
+
+	dir->used_ns = ++ticket;
+}
+
 static struct mrmr_dir *get(struct mrmr_pool *pool, int spine_fd,
 			    bool in_passing)
 {
-	static int64_t ticket;
 	struct mrmr_dir *dir = NULL;
 	struct stat st;
 	int ret;
@@ -296,8 +346,7 @@ static struct mrmr_dir *get(struct mrmr_pool *pool, int spine_fd,
 	}
 	dir->is_flat = st.st_nlink == 2;
 	if (!in_passing) {
-		/* A coarse clock gives the same time to many: count uses. */
-		dir->used_ns = ++ticket;
+		mark_used(dir);
 	}
 	return dir;
 }
@@ -315,8 +364,12 @@ struct mrmr_dir *mrmr_dir_get_in_passing(struct mrmr_pool *pool, int spine_fd)
 struct mrmr_dir *mrmr_dir_known(struct mrmr_pool *pool, dev_t dev, ino_t ino)
 {
 	const struct stat st = {.st_dev = dev, .st_ino = ino};
+	struct mrmr_dir *dir = cache_find(pool->dirs, &st);
 
-	return cache_find(pool->dirs, &st);
+	if (dir != NULL) {
+		mark_used(dir);
+	}
+	return dir;
 }
 
 static _Atomic uint32_t *swaps_of(const struct mrmr_dir *dir)
@@ -344,9 +397,9 @@ uint32_t mrmr_dir_changes(const struct mrmr_dir *dir)
 	return atomic_load(changes_of(dir));
 }
 
-void mrmr_dir_count_change(struct mrmr_dir *dir)
+uint32_t mrmr_dir_count_change(struct mrmr_dir *dir)
 {
-	atomic_fetch_add(changes_of(dir), 1);
+	return atomic_fetch_add(changes_of(dir), 1);
 }
 
 bool mrmr_name_is_private(const struct mrmr_dir *dir, const char *name)

@@ -31,7 +31,7 @@ static int open_clone(struct mrmr_dir *dir, struct mrmr_member *member)
 		return dir_open(pool, member->root_fd, ".",
 				O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 	}
-	if (mrmr_dir_path(dir, path) == -1) {
+	if (dir_path_now(dir, path) == -1) {
 		return -1;
 	}
 	return dir_open(pool, member->root_fd, path, STEP_FLAGS, STEP_RESOLVE);
@@ -82,24 +82,35 @@ static bool has_missed(struct mrmr_dir *dir, size_t member)
 	return missed;
 }
 
-/* False if the clone and the spine differ and that could not be mended now. */
-static bool check_attributes(struct mrmr_dir *dir, size_t member, int fd)
+/*
+ * Makes the clone's rights those of the spine. If that cannot be, as the member
+ * knows no owners or cannot be written to, the clone is unlike: the kernel does
+ * not say there what the spine says. False: it should be tried again soon.
+ */
+static bool check_attributes(struct mrmr_dir *dir, size_t index,
+			     struct mrmr_dir_clone *clone)
 {
+	const struct mrmr_member *member = &dir->pool->members[index];
+	bool missed = has_missed(dir, index);
 	struct stat spine;
-	struct stat clone;
+	struct stat st;
 
-	if (has_missed(dir, member)) {
-		return mrmr_dir_reconcile(dir, member, fd);
-	}
-	if (dir->pool->members[member].no_owners ||
-	    fstat(dir->spine_fd, &spine) == -1 || fstat(fd, &clone) == -1) {
+	clone->is_unlike = member->no_owners || member->read_only;
+	if (!missed &&
+	    (member->no_owners || fstat(dir->spine_fd, &spine) == -1 ||
+	     fstat(clone->fd, &st) == -1)) {
 		return true;
 	}
-	if (spine.st_mode == clone.st_mode && spine.st_uid == clone.st_uid &&
-	    spine.st_gid == clone.st_gid) {
+	if (!missed && spine.st_mode == st.st_mode &&
+	    spine.st_uid == st.st_uid && spine.st_gid == st.st_gid) {
 		return true;
 	}
-	return mrmr_dir_reconcile(dir, member, fd);
+	if (!mrmr_dir_reconcile(dir, index, clone->fd)) {
+		clone->is_unlike = true;
+		return false;
+	}
+	clone->is_unlike = member->no_owners || member->read_only;
+	return true;
 }
 
 /*
@@ -128,6 +139,7 @@ static int on_absent_member(struct mrmr_dir *dir, size_t index, bool make)
 		}
 	}
 	mrmr_dir_forget(dir, index);
+	clone->is_unlike = false; /* its folder is brought in line by itself */
 	clone->fd = mrmr_absent_open(dir, index, make);
 	clone->error = errno;
 	clone->epoch = member->epoch;
@@ -143,7 +155,8 @@ static int on_absent_member(struct mrmr_dir *dir, size_t index, bool make)
 	return -1;
 }
 
-int mrmr_dir_on_member(struct mrmr_dir *dir, size_t index)
+/* As mrmr_dir_on_member, whoever asks. */
+static int find_on_member(struct mrmr_dir *dir, size_t index)
 {
 	struct mrmr_pool *pool = dir->pool;
 	struct mrmr_member *member = &pool->members[index];
@@ -183,7 +196,7 @@ int mrmr_dir_on_member(struct mrmr_dir *dir, size_t index)
 	clone->checked_ns = now;
 	if (clone->fd != -1) {
 		clone->state = CLONE_PRESENT;
-		if (!check_attributes(dir, index, clone->fd)) {
+		if (!check_attributes(dir, index, clone)) {
 			clone->checked_ns -= CLONE_LIFETIME_NS; /* next time */
 		}
 		return clone->fd;
@@ -206,6 +219,25 @@ int mrmr_dir_on_member(struct mrmr_dir *dir, size_t index)
 	}
 	errno = clone->error;
 	return -1;
+}
+
+static int check_spine(const struct mrmr_dir *dir, size_t member, int rights)
+{
+	return dir->clones[member].is_unlike
+		       ? faccessat(dir->spine_fd, ".", rights, AT_EACCESS)
+		       : 0;
+}
+
+int mrmr_dir_on_member(struct mrmr_dir *dir, size_t index)
+{
+	int fd = find_on_member(dir, index);
+
+	return fd != -1 && check_spine(dir, index, X_OK) == -1 ? -1 : fd;
+}
+
+int mrmr_dir_may_change(const struct mrmr_dir *dir, size_t member)
+{
+	return check_spine(dir, member, W_OK | X_OK);
 }
 
 bool mrmr_dir_is_lacking(int error)
@@ -294,7 +326,7 @@ int mrmr_dir_clone_to(struct mrmr_dir *dir, size_t index)
 	if (member->state != MRMR_MEMBER_ONLINE) {
 		return on_absent_member(dir, index, true);
 	}
-	fd = mrmr_dir_on_member(dir, index);
+	fd = find_on_member(dir, index);
 	if (fd != -1 || errno != ENOENT) {
 		return fd;
 	}
@@ -307,7 +339,7 @@ int mrmr_dir_clone_to(struct mrmr_dir *dir, size_t index)
 		goto out;
 	}
 	/* Under the lock: the directory cannot move any more. */
-	if (mrmr_dir_path(dir, path) == 0) {
+	if (dir_path_now(dir, path) == 0) {
 		staging_fd = mrmr_folder_open(member->private_fd, MRMR_REBUILD);
 		if (staging_fd != -1) {
 			ret = clone_path(pool, member, path, staging_fd);
@@ -328,7 +360,7 @@ out:
 		errno = saved_errno;
 		return -1;
 	}
-	return mrmr_dir_on_member(dir, index);
+	return find_on_member(dir, index);
 }
 
 static bool newer(const struct timespec *a, const struct timespec *b)
@@ -337,32 +369,46 @@ static bool newer(const struct timespec *a, const struct timespec *b)
 	       (a->tv_sec == b->tv_sec && a->tv_nsec > b->tv_nsec);
 }
 
-static struct mrmr_dir_times newest_of_clones(struct mrmr_dir *dir)
+static void look_at_times(struct mrmr_dir *dir, size_t member)
+{
+	struct mrmr_dir_clone *clone = &dir->clones[member];
+	int fd = find_on_member(dir, member);
+	struct stat st = {0};
+
+	if (fd != -1 && fstat(fd, &st) == -1) {
+		st = (struct stat){0};
+	}
+	clone->mtime = st.st_mtim;
+	clone->ctime = mrmr_is_absent(dir->pool, member) ? (struct timespec){0}
+							 : st.st_ctim;
+	clone->has_times = true;
+}
+
+/* Of all clones, or only of those whose times are not known. */
+static void find_newest(struct mrmr_dir *dir, bool all)
 {
 	/* The count first: what changes after it is another count. */
 	struct mrmr_dir_times newest = {
 		.is_known = true,
-		.changes = mrmr_dir_changes(dir),
-		.checked_ns = dir->pool->used_ns,
+		.changes = all ? mrmr_dir_changes(dir) : dir->newest.changes,
+		.checked_ns = all ? dir->pool->used_ns : dir->newest.checked_ns,
 	};
 	size_t i;
 
 	for (i = 0; i < dir->pool->num_members; i++) {
-		struct stat clone;
-		int fd = mrmr_dir_on_member(dir, i);
+		struct mrmr_dir_clone *clone = &dir->clones[i];
 
-		if (fd == -1 || fstat(fd, &clone) == -1) {
-			continue;
+		if (all || !clone->has_times) {
+			look_at_times(dir, i);
 		}
-		if (newer(&clone.st_mtim, &newest.mtime)) {
-			newest.mtime = clone.st_mtim;
+		if (newer(&clone->mtime, &newest.mtime)) {
+			newest.mtime = clone->mtime;
 		}
-		if (!mrmr_is_absent(dir->pool, i) &&
-		    newer(&clone.st_ctim, &newest.ctime)) {
-			newest.ctime = clone.st_ctim;
+		if (newer(&clone->ctime, &newest.ctime)) {
+			newest.ctime = clone->ctime;
 		}
 	}
-	return newest;
+	dir->newest = newest;
 }
 
 void mrmr_dir_newest_times(struct mrmr_dir *dir, struct stat *st)
@@ -373,12 +419,28 @@ void mrmr_dir_newest_times(struct mrmr_dir *dir, struct stat *st)
 	if (!newest->is_known || dir->locks > 0 ||
 	    newest->changes != mrmr_dir_changes(dir) ||
 	    dir->pool->used_ns - newest->checked_ns >= CLONE_LIFETIME_NS) {
-		dir->newest = newest_of_clones(dir);
+		find_newest(dir, true);
+	} else if (newest->lacks_some) {
+		find_newest(dir, false);
 	}
 	if (newer(&newest->mtime, &st->st_mtim)) {
 		st->st_mtim = newest->mtime;
 	}
 	if (newer(&newest->ctime, &st->st_ctim)) {
 		st->st_ctim = newest->ctime;
+	}
+}
+
+void dir_times_changed(struct mrmr_dir *dir, uint32_t changes_before)
+{
+	struct mrmr_dir_times *newest = &dir->newest;
+
+	/* If nobody else has changed anything since, and this was on one member,
+	   what is known of the others is still right. */
+	if (dir->changed_on < dir->pool->num_members && newest->is_known &&
+	    newest->changes == changes_before) {
+		newest->changes = changes_before + 1;
+		newest->lacks_some = true;
+		dir->clones[dir->changed_on].has_times = false;
 	}
 }

@@ -61,6 +61,7 @@ int mrmr_dir_lock(struct mrmr_dir *dir)
 		return -1;
 	}
 	dir->locks = 1;
+	dir->changed_on = SIZE_MAX;
 	dir->locked_gen = atomic_load(&dir->pool->shared->clones_gen);
 	if (fstat(dir->spine_fd, &st) == -1 || st.st_nlink == 0) {
 		mrmr_dir_unlock(dir);
@@ -75,10 +76,18 @@ void mrmr_dir_unlock(struct mrmr_dir *dir)
 	int saved_errno = errno;
 
 	if (--dir->locks == 0) {
-		mrmr_dir_count_change(dir);
+		dir_times_changed(dir, mrmr_dir_count_change(dir));
 		flock(dir->spine_fd, LOCK_UN);
 	}
 	errno = saved_errno;
+}
+
+void mrmr_dir_changed(struct mrmr_dir *dir, size_t member)
+{
+	/* Within another operation, that may have changed more. */
+	if (dir->locks == 1) {
+		dir->changed_on = member;
+	}
 }
 
 bool mrmr_dir_comes_first(const struct mrmr_dir *a, const struct mrmr_dir *b)
@@ -94,7 +103,7 @@ int mrmr_dir_lock_two(struct mrmr_dir *a, struct mrmr_dir *b)
 	if (mrmr_dir_lock(first) == -1) {
 		return -1;
 	}
-	if (mrmr_dir_lock(second) == -1) {
+	if (second != first && mrmr_dir_lock(second) == -1) {
 		mrmr_dir_unlock(first);
 		return -1;
 	}
@@ -104,7 +113,9 @@ int mrmr_dir_lock_two(struct mrmr_dir *a, struct mrmr_dir *b)
 void mrmr_dir_unlock_two(struct mrmr_dir *a, struct mrmr_dir *b)
 {
 	mrmr_dir_unlock(a);
-	mrmr_dir_unlock(b);
+	if (b != a) {
+		mrmr_dir_unlock(b);
+	}
 }
 
 int mrmr_tree_lock(struct mrmr_pool *pool, bool exclusive)

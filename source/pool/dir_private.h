@@ -29,6 +29,11 @@ struct mrmr_dir_clone {
 	uint32_t dirs_gen;   /* and */
 	uint32_t clones_gen; /* of the pool, and */
 	int64_t checked_ns;  /* the time, when it was looked up */
+	bool is_unlike;      /* its rights are not the spine's, and could not
+				be made so */
+	bool has_times;      /* the next two; zero where there is no clone */
+	struct timespec mtime;
+	struct timespec ctime;
 };
 
 /* hints.c: one for a pool, its talloc child. NULL: no memory. */
@@ -37,9 +42,16 @@ struct mrmr_hints *mrmr_hints_new(struct mrmr_pool *pool);
 /* Forget all hints of a directory. A new one starts so. */
 void mrmr_dir_unhint(struct mrmr_dir *dir);
 
-/* Names of the directory have changed, in this process or another. */
+/* The path, as the kernel has it now. */
+int dir_path_now(struct mrmr_dir *dir, char path[MRMR_PATH_MAX]);
+
+/* Counts up when names of the directory have changed, in this process or
+   another. Who counts gets what it was before. */
 uint32_t mrmr_dir_changes(const struct mrmr_dir *dir);
-void mrmr_dir_count_change(struct mrmr_dir *dir);
+uint32_t mrmr_dir_count_change(struct mrmr_dir *dir);
+
+/* The lock is given up, with its last change counted. */
+void dir_times_changed(struct mrmr_dir *dir, uint32_t changes_before);
 
 /* Opens path below at_fd as the user; as root if the user may not: what a user
    may see is decided by smbd and by the spine, not by what we keep open. flags

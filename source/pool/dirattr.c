@@ -17,6 +17,7 @@
 #include <mrmr/fault.h>
 #include <mrmr/log.h>
 #include <mrmr/missed.h>
+#include <mrmr/shared.h>
 #include <mrmr/staging.h>
 
 #define XATTR_MAX 65536 /* the kernel's own limit, for a list and a value */
@@ -327,6 +328,9 @@ void mrmr_dir_mirror(struct mrmr_dir *dir, const char *name)
 		if (ret == -1) {
 			mirror_trouble(dir, i);
 			mrmr_missed_note(dir, i);
+			/* Whoever has the clone open must look how it is. */
+			atomic_fetch_add(&pool->shared->clones_gen, 1);
+			mrmr_dir_forget(dir, i);
 		}
 	}
 	pool->identity.unbecome_root();

@@ -38,6 +38,7 @@ static const char *const kind_names[] = {
 	[MRMR_INTENT_MOVE] = "move",
 	[MRMR_INTENT_ABSENT_REMOVE] = "remove-absent",
 	[MRMR_INTENT_ABSENT_RENAME] = "rename-absent",
+	[MRMR_INTENT_RMDIR] = "remove-directory",
 };
 
 #define NUM_KINDS (sizeof(kind_names) / sizeof(kind_names[0]))

@@ -41,8 +41,7 @@ static const char *last_name(const char *path)
 	return slash != NULL ? slash + 1 : path;
 }
 
-/* 1: there is a ghost, 0: there is none, -1: it is not known. */
-static int has_ghost(struct mrmr_pool *pool, size_t member, const char *path)
+int replay_has_ghost(struct mrmr_pool *pool, size_t member, const char *path)
 {
 	int fd = open_folder(pool, member, path);
 	struct stat st;
@@ -94,10 +93,10 @@ static bool has_happened(struct mrmr_pool *pool,
 			 const struct mrmr_intent *intent)
 {
 	if (intent->kind == MRMR_INTENT_ABSENT_RENAME) {
-		return has_ghost(pool, intent->keep, intent->to) == 1 &&
-		       has_ghost(pool, intent->keep, intent->from) != 1;
+		return replay_has_ghost(pool, intent->keep, intent->to) == 1 &&
+		       replay_has_ghost(pool, intent->keep, intent->from) != 1;
 	}
-	return has_ghost(pool, intent->keep, intent->to) == 0 ||
+	return replay_has_ghost(pool, intent->keep, intent->to) == 0 ||
 	       is_replaced(pool, intent);
 }
 
@@ -138,6 +137,7 @@ size_t replay_absent(struct mrmr_pool *pool, struct mrmr_intent *intent,
 		     size_t *left)
 {
 	size_t num_left = 0;
+	bool tells = false;
 	size_t i;
 
 	if (intent->keep == SIZE_MAX) {
@@ -148,6 +148,8 @@ size_t replay_absent(struct mrmr_pool *pool, struct mrmr_intent *intent,
 			return 0;
 		}
 		intent->committed = true;
+		/* Whoever died has not told what he did. */
+		tells = true;
 	}
 	for (i = 0; i < intent->num_members; i++) {
 		size_t member = intent->members[i];
@@ -156,7 +158,7 @@ size_t replay_absent(struct mrmr_pool *pool, struct mrmr_intent *intent,
 			left[num_left++] = member;
 		}
 	}
-	if (num_left < intent->num_members) {
+	if (tells || num_left < intent->num_members) {
 		mrmr_tell(pool, MRMR_EVENT_SCAN, MRMR_NO_MEMBER, 0, "", NULL);
 	}
 	return num_left;

@@ -46,8 +46,15 @@ int replay_trash(struct mrmr_pool *pool, size_t member, const char *path);
 int replay_rename_logged(struct mrmr_pool *pool, size_t member,
 			 const char *from, const char *to, bool directories);
 
-/* intent_absent.c: as mrmr_intent_replay(). */
+/* intent_absent.c: is there a ghost at a path? 1 yes, 0 no, -1 it is not known. */
+int replay_has_ghost(struct mrmr_pool *pool, size_t member, const char *path);
+
+/* The same: as mrmr_intent_replay(). */
 size_t replay_absent(struct mrmr_pool *pool, struct mrmr_intent *intent,
 		     size_t *left);
+
+/* intent_rmdir.c: the same. */
+size_t replay_rmdir(struct mrmr_pool *pool, struct mrmr_intent *intent,
+		    size_t *left);
 
 #endif

@@ -490,5 +490,8 @@ size_t mrmr_intent_replay(struct mrmr_pool *pool, struct mrmr_intent *intent,
 	    intent->kind == MRMR_INTENT_ABSENT_RENAME) {
 		return replay_absent(pool, intent, left);
 	}
+	if (intent->kind == MRMR_INTENT_RMDIR) {
+		return replay_rmdir(pool, intent, left);
+	}
 	return replay_replace(pool, intent, left);
 }

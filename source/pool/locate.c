@@ -66,14 +66,23 @@ static const char *below_root(struct mrmr_pool *pool,
 int mrmr_file_locate(struct mrmr_pool *pool, int fd, size_t *index,
 		     char path[MRMR_PATH_MAX])
 {
-	char full[MRMR_PATH_MAX + 256];
 	struct stat st;
+
+	return fstat(fd, &st) == -1
+		       ? -1
+		       : mrmr_file_locate_seen(pool, fd, &st, index, path);
+}
+
+int mrmr_file_locate_seen(struct mrmr_pool *pool, int fd, const struct stat *st,
+			  size_t *index, char path[MRMR_PATH_MAX])
+{
+	char full[MRMR_PATH_MAX + 256];
 	size_t i;
 
-	if (fstat(fd, &st) == -1 || kernel_path(fd, full, sizeof(full)) == -1) {
+	if (kernel_path(fd, full, sizeof(full)) == -1) {
 		return -1;
 	}
-	if (st.st_nlink == 0) {
+	if (st->st_nlink == 0) {
 		errno = ENOENT;
 		return -1;
 	}
@@ -85,7 +94,7 @@ int mrmr_file_locate(struct mrmr_pool *pool, int fd, size_t *index,
 		const char *below = NULL;
 
 		if (member->state != MRMR_MEMBER_ONLINE ||
-		    member->dev != st.st_dev) {
+		    member->dev != st->st_dev) {
 			continue;
 		}
 		if (i >= pool->num_members) {

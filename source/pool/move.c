@@ -10,6 +10,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -492,6 +493,24 @@ int mrmr_move_new_fd(const struct mrmr_move *m)
 	return m->new_fd;
 }
 
+/* Of a ghost: also which file it was, as what was protected of that is all that
+   there is until the new one is. */
+static void tell_moved(struct mrmr_move *m)
+{
+	struct mrmr_ghost ghost;
+	char was[17] = "";
+	struct stat st;
+
+	if (m->pool->queue == NULL || fstat(m->new_fd, &st) == -1) {
+		return;
+	}
+	if (m->is_ghost && mrmr_ghost_read(m->from_fd, &ghost) == 0) {
+		snprintf(was, sizeof(was), "%" PRIx64, ghost.node);
+	}
+	mrmr_tell(m->pool, MRMR_EVENT_MOVED, m->to, st.st_ino, m->path,
+		  was[0] != '\0' ? was : NULL);
+}
+
 int mrmr_move_finish(struct mrmr_move *m, int *new_fd, size_t *member)
 {
 	struct stat st;
@@ -518,10 +537,7 @@ int mrmr_move_finish(struct mrmr_move *m, int *new_fd, size_t *member)
 	if (ret == -1) {
 		return -1;
 	}
-	if (m->pool->queue != NULL && fstat(m->new_fd, &st) == 0) {
-		mrmr_tell(m->pool, MRMR_EVENT_MOVED, m->to, st.st_ino, m->path,
-			  NULL);
-	}
+	tell_moved(m);
 	mrmr_log(MRMR_LOG_INFO,
 		 m->is_ghost ? "'%s' of member %s, which is away, is to be "
 			       "changed, and lies on %s now"

@@ -338,7 +338,12 @@ static int make_on_one_of(struct mrmr_dir *dir, const struct recipe *recipe,
 
 		for (tries = 0; verdict == TRY_AGAIN && tries < 2; tries++) {
 			int fd = mrmr_dir_clone_to(dir, order[i]);
-			int ret = (fd != -1) ? make_in(recipe, fd) : -1;
+			int ret = -1;
+
+			if (fd != -1 &&
+			    mrmr_dir_may_change(dir, order[i]) == 0) {
+				ret = make_in(recipe, fd);
+			}
 
 			if (ret != -1) {
 				*member = order[i];
@@ -387,6 +392,7 @@ static int make(struct mrmr_dir *dir, const struct recipe *recipe,
 	}
 	if (ret != -1) {
 		mrmr_dir_hint(dir, recipe->name, *member);
+		mrmr_dir_changed(dir, *member);
 	}
 	mrmr_dir_unlock(dir);
 	return ret;
@@ -570,7 +576,7 @@ int mrmr_name_link(struct mrmr_dir *from_dir, const char *from,
 		goto out;
 	}
 	to_fd = mrmr_dir_clone_to(to_dir, member);
-	if (to_fd == -1) {
+	if (to_fd == -1 || mrmr_dir_may_change(to_dir, member) == -1) {
 		goto out;
 	}
 	if (mrmr_fault("link") == 0) {

@@ -10,7 +10,9 @@
 #include <unistd.h>
 
 #include <mrmr/absent.h>
+#include <mrmr/dirattr.h>
 #include <mrmr/fault.h>
+#include <mrmr/intent.h>
 #include <mrmr/listing.h>
 #include <mrmr/log.h>
 #include <mrmr/names.h>
@@ -119,6 +121,9 @@ int names_unlink_or_trash(struct mrmr_dir *dir, const char *name, size_t member,
 	if (mrmr_is_absent(pool, member)) {
 		return names_remove_absent(dir, name, member, false);
 	}
+	if (mrmr_dir_may_change(dir, member) == -1) {
+		return -1;
+	}
 	if (!mrmr_is_guarded(pool, member, st)) {
 		ret = unlinkat(fd, name, 0);
 		if (ret == 0) {
@@ -141,6 +146,7 @@ int names_unlink_or_trash(struct mrmr_dir *dir, const char *name, size_t member,
 
 static int unlink_once(struct mrmr_dir *dir, const char *name)
 {
+	bool has_others;
 	struct stat st;
 	size_t member;
 	int ret = -1;
@@ -163,13 +169,16 @@ static int unlink_once(struct mrmr_dir *dir, const char *name)
 	if (fd == -1) {
 		goto out;
 	}
-	if (has_losers(dir, name, member) &&
-	    (names_may_unlink(fd, &st) == -1 ||
-	     trash_losers(dir, name, member) == -1)) {
+	has_others = has_losers(dir, name, member);
+	if (has_others && (names_may_unlink(fd, &st) == -1 ||
+			   trash_losers(dir, name, member) == -1)) {
 		goto out;
 	}
 	if (mrmr_fault("unlink") == 0) {
 		ret = names_unlink_or_trash(dir, name, member, fd, &st);
+	}
+	if (!has_others && !mrmr_is_absent(dir->pool, member)) {
+		mrmr_dir_changed(dir, member);
 	}
 out:
 	mrmr_dir_unlock(dir);
@@ -247,7 +256,103 @@ undo:
 	return -1;
 }
 
-int mrmr_name_rmdir(struct mrmr_dir *parent, const char *name)
+/* --- directories of members that are away --------------------------------------- */
+
+/* -1 with EAGAIN: others may use one already; it is to be looked at. */
+static int gather_away(struct mrmr_pool *pool, size_t members[MRMR_MEMBERS_MAX],
+		       size_t *num)
+{
+	size_t i;
+
+	*num = 0;
+	for (i = 0; i < pool->num_members; i++) {
+		const struct mrmr_member *member = &pool->members[i];
+
+		if (member->state == MRMR_MEMBER_ONLINE ||
+		    member->state == MRMR_MEMBER_UNSUPPORTED) {
+			continue;
+		}
+		if (mrmr_member_has_returned(pool, member)) {
+			pool->checked_ns = 0;
+			errno = EAGAIN;
+			return -1;
+		}
+		members[(*num)++] = i;
+	}
+	return 0;
+}
+
+static void close_intent(struct mrmr_pool *pool, struct mrmr_intent *intent,
+			 bool done)
+{
+	int saved_errno = errno;
+
+	pool->identity.become_root();
+	if (!done) {
+		mrmr_intent_end(pool, intent);
+	} else if (mrmr_intent_keep_for(pool, intent, intent->members,
+					intent->num_members) == -1) {
+		mrmr_log(MRMR_LOG_ERROR,
+			 "'%s' was removed, but that cannot be noted for the "
+			 "members that are away (%s): it will be there again",
+			 intent->to, strerror(errno));
+	}
+	pool->identity.unbecome_root();
+	errno = saved_errno;
+}
+
+/* So that it does not return with them. */
+static int remove_noted(struct mrmr_dir *parent, struct mrmr_dir *dir,
+			const char *name, const size_t *away, size_t num_away)
+{
+	struct mrmr_pool *pool = parent->pool;
+	char path[MRMR_PATH_MAX];
+	struct mrmr_intent intent = {
+		.kind = MRMR_INTENT_RMDIR,
+		.from = path,
+		.to = path,
+		.keep = away[0],
+		.members = away,
+		.num_members = num_away,
+	};
+	int saved_errno;
+	int ret;
+
+	if (mrmr_name_path(parent, name, path) == -1 ||
+	    mrmr_tree_lock(pool, false) == -1) {
+		return -1;
+	}
+	pool->identity.become_root();
+	ret = mrmr_intent_begin(pool, &intent);
+	saved_errno = errno;
+	pool->identity.unbecome_root();
+	errno = saved_errno;
+	if (ret == 0) {
+		ret = remove_clones(parent, dir, name);
+		if (ret == 0) {
+			(void)mrmr_fault("rmdir-removed");
+			mrmr_sync(parent->spine_fd);
+		}
+		close_intent(pool, &intent, ret == 0);
+	}
+	mrmr_tree_unlock(pool);
+	return ret;
+}
+
+static int remove_everywhere(struct mrmr_dir *parent, struct mrmr_dir *dir,
+			     const char *name)
+{
+	size_t away[MRMR_MEMBERS_MAX];
+	size_t num_away = 0;
+
+	if (gather_away(parent->pool, away, &num_away) == -1) {
+		return -1;
+	}
+	return num_away > 0 ? remove_noted(parent, dir, name, away, num_away)
+			    : remove_clones(parent, dir, name);
+}
+
+static int rmdir_once(struct mrmr_dir *parent, const char *name)
 {
 	struct mrmr_dir *dir = NULL;
 	struct stat st;
@@ -294,12 +399,31 @@ int mrmr_name_rmdir(struct mrmr_dir *parent, const char *name)
 		errno = ENOTEMPTY;
 		goto out;
 	}
-	ret = remove_clones(parent, dir, name);
+	ret = remove_everywhere(parent, dir, name);
 	if (ret == 0) {
 		mrmr_tell_name(parent, name, MRMR_EVENT_REMOVED, MRMR_NO_MEMBER,
 			       0);
 	}
 out:
 	mrmr_dir_unlock_two(parent, dir);
+	return ret;
+}
+
+int mrmr_name_rmdir(struct mrmr_dir *parent, const char *name)
+{
+	unsigned int tries;
+	int ret = -1;
+
+	parent->pins++;
+	for (tries = 0; tries < 3; tries++) {
+		ret = rmdir_once(parent, name);
+		if (ret == 0 || errno != EAGAIN) {
+			break;
+		}
+		/* As in mrmr_name_unlink(). */
+		mrmr_pool_look(parent->pool);
+		errno = EAGAIN;
+	}
+	parent->pins--;
 	return ret;
 }

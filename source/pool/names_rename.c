@@ -46,7 +46,9 @@ int renaming_on(struct renaming *r, size_t member, bool back)
 	int from_fd = mrmr_dir_on_member(from_dir, member);
 	int to_fd = mrmr_dir_clone_to(to_dir, member);
 
-	if (from_fd == -1 || to_fd == -1) {
+	if (from_fd == -1 || to_fd == -1 ||
+	    mrmr_dir_may_change(from_dir, member) == -1 ||
+	    mrmr_dir_may_change(to_dir, member) == -1) {
 		return -1;
 	}
 	return renameat(from_fd, back ? r->to : r->from, to_fd,

@@ -111,8 +111,9 @@ static int rename_over_moved(struct renaming *r, size_t keep, int to_fd,
 	return -1;
 }
 
-/* On the source's own member, where rename(2) destroys what has the name. */
-static int rename_on_keep(struct renaming *r, size_t keep)
+/* On the source's own member, where rename(2) destroys what has the name: if
+   anybody has it, shown is who shows it. */
+static int rename_on_keep(struct renaming *r, size_t keep, size_t shown)
 {
 	int to_fd = mrmr_dir_on_member(r->to_dir, keep);
 	char trash_path[MRMR_TRASH_PATH_MAX];
@@ -123,7 +124,7 @@ static int rename_on_keep(struct renaming *r, size_t keep)
 		return -1;
 	}
 	/* Two names of one file: rename(2) does nothing then. */
-	if (r->pool->guard == NULL || to_fd == -1 ||
+	if (shown == SIZE_MAX || r->pool->guard == NULL || to_fd == -1 ||
 	    fstatat(to_fd, r->to, &target, AT_SYMLINK_NOFOLLOW) == -1 ||
 	    target.st_ino == r->source_ino ||
 	    !mrmr_is_guarded(r->pool, keep, &target)) {
@@ -336,7 +337,7 @@ static int rename_file_with_intent(struct renaming *r, size_t keep,
 		goto out;
 	}
 
-	ret = rename_on_keep(r, keep);
+	ret = rename_on_keep(r, keep, shown);
 	if (ret == 0 && shown != SIZE_MAX && shown != keep) {
 		ret = replace_shown(r, keep, shown);
 		consistent = ret == 0 || undo_file(r, keep);
@@ -425,5 +426,7 @@ int renaming_file(struct renaming *r, size_t keep)
 	if (r->num_members > 0) {
 		return rename_file_with_intent(r, keep, shown);
 	}
-	return rename_on_keep(r, keep);
+	mrmr_dir_changed(r->from_dir, keep);
+	mrmr_dir_changed(r->to_dir, keep);
+	return rename_on_keep(r, keep, shown);
 }

@@ -99,6 +99,28 @@ static int walk(struct mrmr_pool *pool, int at_fd, const char *path, size_t len)
 	return fd != -1 ? fd : walk_steps(pool, at_fd, path, len);
 }
 
+static int set_name(struct mrmr_place *place, const char *name)
+{
+	if (name[0] == '\0' || strcmp(name, ".") == 0 ||
+	    strcmp(name, "..") == 0) {
+		errno = EINVAL;
+		return -1;
+	}
+	if (strlen(name) >= sizeof(place->name)) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	strcpy(place->name, name);
+	return 0;
+}
+
+int mrmr_place_in(struct mrmr_dir *dir, const char *name,
+		  struct mrmr_place *place)
+{
+	place->dir = dir;
+	return set_name(place, name);
+}
+
 int mrmr_place_find(struct mrmr_pool *pool, int at_fd, const char *path,
 		    struct mrmr_place *place)
 {
@@ -123,16 +145,9 @@ int mrmr_place_find(struct mrmr_pool *pool, int at_fd, const char *path,
 	if (slash != NULL) {
 		name = slash + 1;
 	}
-	if (name[0] == '\0' || strcmp(name, ".") == 0 ||
-	    strcmp(name, "..") == 0) {
-		errno = EINVAL;
+	if (set_name(place, name) == -1) {
 		return -1;
 	}
-	if (strlen(name) >= sizeof(place->name)) {
-		errno = ENAMETOOLONG;
-		return -1;
-	}
-	strcpy(place->name, name);
 
 	if (slash == NULL) {
 		place->dir = mrmr_dir_get(pool, at_fd);

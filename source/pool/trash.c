@@ -18,6 +18,7 @@
 
 #include <talloc.h>
 
+#include <mrmr/beneath.h>
 #include <mrmr/fault.h>
 #include <mrmr/guard.h>
 #include <mrmr/log.h>
@@ -52,6 +53,19 @@ bool mrmr_is_guarded(struct mrmr_pool *pool, size_t member,
 }
 
 /* --- where ----------------------------------------------------------------- */
+
+const char *mrmr_trash_origin(const char *trash_path)
+{
+	const char *path = trash_path;
+	const char *slash = strchr(path, '/');
+
+	if (slash != NULL &&
+	    strncmp(path, MRMR_TRASH_GONE, strlen(MRMR_TRASH_GONE)) == 0) {
+		path = slash + 1;
+		slash = strchr(path, '/');
+	}
+	return slash != NULL ? slash + 1 : path;
+}
 
 static void place_close(struct trash_place *place)
 {
@@ -343,7 +357,7 @@ void mrmr_trash_unlink(struct mrmr_pool *pool, size_t member,
 
 	snprintf(path, sizeof(path), MRMR_TRASH "/%s", trash_path);
 	/* If it cannot be removed, the file has a name too many. */
-	unlinkat(pool->members[member].private_fd, path, 0);
+	mrmr_unlink_beneath(pool->members[member].private_fd, path, 0);
 	errno = saved_errno;
 }
 
@@ -352,7 +366,19 @@ int mrmr_trash_return(struct mrmr_pool *pool, size_t member,
 {
 	char path[MRMR_TRASH_PATH_MAX + sizeof(MRMR_TRASH)];
 
+	const char *last = NULL;
+	int saved_errno;
+	int ret;
+	int fd;
+
 	snprintf(path, sizeof(path), MRMR_TRASH "/%s", trash_path);
-	return rename_new(pool->members[member].private_fd, path, clone_fd,
-			  name);
+	fd = mrmr_parent_beneath(pool->members[member].private_fd, path, &last);
+	if (fd == -1) {
+		return -1;
+	}
+	ret = rename_new(fd, last, clone_fd, name);
+	saved_errno = errno;
+	close(fd);
+	errno = saved_errno;
+	return ret;
 }

@@ -63,6 +63,7 @@
 
 #include <talloc.h>
 
+#include <mrmr/beneath.h>
 #include <mrmr/dirattr.h>
 #include <mrmr/fault.h>
 #include <mrmr/file.h>
@@ -518,8 +519,7 @@ static int give_up(struct mrmr_undo *undo, int folder_fd, uint32_t generation,
 		/* The flag first: a mark without it would not be seen. */
 		fd = mrmr_fault("undo-lost") == 0
 			     ? openat(folder_fd, names[i],
-				      O_WRONLY | O_CREAT | O_NOFOLLOW |
-					      O_CLOEXEC,
+				      O_WRONLY | O_CREAT | MRMR_OPEN_ANYTHING,
 				      0600)
 			     : -1;
 		if (fd == -1) {

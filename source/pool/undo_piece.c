@@ -12,16 +12,15 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/fs.h>
-#include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
+#include <mrmr/beneath.h>
 #include <mrmr/dirattr.h>
 #include <mrmr/fault.h>
 #include <mrmr/file.h>
@@ -137,15 +136,11 @@ static void close_keeping_errno(int fd)
 /* It is asked for each file that is read, and mostly not there. */
 static int open_existing(int private_fd, uint64_t inode)
 {
-	struct open_how how = {
-		.flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC,
-		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
-			   RESOLVE_NO_MAGICLINKS,
-	};
 	char path[sizeof(MRMR_UNDO "/") + UNDO_NAME_MAX];
 
 	snprintf(path, sizeof(path), MRMR_UNDO "/%" PRIx64, inode);
-	return (int)syscall(SYS_openat2, private_fd, path, &how, sizeof(how));
+	return mrmr_open_beneath(private_fd, path,
+				 O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 }
 
 int undo_folder_open(int private_fd, uint64_t inode, bool make)

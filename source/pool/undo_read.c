@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <mrmr/beneath.h>
 #include <mrmr/fault.h>
 #include <mrmr/file.h>
 
@@ -66,7 +67,7 @@ static int open_piece(int private_fd, uint64_t inode, uint64_t piece,
 		      uint32_t generation)
 {
 	struct search search = {.piece = piece, .generation = generation};
-	const int flags = O_RDONLY | O_NOFOLLOW | O_CLOEXEC;
+	const int flags = O_RDONLY | MRMR_OPEN_ANYTHING;
 	int folder_fd = undo_folder_open(private_fd, inode, false);
 	char name[UNDO_NAME_MAX];
 	int fd;
@@ -225,7 +226,8 @@ int mrmr_undo_drop(int private_fd, uint64_t inode, uint32_t below_generation)
 		ret = ret == -1 && errno == ENOENT ? 0 : ret;
 	}
 	snprintf(path, sizeof(path), MRMR_UNDO "/%" PRIx64, inode);
-	if (ret == 0 && unlinkat(private_fd, path, AT_REMOVEDIR) == -1 &&
+	if (ret == 0 &&
+	    mrmr_unlink_beneath(private_fd, path, AT_REMOVEDIR) == -1 &&
 	    errno != ENOTEMPTY && errno != EEXIST) {
 		ret = -1;
 	}

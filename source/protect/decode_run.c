@@ -25,6 +25,7 @@
 
 #include <mrmr/digest.h>
 #include <mrmr/fault.h>
+#include <mrmr/fault_bytes.h>
 #include <mrmr/file.h>
 #include <mrmr/thread_root.h>
 
@@ -59,7 +60,11 @@ static int read_blob(int fd, uint8_t *buf, size_t len, uint64_t offset)
 	if (mrmr_fault("decode-blob") != 0) {
 		return -1;
 	}
-	return mrmr_read_fully(fd, buf, len, offset);
+	if (mrmr_read_fully(fd, buf, len, offset) == -1) {
+		return -1;
+	}
+	mrmr_fault_flip("decode-row-bytes", buf, len);
+	return 0;
 }
 
 static int read_row(struct mrmr_decode *decode, struct decode_block *block,
@@ -113,6 +118,8 @@ static int read_slot(struct mrmr_decode *decode, struct decode_block *block,
 			decode_note_piece(decode, block, piece, piece->error);
 			return -1;
 		}
+		mrmr_fault_flip("decode-slot-bytes", buf + (from - begin),
+				to - from);
 		if (to == piece->end) {
 			mrmr_live_let_go(piece->live);
 		}

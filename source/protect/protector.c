@@ -357,6 +357,7 @@ static bool is_over(struct protector *p)
 /* One turn. *any tells if it has changed anything. */
 static int turn(struct protector *p, bool *any, struct mrmr_error *err)
 {
+	TALLOC_FREE(p->removed);
 	if (mrmr_engine_look(p->engine, err) == -1 ||
 	    unseen_look(p, err) == -1) {
 		return -1;

@@ -20,6 +20,7 @@
 #include <mrmr/log.h>
 
 #include "protector_private.h"
+#include "was.h"
 
 /* As much as is done in about a second, within these limits: a commit, and what
    is idle around it, is to take a small part of the time. Whoever waits for the
@@ -378,6 +379,10 @@ static int conclude(struct batch *batch, struct target *target)
 					       target->old->inode);
 		}
 		note_large(p, target);
+	}
+	if (ret == 0 && target->is_complete && !target->is_cut &&
+	    !was_is_whole(target->old)) {
+		ret = was_forget(p->catalog, target->node.id);
 	}
 	if (ret == -1) {
 		return -1;

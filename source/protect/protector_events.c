@@ -9,6 +9,7 @@
  */
 #include <endian.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <talloc.h>
@@ -18,6 +19,7 @@
 #include <mrmr/log.h>
 
 #include "protector_private.h"
+#include "was.h"
 
 #define MARK_NOTE "events"
 #define PER_TRANSACTION 4096
@@ -110,6 +112,27 @@ static int changed(struct protector *p, const struct event *e)
 	return names_promise(p, e->of->path, e->number, e->inode, &id);
 }
 
+/* From a member that is away: until the file is protected where it is now, what
+   is protected of it is what was there. */
+static int moved(struct protector *p, const struct event *e)
+{
+	uint64_t was = strtoull(e->of->to, NULL, 16);
+	struct mrmr_node *node = NULL;
+
+	if (changed(p, e) == -1) {
+		return -1;
+	}
+	if (was == MRMR_ID_NONE) {
+		return 0;
+	}
+	if (find_known(p, e, &node) == -1) {
+		return -1;
+	}
+	return node != NULL && !was_is_whole(node)
+		       ? was_note(p->catalog, node->id, was)
+		       : 0;
+}
+
 static int attributes(struct protector *p, const struct event *e)
 {
 	struct mrmr_node *node = NULL;
@@ -162,7 +185,7 @@ static int give_name(struct protector *p, const struct event *e, uint64_t id,
 		if (there->id == id) {
 			return 0;
 		}
-		if (names_detach(p, dir_id, name) == -1) {
+		if (names_detach(p, dir_id, name, NAMES_TAKEN) == -1) {
 			return -1;
 		}
 	} else if (errno != ENOENT) {
@@ -259,7 +282,7 @@ static int removed(struct protector *p, const struct event *e)
 	if (node->kind != MRMR_NODE_DIRECTORY && !is_of_event(e, node)) {
 		return 0;
 	}
-	return names_detach(p, node->dir_id, node->name);
+	return names_detach(p, node->dir_id, node->name, NAMES_REMOVED);
 }
 
 static int trashed(struct protector *p, const struct event *e)
@@ -279,10 +302,16 @@ static int trashed(struct protector *p, const struct event *e)
 		if (find_known(p, e, &node) == -1) {
 			return -1;
 		}
-		return node != NULL
-			       ? pending_add(p->pending, node->id, node->member,
-					     node->size_bytes, 0)
-			       : 0;
+		if (node == NULL) {
+			return 0;
+		}
+		/* if it lost its name while its member was away, it is there
+		   now */
+		if (node->dir_id != MRMR_ID_TRASH ||
+		    !names_is_gone(node->name)) {
+			return pending_add(p->pending, node->id, node->member,
+					   node->size_bytes, 0);
+		}
 	}
 	name = talloc_asprintf(e->frame, "%u/%s", node->member, e->of->to);
 	if (name == NULL) {
@@ -304,7 +333,7 @@ static int trashed(struct protector *p, const struct event *e)
 					 name);
 	}
 	if (node->num_extents == 0) {
-		return names_detach(p, node->dir_id, node->name);
+		return names_detach(p, node->dir_id, node->name, NAMES_REMOVED);
 	}
 	return mrmr_catalog_rename(p->catalog, node->dir_id, node->name,
 				   MRMR_ID_TRASH, name);
@@ -353,8 +382,9 @@ static int apply_kind(struct protector *p, const struct event *e)
 {
 	switch (e->of->kind) {
 	case MRMR_EVENT_CHANGED:
-	case MRMR_EVENT_MOVED:
 		return changed(p, e);
+	case MRMR_EVENT_MOVED:
+		return moved(p, e);
 	case MRMR_EVENT_ATTRIBUTES:
 		return attributes(p, e);
 	case MRMR_EVENT_RENAMED:

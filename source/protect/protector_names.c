@@ -16,7 +16,6 @@
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 #include <errno.h>
-#include <inttypes.h>
 #include <string.h>
 
 #include <talloc.h>
@@ -184,7 +183,7 @@ static int enter_directory(struct protector *p, void *frame, uint64_t dir_id,
 			*id = node->id;
 			return 0;
 		}
-		if (names_detach(p, dir_id, name) == -1) {
+		if (names_detach(p, dir_id, name, NAMES_SEEMS) == -1) {
 			return -1;
 		}
 	} else if (errno != ENOENT) {
@@ -213,139 +212,6 @@ int names_parent(struct protector *p, const char *path, uint64_t *dir_id,
 	*name = path;
 	talloc_free(frame);
 	return ret;
-}
-
-/* --- names that are gone --------------------------------------------------------- */
-
-struct children {
-	void *mem_ctx;
-	char **names;
-	size_t num;
-};
-
-static int take_child(const struct mrmr_node *node, void *private_data)
-{
-	struct children *children = private_data;
-	char **names = talloc_realloc(children->mem_ctx, children->names,
-				      char *, children->num + 1);
-
-	if (names == NULL) {
-		errno = ENOMEM;
-		return -1;
-	}
-	children->names = names;
-	names[children->num] = talloc_strdup(names, node->name);
-	if (names[children->num] == NULL) {
-		errno = ENOMEM;
-		return -1;
-	}
-	children->num++;
-	return 0;
-}
-
-static int detach_directory(struct protector *p, void *frame,
-			    const struct mrmr_node *node)
-{
-	struct children children = {.mem_ctx = frame};
-	size_t i;
-
-	if (mrmr_catalog_list(p->catalog, node->id, take_child, &children) ==
-	    -1) {
-		return -1;
-	}
-	for (i = 0; i < children.num; i++) {
-		if (names_detach(p, node->id, children.names[i]) == -1) {
-			return -1;
-		}
-	}
-	if (mrmr_catalog_remove(p->catalog, node->dir_id, node->name) == -1) {
-		return errno == ENOTEMPTY ? 0 : -1;
-	}
-	return 0;
-}
-
-/* A file whose last name this was. */
-static int detach_file(struct protector *p, void *frame,
-		       const struct mrmr_node *node)
-{
-	char *name = NULL;
-
-	if (node->num_extents == 0) {
-		uint32_t entry = pending_find(p->pending, node->id);
-
-		if (entry != PENDING_NONE) {
-			pending_remove(p->pending, entry);
-		}
-		if (protector_loosen(p, node->member, node->inode) == -1) {
-			return -1;
-		}
-		return mrmr_catalog_remove(p->catalog, node->dir_id,
-					   node->name);
-	}
-	name = talloc_asprintf(frame, "%u/" GONE_FOLDER "%" PRIx64,
-			       node->member, node->id);
-	if (name == NULL) {
-		errno = ENOMEM;
-		return -1;
-	}
-	if (mrmr_catalog_rename(p->catalog, node->dir_id, node->name,
-				MRMR_ID_TRASH, name) == -1) {
-		return -1;
-	}
-	return pending_add(p->pending, node->id, node->member, 0, 0);
-}
-
-static int detach(struct protector *p, void *frame, uint64_t dir_id,
-		  const char *name)
-{
-	struct mrmr_node *node = NULL;
-	struct mrmr_link *links = NULL;
-	size_t num = 0;
-
-	if (mrmr_catalog_find(p->catalog, frame, dir_id, name, &node) == -1) {
-		return errno == ENOENT ? 0 : -1;
-	}
-	if (node->kind == MRMR_NODE_DIRECTORY) {
-		return detach_directory(p, frame, node);
-	}
-	/* missing is not deleted (invariant 5) */
-	if (mrmr_engine_member(p->engine, node->member) != SIZE_MAX &&
-	    mrmr_engine_online(p->engine, node->member) == NULL) {
-		return 0;
-	}
-	if (mrmr_catalog_links(p->catalog, frame, node->id, &links, &num) ==
-	    -1) {
-		return -1;
-	}
-	if (num > 1) {
-		return mrmr_catalog_remove(p->catalog, dir_id, name);
-	}
-	return detach_file(p, frame, node);
-}
-
-int names_detach(struct protector *p, uint64_t dir_id, const char *name)
-{
-	void *frame = talloc_new(p);
-	int saved_errno;
-	int ret;
-
-	if (frame == NULL) {
-		errno = ENOMEM;
-		return -1;
-	}
-	ret = detach(p, frame, dir_id, name);
-	saved_errno = errno;
-	talloc_free(frame);
-	errno = saved_errno;
-	return ret;
-}
-
-bool names_is_gone(const char *name)
-{
-	const char *slash = strchr(name, '/');
-
-	return slash != NULL &&
-	       strncmp(slash + 1, GONE_FOLDER, strlen(GONE_FOLDER)) == 0;
 }
 
 /* --- names that are there ---------------------------------------------------------- */
@@ -461,7 +327,7 @@ static int find_owner(struct protector *p, void *frame, uint64_t dir_id,
 		return 0;
 	}
 	if (*owner != NULL) {
-		if (names_detach(p, dir_id, name) == -1) {
+		if (names_detach(p, dir_id, name, NAMES_SEEMS) == -1) {
 			return -1;
 		}
 		*owner = NULL;
@@ -588,7 +454,7 @@ int names_promise(struct protector *p, const char *path, uint16_t member,
 	const char *name = NULL;
 
 	if (names_parent(p, path, &node.dir_id, &name) == -1 ||
-	    names_detach(p, node.dir_id, name) == -1) {
+	    names_detach(p, node.dir_id, name, NAMES_TAKEN) == -1) {
 		return -1;
 	}
 	node.name = (char *)name;

@@ -14,7 +14,9 @@
 #include <mrmr/protector.h>
 #include <mrmr/shared.h>
 #include <mrmr/stripes.h>
+#include <mrmr/trash.h>
 
+struct mrmr_absent_removed;
 struct pending;
 
 /* An inode of which nothing may have to be guarded any more, once what is being
@@ -42,8 +44,10 @@ struct protector {
 	size_t num_loose;
 	struct large_file *large; /* of pool->members[] */
 	char *scan_path;          /* to be scanned; NULL: nothing. Durable */
-	bool is_doubtful;         /* so it waits for a person */
-	uint64_t batch_bytes;     /* of the next batch; 0: not known yet */
+	/* of pool->members[], or NULL: as far as it was asked for, in a turn */
+	struct mrmr_absent_removed **removed;
+	bool is_doubtful;     /* so it waits for a person */
+	uint64_t batch_bytes; /* of the next batch; 0: not known yet */
 	struct mrmr_protect_progress progress;
 	struct mrmr_protect_result before; /* the transaction */
 	unsigned int failures;             /* of batches, one after another */
@@ -178,8 +182,6 @@ bool look_has_inode(struct protector *p, uint16_t number, bool in_trash,
 
 /* --- the names in the catalogue (protector_names.c) --------------------------- */
 
-#define GONE_FOLDER ".gone/" /* see names_detach() */
-
 /* The directory that holds the last component of path, made with what is above
    it if it is missing. *name points into path. */
 int names_parent(struct protector *p, const char *path, uint64_t *dir_id,
@@ -195,16 +197,6 @@ int names_see_path(struct protector *p, const char *path,
    any more: later events tell where it went. */
 int names_promise(struct protector *p, const char *path, uint16_t member,
 		  uint64_t inode, uint64_t *id);
-/*
- * The name leads to nothing, or to something else. If it was a file's last one,
- * the file is gone; if it is in stripes, it becomes an entry of the trash under
- * a name that nothing has on disk, and pending: what is left of it leaves its
- * stripes. Of a directory, all that is below; what lies on a member that is not
- * online stays, and the directory with it.
- */
-int names_detach(struct protector *p, uint64_t dir_id, const char *name);
-/* Is this name in the trash one of those? */
-bool names_is_gone(const char *name);
 /* Set what the attributes of a node are; extents and the version that is
    protected stay. */
 int names_set(struct protector *p, const struct mrmr_node *node,
@@ -215,6 +207,30 @@ char *names_path(struct protector *p, void *mem_ctx, uint64_t dir_id,
 		 const char *name);
 /* Ask for a scan of what is at and below path, "" for everything. */
 int names_ask_scan(struct protector *p, const char *path);
+
+/* --- names that are gone (protector_detach.c) ---------------------------------- */
+
+/* Why a name is said to be gone: what lies on a member that is away is only
+   believed to be by some. */
+enum names_cause {
+	NAMES_SEEMS,   /* it looks so; away: if a client removed it */
+	NAMES_TAKEN,   /* an event tells that another file has the name */
+	NAMES_REMOVED, /* an event tells that this very file was removed */
+};
+
+/*
+ * The name leads to nothing, or to something else. If it was a file's last one,
+ * the file is gone; if it is in stripes, it becomes an entry of the trash under
+ * a name that nothing has on disk, and pending. Of a directory, all that is
+ * below. What stays for the sake of a member that is away keeps the name, and
+ * the directory with it.
+ */
+int names_detach(struct protector *p, uint64_t dir_id, const char *name,
+		 enum names_cause cause);
+/* Is this name in the trash one of those? */
+bool names_is_gone(const char *name);
+/* Those that are not pending any more, as the list was lost: they are. */
+int names_seek_gone(struct protector *p);
 
 /* --- events (protector_events.c), scanning (protector_scan.c) ------------------ */
 

@@ -153,7 +153,7 @@ static int drop_gone(struct scan *scan, void *frame, uint64_t dir_id,
 			return -1;
 		}
 		if (!look.is_there &&
-		    names_detach(p, dir_id, known.gone[i]) == -1) {
+		    names_detach(p, dir_id, known.gone[i], NAMES_SEEMS) == -1) {
 			return -1;
 		}
 	}
@@ -286,13 +286,17 @@ static int see_trashed(struct scan *scan, void *frame, uint16_t number,
 	if (mrmr_catalog_links(p->catalog, frame, id, &links, &num) == -1) {
 		return -1;
 	}
+	/* First of all, for one of its other names may be outdated, too. */
+	for (i = 0; i < num; i++) {
+		if (links[i].dir_id == MRMR_ID_TRASH &&
+		    strcmp(links[i].name, name) == 0) {
+			return 0;
+		}
+	}
 	for (i = 0; i < num; i++) {
 		char *known = NULL;
 
 		if (links[i].dir_id == MRMR_ID_TRASH) {
-			if (strcmp(links[i].name, name) == 0) {
-				return 0;
-			}
 			if (names_is_gone(links[i].name)) {
 				break;
 			}
@@ -421,7 +425,9 @@ static int scan_all(struct scan *scan, const char *path)
 	struct look look;
 	int ret = -1;
 
-	if (scan_all_trash(scan) == 0 && look_at(p, frame, path, &look) == 0 &&
+	if (scan_all_trash(scan) == 0 &&
+	    (path[0] != '\0' || names_seek_gone(p) == 0) &&
+	    look_at(p, frame, path, &look) == 0 &&
 	    names_see_path(p, path, &look, false) == 0) {
 		ret = 0;
 	}

@@ -31,6 +31,8 @@
 #include <mrmr/file.h>
 #include <mrmr/guard.h>
 #include <mrmr/log.h>
+#include <mrmr/marker.h>
+#include <mrmr/staging.h>
 #include <mrmr/undo.h>
 #include <mrmr/xattrs.h>
 
@@ -91,7 +93,7 @@ static int see_alone(struct protector *p, const char *path,
 	} else {
 		ret = names_parent(p, path, &dir_id, &name);
 		if (ret == 0) {
-			ret = names_detach(p, dir_id, name);
+			ret = names_detach(p, dir_id, name, NAMES_SEEMS);
 		}
 	}
 	if (ret == -1) {
@@ -129,6 +131,44 @@ static int settle_name(struct finding *f, const char *path,
 		return 0;
 	}
 	return see_alone(p, path, &look);
+}
+
+/*
+ * A file that lost its name. If its member is away it waits: others need its
+ * bytes, and they may come back. Else it is in the trash by now, of which there
+ * is an event; or it was not removed after all. If neither, it leaves its
+ * stripes.
+ */
+static int settle_gone(struct finding *f, struct batch *batch,
+		       const char *trash_path, struct target *target,
+		       enum readiness *readiness)
+{
+	struct protector *p = f->p;
+	const char *path = mrmr_trash_origin(trash_path);
+	struct look look;
+
+	if (mrmr_engine_member(p->engine, f->node->member) != SIZE_MAX &&
+	    mrmr_engine_online(p->engine, f->node->member) == NULL) {
+		*readiness = TARGET_SKIPPED;
+		return 0;
+	}
+	if (!mrmr_queue_is_empty(p->engine->queue)) {
+		f->entry->retry_ns = protector_now_ns() + RETRY_NS / 10;
+		*readiness = TARGET_LATER;
+		return 0;
+	}
+	if (look_at(p, f->frame, path, &look) == -1) {
+		return -1;
+	}
+	if (look.is_there && look.kind == f->node->kind &&
+	    look.number == f->node->member && f->node->inode != 0 &&
+	    (uint64_t)look.st.st_ino == f->node->inode) {
+		*readiness = TARGET_LATER;
+		return see_alone(p, path, &look);
+	}
+	*readiness = TARGET_READY;
+	target->is_gone = true;
+	return target_prepare_gone(p, batch, target);
 }
 
 /* Nodes that are no files: their attributes, where they are by now. */
@@ -499,13 +539,20 @@ static int find(struct finding *f, struct batch *batch, uint64_t max_bytes,
 	}
 	f->path = path;
 	if (in_trash) {
-		if (strncmp(path, GONE_FOLDER, strlen(GONE_FOLDER)) != 0) {
+		if (names_is_gone(f->node->name)) {
+			return settle_gone(f, batch, path, target, readiness);
+		}
+		if ((f->entry->flags & PENDING_LOST) == 0) {
 			*readiness = TARGET_NOTHING_TO_DO;
 			return 0;
 		}
-		*readiness = TARGET_READY;
-		target->is_gone = true;
-		return target_prepare_gone(p, batch, target);
+		path = talloc_asprintf(f->frame, MRMR_DIR "/" MRMR_TRASH "/%s",
+				       path);
+		f->path = path;
+		if (path == NULL) {
+			errno = ENOMEM;
+			return -1;
+		}
 	}
 	if (f->node->kind != MRMR_NODE_FILE) {
 		return settle_other(f, path, readiness);
@@ -519,10 +566,14 @@ static int find(struct finding *f, struct batch *batch, uint64_t max_bytes,
 		return settle_other(f, path, readiness);
 	}
 	if (open_file(f, path) == -1) {
-		if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP) {
-			return settle_name(f, path, readiness);
+		if (errno != ENOENT && errno != ENOTDIR && errno != ELOOP) {
+			return -1;
 		}
-		return -1;
+		if (in_trash) {
+			*readiness = TARGET_NOTHING_TO_DO;
+			return 0;
+		}
+		return settle_name(f, path, readiness);
 	}
 	return prepare(f, batch, max_bytes, target, readiness);
 }

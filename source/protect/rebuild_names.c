@@ -23,6 +23,7 @@
 #include <mrmr/names.h>
 #include <mrmr/staging.h>
 
+#include "protector_private.h"
 #include "rebuild_private.h"
 
 #define NS_PER_S INT64_C(1000000000)
@@ -41,12 +42,28 @@ const char *rebuild_path(const struct rebuild_file *file)
 
 /* --- names as they are by now ---------------------------------------------- */
 
-/* The path of an entry in the trash is what follows the member's number. */
+/*
+ * The path of an entry in the trash is what follows the member's number. What
+ * clients removed while the member was away did not get there: it gets a folder
+ * of its own, the same if we are killed and begin again.
+ */
 static char *trash_path(void *mem_ctx, const char *entry)
 {
 	const char *slash = strchr(entry, '/');
+	char *path = NULL;
 
-	return slash != NULL ? talloc_strdup(mem_ctx, slash + 1) : NULL;
+	if (slash == NULL) {
+		errno = EILSEQ;
+		return NULL;
+	}
+	path = names_is_gone(entry)
+		       ? talloc_asprintf(mem_ctx, "rebuilt.%s",
+					 slash + 1 + strlen(MRMR_TRASH_GONE))
+		       : talloc_strdup(mem_ctx, slash + 1);
+	if (path == NULL) {
+		errno = ENOMEM;
+	}
+	return path;
 }
 
 int rebuild_resolve(struct rebuild *r, void *mem_ctx, uint64_t inode,
@@ -61,7 +78,7 @@ int rebuild_resolve(struct rebuild *r, void *mem_ctx, uint64_t inode,
 	if (name->dir_id == MRMR_ID_TRASH) {
 		name->is_trash = true;
 		name->path = trash_path(mem_ctx, name->entry);
-		return 0;
+		return name->path != NULL ? 0 : -1;
 	}
 	dir = mrmr_catalog_path(r->engine->catalog, mem_ctx, name->dir_id,
 				&in_trash);

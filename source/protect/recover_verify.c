@@ -280,6 +280,9 @@ struct guarding {
 static int guard_add(struct guarding *g, const struct mrmr_uuid *member,
 		     uint64_t inode, uint32_t generation)
 {
+	if (generation > MRMR_GENERATION_MAX) {
+		generation = MRMR_GENERATION_MAX;
+	}
 	if (generation > g->highest) {
 		g->highest = generation;
 	}
@@ -329,7 +332,7 @@ static uint32_t highest_in(int at_fd, const char *folder)
 		unsigned long generation =
 			dot != NULL ? strtoul(dot + 1, NULL, 16) : 0;
 
-		if (generation <= UINT32_MAX && generation > highest) {
+		if (generation <= MRMR_GENERATION_MAX && generation > highest) {
 			highest = (uint32_t)generation;
 		}
 	}

@@ -112,7 +112,15 @@ static void tell_changed(struct suspect *s, const struct piece *piece)
 				       &in_trash);
 	char *now = NULL;
 
-	if (path == NULL || in_trash) {
+	if (path == NULL) {
+		return;
+	}
+	if (in_trash) {
+		/* A path that no client has: by its inode. What was kept of it
+		   can be had no more, so it is protected as it is now. */
+		mrmr_tell(engine->pool, MRMR_EVENT_LOST,
+			  mrmr_engine_member(engine, piece->node->member),
+			  piece->node->inode, path, NULL);
 		return;
 	}
 	now = mrmr_queue_resolve(engine->queue, s, path, NULL);

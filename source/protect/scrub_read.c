@@ -25,6 +25,7 @@
 
 #include <mrmr/digest.h>
 #include <mrmr/fault.h>
+#include <mrmr/fault_bytes.h>
 #include <mrmr/file.h>
 
 #include "scrub_private.h"
@@ -166,6 +167,7 @@ static bool is_right(struct reader *reader, const struct scrub_block *block)
 		if (ret == -1) {
 			return false;
 		}
+		mrmr_fault_flip("scrub-bytes", reader->chunk, len);
 		if (deep) {
 			mrmr_digest_add(reader->digest, reader->chunk, len);
 		} else {

@@ -25,6 +25,7 @@
 #include <mrmr/trouble.h>
 
 #include "serve_private.h"
+#include "was.h"
 
 #define RETRY_NS (10 * INT64_C(1000000000)) /* after trouble */
 #define IDLE_NS (3 * INT64_C(1000000000))
@@ -147,7 +148,8 @@ static struct mrmr_served *open_served(struct serving *s,
 		mrmr_error_set(err, ENOMEM, "out of memory");
 		return NULL;
 	}
-	if (mrmr_catalog_get(engine->catalog, served, id, &node) == -1) {
+	if (mrmr_catalog_get(engine->catalog, served, id, &node) == -1 ||
+	    was_find(engine->catalog, served, &node) == -1) {
 		mrmr_error_set(err, EIO,
 			       "the catalogue does not know the file any "
 			       "more");

@@ -15,6 +15,7 @@
 #include <mrmr/log.h>
 
 #include "serve_private.h"
+#include "was.h"
 
 struct filling {
 	struct mrmr_engine *engine;
@@ -24,6 +25,7 @@ struct filling {
 	const char *path; /* of the directory, now, */
 	const char *then; /* and in the catalogue */
 	bool has_events;  /* names may have changed since */
+	size_t num_moved; /* files, to the member, anywhere */
 	int error;
 };
 
@@ -46,13 +48,40 @@ static bool is_ours(const struct filling *f, const struct mrmr_node *node)
 	return node->kind != MRMR_NODE_DIRECTORY && node->member == f->number;
 }
 
+/* As it is read: by what is protected of it. */
+static int make_as_read(struct filling *f, const struct mrmr_node *node,
+			const char *name)
+{
+	void *frame = talloc_new(NULL);
+	struct mrmr_node *read = (struct mrmr_node *)node;
+	struct mrmr_node made;
+	int saved_errno;
+	int ret;
+
+	if (frame == NULL) {
+		errno = ENOMEM;
+		return -1;
+	}
+	ret = was_find(f->engine->catalog, frame, &read);
+	if (ret == 0) {
+		made = *read;
+		made.id = node->id;
+		made.inode = node->inode;
+		ret = mrmr_ghost_make(f->fd, name, &made,
+				      &f->member->config->id);
+	}
+	saved_errno = errno;
+	talloc_free(frame);
+	errno = saved_errno;
+	return ret;
+}
+
 /* What this file system cannot have is left out; what it cannot have now is
    trouble. */
 static int make_ghost(struct filling *f, const struct mrmr_node *node,
 		      const char *name)
 {
-	if (mrmr_ghost_make(f->fd, name, node, &f->member->config->id) == 0 ||
-	    errno == EEXIST) {
+	if (make_as_read(f, node, name) == 0 || errno == EEXIST) {
 		return 0;
 	}
 	if (errno == ENOTSUP) {
@@ -140,6 +169,49 @@ static int take_renamed(struct filling *f, void *mem_ctx, uint64_t inode)
 	return name != NULL ? make_ghost(f, node, name) : 0;
 }
 
+/* A file that came to the member from another one that is away, and of which the
+   catalogue does not know yet: what was protected of it there is what it is. */
+static int take_moved(struct filling *f, void *mem_ctx,
+		      const struct mrmr_moved *moved)
+{
+	struct mrmr_catalog *cat = f->engine->catalog;
+	const char *name = name_in(moved->path, f->path);
+	struct mrmr_node *node = NULL;
+	uint64_t id;
+
+	if (name == NULL ||
+	    mrmr_catalog_find_inode(cat, f->number, moved->inode, &id) == 0) {
+		return 0;
+	}
+	if (errno != ENOENT) {
+		return -1;
+	}
+	if (mrmr_catalog_get(cat, mem_ctx, moved->was, &node) == -1) {
+		return errno == ENOENT ? 0 : -1;
+	}
+	node->inode = moved->inode;
+	return make_ghost(f, node, name);
+}
+
+static int take_all_moved(struct filling *f, void *mem_ctx)
+{
+	struct mrmr_moved *moved = NULL;
+	size_t num = 0;
+	size_t i;
+
+	if (mrmr_queue_moved(f->engine->queue, mem_ctx, &f->member->config->id,
+			     &moved, &num) == -1) {
+		return -1;
+	}
+	for (i = 0; i < num; i++) {
+		if (take_moved(f, mem_ctx, &moved[i]) == -1) {
+			return -1;
+		}
+	}
+	f->num_moved = num;
+	return 0;
+}
+
 /* The directory as the catalogue knows it: by the name that it had then, or
    else by the one that it has now. */
 static int find_directory(struct filling *f, void *mem_ctx,
@@ -200,9 +272,12 @@ static int fill_from(struct filling *f, void *mem_ctx, int64_t *mtime_ns)
 			return -1;
 		}
 	}
+	if (take_all_moved(f, mem_ctx) == -1) {
+		return -1;
+	}
 	if (!is_known) {
 		errno = ENOENT;
-		return num > 0 ? 0 : -1;
+		return num > 0 || f->num_moved > 0 ? 0 : -1;
 	}
 	return 0;
 }

@@ -20,6 +20,7 @@
 
 #include <mrmr/blob.h>
 #include <mrmr/fault.h>
+#include <mrmr/fault_bytes.h>
 #include <mrmr/file.h>
 
 #include "stripes_private.h"
@@ -100,6 +101,7 @@ int read_right(struct mrmr_live *live, uint8_t *data, uint32_t len_bytes,
 	if (mrmr_live_read(live, data, len_bytes, offset) == -1) {
 		return -1;
 	}
+	mrmr_fault_flip("stripes-old-bytes", data, len_bytes);
 	mrmr_sha256(data, len_bytes, got);
 	if (memcmp(got, sha256, sizeof(got)) != 0) {
 		errno = EILSEQ;
@@ -438,6 +440,7 @@ int read_row(struct mrmr_stripes *work, const struct mrmr_row *row,
 	if (ret == -1) {
 		return -1;
 	}
+	mrmr_fault_flip("stripes-row-bytes", data, row->len_bytes);
 	mrmr_sha256(data, row->len_bytes, sha256);
 	if (memcmp(sha256, row->sha256, sizeof(sha256)) != 0) {
 		errno = EILSEQ;

@@ -40,7 +40,6 @@ static int add_item(struct listing *l, const char *trash_path,
 		    const struct stat *st)
 {
 	size_t size = talloc_array_length(l->items);
-	const char *slash = strchr(trash_path, '/');
 	struct mrmr_trashed *item = NULL;
 
 	if (l->num == size) {
@@ -64,7 +63,7 @@ static int add_item(struct listing *l, const char *trash_path,
 		return -1;
 	}
 	item->path = item->trash_path +
-		     (slash != NULL ? (size_t)(slash - trash_path) + 1 : 0);
+		     (mrmr_trash_origin(item->trash_path) - item->trash_path);
 	l->num++;
 	return 0;
 }

@@ -21,6 +21,7 @@
 
 #include <talloc.h>
 
+#include <mrmr/beneath.h>
 #include <mrmr/fault.h>
 #include <mrmr/live.h>
 #include <mrmr/log.h>
@@ -58,7 +59,8 @@ void trash_prune(const struct mrmr_member *member, const char *trash_path)
 	while ((slash = strrchr(path, '/')) != NULL &&
 	       slash != path + strlen(MRMR_TRASH)) {
 		*slash = '\0';
-		if (unlinkat(member->private_fd, path, AT_REMOVEDIR) == -1) {
+		if (mrmr_unlink_beneath(member->private_fd, path,
+					AT_REMOVEDIR) == -1) {
 			return; /* not empty */
 		}
 	}
@@ -368,7 +370,7 @@ static int remove_files(struct batch *b)
 
 		let_go(b, &b->leaving[i]);
 		full_path(item, path);
-		if (unlinkat(member->private_fd, path, 0) == -1 &&
+		if (mrmr_unlink_beneath(member->private_fd, path, 0) == -1 &&
 		    errno != ENOENT) {
 			return mrmr_error_set(b->err, errno,
 					      "%s cannot be removed from the "

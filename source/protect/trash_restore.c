@@ -17,6 +17,7 @@
 
 #include <talloc.h>
 
+#include <mrmr/beneath.h>
 #include <mrmr/dirattr.h>
 #include <mrmr/fault.h>
 #include <mrmr/names.h>
@@ -222,12 +223,25 @@ static bool is_there(const struct restore *r)
 /* 1: it has a further name. 0: another name. */
 static int give_name(struct restore *r, int clone_fd, const char *name)
 {
+	const char *last = NULL;
+	int error;
+	int ret;
+	int fd;
+
 	if (mrmr_fault("restore-link") != 0) {
 		return -1;
 	}
-	if (linkat(r->member->private_fd, r->from, clone_fd, name, 0) == 0) {
+	fd = mrmr_parent_beneath(r->member->private_fd, r->from, &last);
+	if (fd == -1) {
+		return -1;
+	}
+	ret = linkat(fd, last, clone_fd, name, 0);
+	error = errno;
+	close(fd);
+	if (ret == 0) {
 		return 1;
 	}
+	errno = error;
 	if (!mrmr_trash_cannot_link(errno)) {
 		return -1;
 	}
@@ -239,11 +253,17 @@ static void take_name(struct restore *r, int clone_fd, const char *name,
 		      bool has_both)
 {
 	int saved_errno = errno;
+	const char *last = NULL;
+	int fd;
 
 	if (has_both) {
 		unlinkat(clone_fd, name, 0);
 	} else {
-		renameat(clone_fd, name, r->member->private_fd, r->from);
+		fd = mrmr_parent_beneath(r->member->private_fd, r->from, &last);
+		if (fd != -1) {
+			renameat(clone_fd, name, fd, last);
+			close(fd);
+		}
 	}
 	errno = saved_errno;
 }

@@ -356,10 +356,26 @@ struct mrmr_pool *mrmr_pool_of(struct vfs_handle_struct *handle)
 	return share->pool;
 }
 
+/*
+ * By its file id, which smbd has made from what the open descriptor said. The
+ * inode stays the directory's as long as that is open.
+ */
+struct mrmr_dir *mrmr_dir_known_of_fsp(struct mrmr_pool *pool,
+				       const struct files_struct *fsp)
+{
+	if (fsp->file_id.devid != pool->device_id || fsp->file_id.extid != 0 ||
+	    fsp_get_pathref_fd(fsp) < 0) {
+		return NULL;
+	}
+	return mrmr_dir_known(pool, pool->spine_dev, fsp->file_id.inode);
+}
+
 struct mrmr_dir *mrmr_dir_of_fsp(struct mrmr_pool *pool,
 				 const struct files_struct *fsp)
 {
-	return mrmr_dir_get(pool, fsp_get_pathref_fd(fsp));
+	struct mrmr_dir *dir = mrmr_dir_known_of_fsp(pool, fsp);
+
+	return dir != NULL ? dir : mrmr_dir_get(pool, fsp_get_pathref_fd(fsp));
 }
 
 int mrmr_place_at(struct mrmr_pool *pool, const struct files_struct *dirfsp,
@@ -367,7 +383,14 @@ int mrmr_place_at(struct mrmr_pool *pool, const struct files_struct *dirfsp,
 		  struct mrmr_place *place)
 {
 	int fd = dirfsp != NULL ? fsp_get_pathref_fd(dirfsp) : AT_FDCWD;
+	struct mrmr_dir *dir = NULL;
 
+	if (dirfsp != NULL) {
+		dir = mrmr_dir_known_of_fsp(pool, dirfsp);
+	}
+	if (dir != NULL && strchr(smb_fname->base_name, '/') == NULL) {
+		return mrmr_place_in(dir, smb_fname->base_name, place);
+	}
 	return mrmr_place_find(pool, fd, smb_fname->base_name, place);
 }
 
@@ -435,6 +458,7 @@ static struct vfs_fn_pointers mrmr_fns = {
 	.file_id_create_fn = mrmr_file_id_create,
 	.fs_file_id_fn = mrmr_fs_file_id,
 
+	.sys_acl_get_fd_fn = mrmr_sys_acl_get_fd,
 	.fchmod_fn = mrmr_fchmod,
 	.fchown_fn = mrmr_fchown,
 	.lchown_fn = mrmr_lchown,

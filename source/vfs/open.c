@@ -253,11 +253,18 @@ int mrmr_openat(struct vfs_handle_struct *handle,
 	}
 	if (mrmr_writer_opened(pool, fd, is_new) == -1 ||
 	    (cuts && !is_new && cut(handle, fd) == -1)) {
-		int saved_errno = errno;
+		int error = errno;
 
+		if (error == EXDEV) {
+			/* It was on a drive that is no more, which nobody has
+			   noticed so far: smbd tries again, and will find the
+			   file's ghost. */
+			pool->checked_ns = 0;
+			error = EWOULDBLOCK;
+		}
 		mrmr_writer_closed(fd);
 		close(fd);
-		errno = saved_errno;
+		errno = error;
 		return -1;
 	}
 	if (is_new) {

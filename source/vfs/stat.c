@@ -239,7 +239,9 @@ int mrmr_fstat(struct vfs_handle_struct *handle, struct files_struct *fsp,
 		return 0;
 	}
 	dir = mrmr_dir_known(pool, sbuf->st_ex_dev, sbuf->st_ex_ino);
-	if (dir == NULL) {
+	if (dir != NULL) {
+		dir->is_flat = sbuf->st_ex_nlink == 2;
+	} else {
 		dir = mrmr_dir_of_fsp(pool, fsp);
 	}
 	if (dir != NULL) {

@@ -47,7 +47,7 @@ static bool locate(struct mrmr_pool *pool, int fd, size_t *member,
 		return false;
 	}
 	*inode = st.st_ino;
-	if (mrmr_file_locate(pool, fd, member, path) == 0) {
+	if (mrmr_file_locate_seen(pool, fd, &st, member, path) == 0) {
 		/* What is in the trash has been told of when it went there. */
 		return strncmp(path, MRMR_DIR "/", strlen(MRMR_DIR "/")) != 0;
 	}
@@ -154,7 +154,7 @@ void mrmr_tell_lost(struct vfs_handle_struct *handle, int fd)
 	if (pool == NULL || fstat(fd, &st) == -1) {
 		return;
 	}
-	if (mrmr_file_locate(pool, fd, &member, path) == 0) {
+	if (mrmr_file_locate_seen(pool, fd, &st, &member, path) == 0) {
 		mrmr_tell(pool, MRMR_EVENT_LOST, member, st.st_ino, path, NULL);
 	} else {
 		mrmr_tell(pool, MRMR_EVENT_SCAN, MRMR_NO_MEMBER, 0, "", NULL);

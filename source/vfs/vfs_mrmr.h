@@ -89,6 +89,10 @@ struct mrmr_share *mrmr_share_of(struct vfs_handle_struct *handle);
 struct mrmr_dir *mrmr_dir_of_fsp(struct mrmr_pool *pool,
 				 const struct files_struct *fsp);
 
+/* The same without a system call, of one that is remembered; else NULL. */
+struct mrmr_dir *mrmr_dir_known_of_fsp(struct mrmr_pool *pool,
+				       const struct files_struct *fsp);
+
 /*
  * Where dirfsp and a name (of one component or several, or absolute) lead.
  * -1 with errno; EXDEV and EINVAL mean that the name is not MRMR's business.
@@ -221,6 +225,11 @@ struct tevent_req *mrmr_getxattrat_send(TALLOC_CTX *mem_ctx,
 ssize_t mrmr_getxattrat_recv(struct tevent_req *req,
 			     struct vfs_aio_state *aio_state,
 			     TALLOC_CTX *mem_ctx, uint8_t **xattr_value);
+
+/* acls.c */
+SMB_ACL_T mrmr_sys_acl_get_fd(struct vfs_handle_struct *handle,
+			      struct files_struct *fsp, SMB_ACL_TYPE_T type,
+			      TALLOC_CTX *mem_ctx);
 
 /* space.c */
 uint64_t mrmr_disk_free(struct vfs_handle_struct *handle,

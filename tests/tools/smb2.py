@@ -242,7 +242,8 @@ class Client:
     def create_send(self, name, access=ALL, disposition=OPEN, options=0,
                     share=SHARE_ALL, attributes=0, allocation=None,
                     oplock=OPLOCK_NONE, lease=None, lease_key=None,
-                    durable=False, reconnect=None, eas=None):
+                    durable=False, reconnect=None, eas=None,
+                    snapshot=None):
         contexts = []
         if allocation is not None:
             contexts.append((b'AlSi', struct.pack('<Q', allocation)))
@@ -256,6 +257,8 @@ class Client:
             contexts.append((b'DHnC', reconnect.id))
         if eas:
             contexts.append((b'ExtA', eas))
+        if snapshot is not None:
+            contexts.append((b'TWrp', struct.pack('<Q', snapshot)))
         encoded = name.encode('utf-16-le') if isinstance(name, str) else name
         buffer = encoded + bytes(-len(encoded) % 8)
         contexts_at = 64 + 56 + len(buffer) if contexts else 0

@@ -10,9 +10,12 @@ import smb2
 import testpool
 import trial_clients
 from sharetest import eventually
-from trial_run import ROWS, Finding
+from trial_run import Finding
 
 READER = os.path.join(testpool.TOP, 'tests', 'tools', 'catalog_reader.py')
+MORE_MEMORY = 48 << 20       # than when it was new: that is a leak
+DESCRIPTORS_PER_MEMBER = 80  # 64 directories that were used last, and some
+DESCRIPTORS = 150            # of smbd itself, and of directories of the spine
 
 
 def check(trial):
@@ -32,6 +35,7 @@ def check(trial):
     check_redundancy(trial)
     check_leftovers(trial)
     check_descriptors(trial)
+    check_memory(trial)
 
 
 def protect_all(trial):
@@ -46,9 +50,12 @@ def protect_all(trial):
         time.sleep(0.5)
     else:
         raise Finding('sync leaves something: %s' % output[-400:])
+    trial.lacking.clear()
     for f in trial.model.files.values():
         f.report_protected()
 
+
+# --- what clients see -------------------------------------------------------------
 
 def check_content(trial):
     """Names, content and attributes through SMB. What a fault point fails is
@@ -70,18 +77,29 @@ def compare_content(trial):
     except (smb2.Error, OSError) as error:
         raise Finding('it cannot be listed: %s' % error) from error
     may_lack = {path for path in trial.unsure
-                if not trial.model.files[path].is_protected}
-    wanted = set(trial.model.files) | trial.model.dirs - {''}
-    if set(listed) - wanted:
-        raise Finding('listed, and should not be: %s' %
-                      sorted(set(listed) - wanted))
-    if wanted - set(listed) - may_lack:
-        raise Finding('not listed: %s' %
-                      sorted(wanted - set(listed) - may_lack))
+                if not trial.model.files[path].is_protected or
+                path in trial.lacking}
+    more = set(listed) - trial.model.names()
+    if more:
+        raise Finding('listed, and should not be: %s' % sorted(more))
+    less = trial.model.names() - set(listed) - may_lack
+    if less:
+        raise Finding('not listed: %s' % sorted(less))
+    for path in sorted(trial.model.names()):
+        if bool(listed.get(path, 0) & 0x10) != (path in trial.model.dirs):
+            raise Finding('%s is listed as %s' % (
+                path, 'a file' if path in trial.model.dirs
+                else 'a directory'))
     for path in sorted(trial.model.files):
         if path in listed or path not in may_lack:
             trial.expect(path)
+        elif path in trial.lacking:
+            trial.excuse(trial.lacking[path], path)
+    for path, attributes in sorted(trial.model.dirs.items()):
+        trial.expect_attributes(path, attributes, is_dir=True)
 
+
+# --- what is on the members -------------------------------------------------------
 
 def check_members(trial):
     """Plain files: each on one member, whole, and nothing else."""
@@ -109,11 +127,19 @@ def check_redundancy(trial):
     if done.returncode != 0:
         raise Finding('verify: %s' % done.stderr.decode(errors='replace')
                       [-600:])
-    lose = trial.rng.sample(trial.pool.members, ROWS)
+    lose = trial.rng.sample(trial.pool.members, trial.rows)
     _, output = trial.admin('--json', 'what-if', '--lose', ','.join(lose))
     lost = json.loads(output)
     if lost['num_lost'] or lost['num_reverted']:
         raise Finding('what-if %s: %s' % (lose, output[-400:]))
+    _, output = trial.admin('--json', 'status', '--quick')
+    status = json.loads(output)
+    for key in ('pending_files', 'unprotected_bytes', 'no_room_files',
+                'unreadable_files', 'short_stripes', 'degraded_bytes',
+                'at_risk_bytes', 'lost_bytes'):
+        if status[key]:
+            raise Finding('all is protected, and status has %s %s' %
+                          (key, status[key]))
 
 
 def read_catalogue(trial):
@@ -135,12 +161,39 @@ def files_below(top):
             for name in names]
 
 
+def preimages_left(trial, member):
+    """What was overwritten and then deleted is in both."""
+    def left():
+        kept = {'%x' % os.stat(path).st_ino for path in
+                files_below(os.path.join(member, '.mrmr', 'trash'))}
+        return [path for path in
+                files_below(os.path.join(member, '.mrmr', 'undo'))
+                if os.path.basename(os.path.dirname(path)) not in kept]
+    if not eventually(3, lambda: not left()):
+        if not trial.was_broken_off:
+            raise Finding('left over: %s' % left()[:5])
+        trial.excuse('kept-for-nothing', str(left()[:3]))
+
+
 def check_leftovers(trial):
-    """Only what is named is in .mrmr."""
+    """Only what is named is in .mrmr. A protector that was started meanwhile may
+    be in the middle of something."""
     trial.admin('scan')
-    output = read_catalogue(trial)
+    found = ['']
+
+    def is_tidy():
+        found[0] = leftovers(trial)
+        return not found[0]
+    if not eventually(30, is_tidy):
+        raise Finding(found[0] or 'the leftovers cannot be looked at')
+    for member in trial.pool.members:
+        preimages_left(trial, member)
+
+
+def leftovers(trial):
+    """A sentence, or nothing."""
     ids, rows = {}, set()
-    for line in output.splitlines():
+    for line in read_catalogue(trial).splitlines():
         words = line.split()
         if words[0] == 'member':
             ids[int(words[1])] = words[2]
@@ -151,50 +204,77 @@ def check_leftovers(trial):
         with open(os.path.join(member, '.mrmr', 'config.json')) as text:
             mount_id = json.load(text)['mount_id'].replace('-', '')
         left = files_below(os.path.join(member, '.mrmr', 'rebuild'))
-        # what was overwritten and then deleted is in both
-        kept = {'%x' % os.stat(path).st_ino for path in
-                files_below(os.path.join(member, '.mrmr', 'trash'))}
-        left += [path for path in
-                 files_below(os.path.join(member, '.mrmr', 'undo'))
-                 if os.path.basename(os.path.dirname(path)) not in kept]
+        left += [name for name in os.listdir(os.path.join(member, '.mrmr'))
+                 if name not in PRIVATE and not name.startswith('mrmr.db')]
         if left:
-            raise Finding('left over: %s' % left[:5])
+            return 'left over: %s' % left[:5]
         for at, _, names in os.walk(os.path.join(member, '.mrmr', 'parity')):
             there |= {(mount_id, name.removesuffix('.blob'))
                       for name in names}
     if there != rows:
-        raise Finding('parity blocks that nobody names: %s; that are named '
-                      'and not there: %s' % (sorted(there - rows)[:3],
-                                             sorted(rows - there)[:3]))
-    intents = os.path.join(trial.pool.directory, 'state', 'intents')
-    left = os.listdir(intents) if os.path.isdir(intents) else []
-    if left:
-        raise Finding('intents are left: %s' % left)
+        return 'parity blocks that nobody names: %s; that are named and not ' \
+            'there: %s' % (sorted(there - rows)[:3], sorted(rows - there)[:3])
+    for folder in ('intents', 'staging', 'ghosts'):
+        left = files_below(os.path.join(trial.pool.directory, 'state', folder))
+        if left:
+            return 'left in %s: %s' % (folder, left[:5])
+    return ''
 
+
+PRIVATE = ('config.json', 'parity', 'trash', 'undo', 'rebuild',
+           'deduplicated')
+
+
+# --- leaks ------------------------------------------------------------------------
 
 def open_on_members(trial, pid):
+    """Files of members; of directories it keeps some, for the next time."""
     folder = '/proc/%d/fd' % pid
     found = []
     for fd in os.listdir(folder):
+        path = os.path.join(folder, fd)
         try:
-            target = os.readlink(os.path.join(folder, fd))
+            target = os.readlink(path)
+            is_dir = os.path.isdir(path)
         except OSError:
             continue
         found += [target for member in trial.pool.members
                   if target.startswith(member + '/') and
-                  not target.startswith(member + '/.mrmr/') and
-                  not os.path.isdir(target)]
+                  not target.startswith(member + '/.mrmr/') and not is_dir]
     return found
+
+
+def smbds(trial):
+    """(connection, pid of its smbd)"""
+    return [(c, trial.pool.smbd_of(c)) for c in trial.clients if c is not None]
 
 
 def check_descriptors(trial):
     """No handle is open: no smbd has a file of a member open. What siblings are
     read by, for files of a member that is away, is kept for some seconds."""
-    for c in trial.clients:
-        if c is None:
-            continue
-        pid = trial.pool.smbd_of(c)
-        if not eventually(12, lambda: c.names() is not None and
+    most = DESCRIPTORS + DESCRIPTORS_PER_MEMBER * len(trial.pool.members)
+    for c, pid in smbds(trial):
+        if not eventually(60, lambda: c.names() is not None and
                           not open_on_members(trial, pid)):
             raise Finding('smbd has %s open, and no client has' %
                           open_on_members(trial, pid)[:3])
+        num = len(os.listdir('/proc/%d/fd' % pid))
+        if num > most:
+            raise Finding('smbd has %d descriptors' % num)
+
+
+def memory_of(pid):
+    """In bytes, of its own."""
+    with open('/proc/%d/smaps_rollup' % pid) as lines:
+        return sum(int(line.split()[1]) << 10 for line in lines
+                   if line.startswith('Private_'))
+
+
+def check_memory(trial):
+    """What is computed is kept for some seconds after it was read."""
+    for c, pid in smbds(trial):
+        first = trial.memory.setdefault(pid, memory_of(pid))
+        if not eventually(60, lambda: c.names() is not None and
+                          memory_of(pid) < first + MORE_MEMORY):
+            raise Finding('smbd has %d MiB, had %d when it was new' % (
+                memory_of(pid) >> 20, first >> 20))

@@ -2,6 +2,9 @@
 on any of them, each with what it does to the model.
 """
 
+from samba.dcerpc import security
+from samba.ndr import ndr_pack, ndr_unpack
+
 import smb2
 from trial_model import cut, join, overwritten
 
@@ -11,6 +14,12 @@ NAMES = (['f%d' % i for i in range(9)] +
 DIRS = ['d0', 'd1', 'd2', 'dir with blank']
 SIZES = (0, 1, 100, 4096, 4097, 50000, 70000, 300000, M, M + 1, 2 * M + 4711)
 SOME_TIME = 130000000000000000
+KINDS = ('ea', 'hidden', 'written', 'stream', 'acl')
+ATTRIBUTES = smb2.READ | 0x110 | 0x40000    # attributes, eas, the ACL
+
+
+class Wrong(Exception):
+    """A client was served as it must not be."""
 
 
 def windows(path):
@@ -19,20 +28,26 @@ def windows(path):
 
 class Op:
     """run(client) does it, after(model) says what it does, paths are those
-    that look different afterwards."""
+    that look different afterwards, reads those that must stay as they are."""
 
-    def __init__(self, text, paths, run, after):
+    def __init__(self, text, paths, run, after, reads=(), is_tree=False):
         self.text = text
         self.paths = paths
         self.run = run
         self.after = after
+        self.reads = list(reads)
+        self.is_tree = is_tree    # of a directory with all that is in it
+        self.sets_only = False    # nothing but attributes
+        self.makes_two = False    # it may be there under both names
 
 
 # --- making one up ---------------------------------------------------------------
 
 class Maker:
-    def __init__(self, rng):
+    def __init__(self, rng, another):
         self.rng = rng
+        self.another = another    # client: another connection than this one
+        self.may_link = lambda: True
 
     def any_file(self, model, may_use):
         paths = sorted(p for p in model.files if may_use(p))
@@ -45,8 +60,9 @@ class Maker:
         """may_use(path): is the file one that the model is sure of?"""
         kinds = ((self.put, 7), (self.overwrite, 4), (self.append, 2),
                  (self.truncate, 3), (self.rename, 5), (self.replace, 3),
-                 (self.remove, 3), (self.copy, 3), (self.locked, 1),
-                 (self.attributes, 3), (self.make_dir, 2),
+                 (self.remove, 3), (self.linked, 1), (self.copy, 3), (self.locked, 1),
+                 (self.contended, 1), (self.attributes, 4),
+                 (self.attributes_of_dir, 1), (self.make_dir, 2),
                  (self.rename_dir, 2), (self.remove_dir, 1),
                  (self.supersede, 2), (self.pieces, 3))
         for _ in range(50):
@@ -78,15 +94,14 @@ class Maker:
         if path is None:
             return None
         data = self.data()
-        # a hidden file is only overwritten by who says that it is one
-        is_hidden = model.files[path].attributes.get('hidden')
+        bits = hidden_bit(model.files[path].attributes)
 
         def after(m):
             m.write(path, data)
-            m.files[path].attributes.pop('ea', None)
+            m.files[path].forget('ea', 'stream', 'acl')
         return Op('put over %s (%d)' % (path, len(data)), [path],
                   lambda c: c.put(windows(path), data,
-                                  attributes=2 if is_hidden else 0), after)
+                                  attributes=bits), after)
 
     def changed(self, text, path, old, new, change):
         def run(c):
@@ -163,6 +178,33 @@ class Maker:
         return self.changed('lock and write %s' % path, path, old,
                             overwritten(old, 0, data), change)
 
+    def contended(self, model, may_use):
+        """A client has locked it; another one must wait for that."""
+        path = self.any_file(model, may_use)
+        if path is None:
+            return None
+        old = model.files[path].content
+        data = self.rng.randbytes(3000)
+
+        def change(c, f):
+            other = self.another(c)
+            g = other.create(windows(path))
+            try:
+                c.lock(f, 0, 3000)
+                try:
+                    other.write(g, b'not now', 10)
+                except smb2.Error as error:
+                    if error.name != 'NT_STATUS_FILE_LOCK_CONFLICT':
+                        raise
+                else:
+                    raise Wrong('%s is locked, and could be written' % path)
+                c.lock(f, 0, 3000, smb2.LOCK_UNLOCK)
+                other.write(g, data, 0)
+            finally:
+                close(other, g)
+        return self.changed('two lock and write %s' % path, path, old,
+                            overwritten(old, 0, data), change)
+
     def copy(self, model, may_use):
         """On the server; over a file that is there, or to a new one."""
         source = self.any_file(model, may_use)
@@ -188,7 +230,8 @@ class Maker:
             finally:
                 close(c, f)
         return Op('copy %s to %s' % (source, target), [target], run,
-                  lambda m: m.write(target, overwritten(old, at, content)))
+                  lambda m: m.write(target, overwritten(old, at, content)),
+                  reads=[source])
 
     def rename(self, model, may_use):
         old = self.any_file(model, may_use)
@@ -198,6 +241,32 @@ class Maker:
         return Op('rename %s to %s' % (old, new), [old, new],
                   lambda c: c.rename(windows(old), windows(new)),
                   lambda m: m.rename(old, new))
+
+    def linked(self, model, may_use):
+        """A second name, and the first one goes."""
+        old = self.any_file(model, may_use)
+        if old is None or not self.may_link():
+            return None
+        new = model.free_name(self.rng, NAMES, self.any_dir(model))
+        if new is None:
+            return None
+
+        def run(c):
+            f = c.create(windows(old), access=smb2.READ | smb2.DELETE)
+            try:
+                c.link_to(f, windows(new))
+            finally:
+                close(c, f)
+            c.unlink(windows(old))
+
+        def after(m):
+            m.rename(old, new)
+            # smbd removes the streams of what it deletes, on a plain share too
+            m.files[new].forget('stream')
+        op = Op('link %s to %s, and remove the first' % (old, new), [old, new],
+                run, after)
+        op.makes_two = True
+        return op
 
     def replace(self, model, may_use):
         old = self.any_file(model, may_use)
@@ -219,24 +288,70 @@ class Maker:
         path = self.any_file(model, may_use)
         if path is None:
             return None
-        kind = self.rng.choice(('ea', 'hidden', 'written'))
+        kind = self.rng.choice(KINDS)
         number = self.rng.randrange(1000)
         value = {'ea': b'value %d' % number, 'hidden': bool(number & 1),
-                 'written': SOME_TIME + number * 10 ** 9}[kind]
+                 'written': SOME_TIME + number * 10 ** 9,
+                 'stream': self.rng.randbytes(number),
+                 'acl': number}[kind]
+        said = {}
 
         def run(c):
-            f = c.create(windows(path), access=smb2.READ | 0x110)
+            if kind == 'stream':
+                c.put(windows(path) + ':note', value,
+                      attributes=hidden_bit(model.files[path].attributes))
+                return
+            f = c.create(windows(path), access=ATTRIBUTES)
             try:
                 if kind == 'ea':
                     c.set_ea(f, 'COLOUR', value)
                 elif kind == 'hidden':
                     c.set_times(f, attributes=2 if value else 0x80)
+                elif kind == 'acl':
+                    set_acl(c, f, value)
+                    said['acl'] = acl(c, f)
                 else:
                     c.set_times(f, written=value)
             finally:
                 close(c, f)
-        return Op('set %s of %s' % (kind, path), [path], run,
-                  lambda m: m.files[path].set(kind, value))
+
+        def after(m):
+            m.files[path].set(kind, said.get(kind, value))
+            if kind == 'stream':
+                m.files[path].forget('written')
+        op = Op('set %s of %s' % (kind, path), [path], run, after)
+        op.sets_only = True
+        return op
+
+    def attributes_of_dir(self, model, may_use):
+        path = self.any_dir(model)
+        if not path:
+            return None
+        kind = self.rng.choice(('ea', 'hidden', 'acl'))
+        number = self.rng.randrange(1000)
+        value = {'ea': b'value %d' % number, 'hidden': bool(number & 1),
+                 'acl': number}[kind]
+        said = {}
+
+        def run(c):
+            f = c.create(windows(path), access=ATTRIBUTES,
+                         options=smb2.DIRECTORY)
+            try:
+                if kind == 'ea':
+                    c.set_ea(f, 'COLOUR', value)
+                elif kind == 'hidden':
+                    c.set_times(f, attributes=2 if value else 0x10)
+                else:
+                    set_acl(c, f, value)
+                    said['acl'] = acl(c, f)
+            finally:
+                close(c, f)
+
+        def after(m):
+            m.dirs[path][kind] = said.get(kind, value)
+        op = Op('set %s of the directory %s' % (kind, path), [path], run, after)
+        op.sets_only = True
+        return op
 
     def make_dir(self, model, may_use):
         path = model.free_name(self.rng, DIRS, self.any_dir(model))
@@ -244,7 +359,7 @@ class Maker:
             return None
         return Op('mkdir %s' % path, [path],
                   lambda c: c.mkdir(windows(path)),
-                  lambda m: m.make_dir(path))
+                  lambda m: m.make_dir(path), is_tree=True)
 
     def rename_dir(self, model, may_use):
         old = self.any_dir(model)
@@ -256,7 +371,7 @@ class Maker:
             return None
         return Op('rename the directory %s to %s' % (old, new), [old, new],
                   lambda c: c.rename(windows(old), windows(new)),
-                  lambda m: m.rename_dir(old, new))
+                  lambda m: m.rename_dir(old, new), is_tree=True)
 
     def remove_dir(self, model, may_use):
         path = self.any_dir(model)
@@ -265,7 +380,7 @@ class Maker:
             return None
         return Op('rmdir %s' % path, [path],
                   lambda c: c.rmdir(windows(path)),
-                  lambda m: m.remove_dir(path))
+                  lambda m: m.remove_dir(path), is_tree=True)
 
 
 def close(c, f):
@@ -274,6 +389,26 @@ def close(c, f):
         c.close(f)
     except (smb2.Error, OSError):
         pass
+
+
+def hidden_bit(attributes):
+    """A hidden file is only overwritten by who says that it is one."""
+    return 2 if attributes.get('hidden') else 0
+
+
+def acl(c, f):
+    """Of a file: as the server says it is, as text."""
+    found = ndr_unpack(security.descriptor, c.security(f, 4))
+    return found.as_sddl(security.dom_sid('S-1-5-21-1-2-3'))
+
+
+def set_acl(c, f, number):
+    """The owner may do all; all, and somebody else, may read."""
+    owner = ndr_unpack(security.descriptor, c.security(f, 1)).owner_sid
+    some = security.descriptor.from_sddl(
+        'D:(A;;0x001f01ff;;;%s)(A;;FR;;;WD)(A;;FR;;;S-1-5-21-1-2-3-%d)' %
+        (owner, 1000 + number), security.dom_sid('S-1-5-21-1-2-3'))
+    c.set_security(f, ndr_pack(some))
 
 
 # --- looking -----------------------------------------------------------------------
@@ -306,15 +441,25 @@ def tree(c, path=''):
     return found
 
 
-def attributes_of(c, path, wanted):
+def attributes_of(c, path, wanted, is_dir=False):
     """Sentences about what is not as it was set."""
-    f = c.create(windows(path), access=smb2.READ)
+    got = {}
+    f = c.create(windows(path), access=smb2.READ,
+                 options=smb2.DIRECTORY if is_dir else 0)
     try:
         basic = c.basic(f)
-        got = {'ea': c.eas(f).get('COLOUR') if 'ea' in wanted else None,
-               'hidden': bool(basic[4] & 2), 'written': basic[2]}
+        got['hidden'] = bool(basic[4] & 2)
+        got['written'] = basic[2]
+        if 'ea' in wanted:
+            got['ea'] = c.eas(f).get('COLOUR')
+        if 'acl' in wanted:
+            got['acl'] = acl(c, f)
     finally:
         close(c, f)
-    return ['%s: %s is %r, was set to %r' % (path, name, got[name], value)
+    if 'stream' in wanted:
+        try:
+            got['stream'] = c.get(windows(path) + ':note')
+        except smb2.Error as error:
+            got['stream'] = error.name
+    return ['%s: %s is %.80r, was set to %.80r' % (path, name, got[name], value)
             for name, value in wanted.items() if got[name] != value]
-

@@ -1,20 +1,24 @@
 """What happens to a pool in a trial, besides clients: killed processes, fault
-points, members that leave, return and are lost, bits that turn, programs that
-write to a member, and the verbs of mrmr-admin.
+points, the verbs of mrmr-admin; and, in trial_members.py and trial_bits.py,
+members that leave, return and are lost, and bits that turn. A new verb or mishap
+is a function, and a line in STEPS.
 """
 
 import json
 import os
-import shutil
 import signal
 import time
 
+import smb2
+import trial_clients
+from trial_bits import (cut_much, edit_behind, flip_and_repair,
+                        flip_parity_and_leave, flip_records,
+                        flip_what_was_kept, twice)
 from trial_check import check, check_content
-from trial_clients import NAMES
-from trial_model import join
-from trial_run import MEMBERS, ROWS, Finding
-
-LEAVE_SECONDS = 1.6    # until every smbd has noticed
+from trial_members import (add, arm, arm_another, change_parity, disarm, give_up, leave,
+                           lose, recover, return_all)
+from trial_model import difference
+from trial_run import Finding
 
 
 # --- processes --------------------------------------------------------------------
@@ -33,291 +37,237 @@ def kill_protector(trial):
             pass
 
 
-def arm(trial, about=()):
-    """Something goes wrong soon."""
-    choice = trial.faults.choose(trial.rng, about) if trial.faults else None
-    if choice is None:
-        return
-    trial.disturbed = True
-    trial.faults.arm(*choice)
-    trial.say('armed ' + trial.faults.armed)
-
-
 def go_wrong(trial):
     """While clients work, the protector protects, or a verb runs."""
-    arm(trial)
-    for _ in range(trial.rng.randrange(2, 7)):
+    for _ in range(trial.rng.randrange(2, 9)):
+        arm_another(trial)
         trial.operate()
     if trial.rng.random() < 0.3:
         time.sleep(2.3)
-    if trial.rng.random() < 0.7:
+    for _ in range(trial.rng.randrange(4)):
+        arm_another(trial)
         trial.admin(trial.rng.choice(('sync', 'sync', 'scan', 'scrub')),
                     allowed=(0, 1))
 
 
+def together(trial):
+    is_wrong = trial.rng.random() < 0.4
+    for _ in range(trial.rng.randrange(1, 5)):
+        if is_wrong:
+            arm_another(trial)
+        trial.together()
+
+
+# --- verbs ------------------------------------------------------------------------
+
 def run_verb(trial):
+    """Any, at any time, killed at times."""
+    member = trial.rng.choice(trial.pool.members)
     verbs = [('sync',), ('scan',), ('scrub',), ('scrub', '--repair'),
              ('scrub', '--deep'), ('check',), ('status',), ('sync', '--scan'),
-             ('trash', 'list'), ('--yes', 'trash', 'purge'),
-             ('scan', '--deep'), ('what-if', '--lose', trial.rng.choice(
-                 trial.pool.members))]
+             ('status', '--full'), ('trash', 'list'),
+             ('--yes', 'trash', 'purge'), ('scan', '--deep'),
+             ('scan', '--no-sync'), ('scan', member),
+             ('what-if', '--lose', member), ('config', 'check'),
+             ('scrub', '--percent', '30'), ('scrub', '--older-than', '1'),
+             ('--yes', 'trash', 'purge', '--older-than', '0')]
+    dry = [('--dry-run', 'sync'), ('--dry-run', 'scan'),
+           ('--dry-run', '--yes', 'trash', 'purge')]
+    refused = [('init', '--parity', '1', member), ('add', member),
+               ('rebuild', member), ('attach', member)]
     kill_after = None
     if trial.rng.random() < 0.3:
         kill_after = trial.rng.uniform(0, 0.15)
-    trial.admin(*trial.rng.choice(verbs), allowed=(0, 1, 2),
-                kill_after=kill_after)
-
-
-# --- members ----------------------------------------------------------------------
-
-def paths_on(trial, member):
-    return [path for path in trial.model.files
-            if member in trial.pool.where(path)]
-
-
-def marker(trial, member):
-    return trial.pool.on(member, '.mrmr/config.json')
-
-
-def leave(trial):
-    """A member is away; what was not protected as it is, is not sure."""
-    if len(trial.away) >= ROWS:
-        return return_all(trial)
-    here = [i for i in range(MEMBERS) if i not in trial.away]
-    member = trial.rng.choice(here)
-    if trial.untold or trial.rng.random() < 0.6:
-        check(trial)
-    paths = paths_on(trial, member)
-    trial.away[member] = paths
-    for path in paths:
-        f = trial.model.files[path]
-        if not f.is_protected or f.versions != [f.content] or not f.settled:
-            trial.unsure.add(path)
-    trial.say('member %d leaves, with %d files, %d of them unsure' % (
-        member, len(paths), len(trial.unsure)))
-    os.rename(marker(trial, member), marker(trial, member) + '.away')
-    time.sleep(LEAVE_SECONDS)
-    check_content(trial)
-    if trial.rng.random() < 0.5:
-        arm(trial, ('absent-', 'ghosts-', 'intent-', 'decode-'))
-    for _ in range(trial.rng.randrange(0, 12)):
-        trial.operate()
-    if trial.rng.random() < 0.3:
-        trial.admin('sync', allowed=(0, 1))
-
-
-def return_all(trial):
-    if not trial.away:
+    some = trial.rng.choices((verbs, dry, refused), (8, 1, 1))[0]
+    verb = trial.rng.choice(some)
+    if some is refused:
+        if trial.away:
+            return
+        status, _ = trial.admin(*verb, allowed=(0, 1, 64, 65, 70))
+        if status == 0 and verb[0] != 'attach':
+            raise Finding('mrmr-admin %s was not refused' % ' '.join(verb))
         return
-    if trial.rng.random() < 0.4:
-        arm(trial, ('ghost', 'replay-', 'intent-', 'mirror', 'dir'))
-    for member in trial.away:
-        os.rename(marker(trial, member) + '.away', marker(trial, member))
-    trial.say('members %s return' % sorted(trial.away))
-    trial.away.clear()
-    trial.unsure.clear()
-    time.sleep(LEAVE_SECONDS)
-    check_content(trial)
+    if 'purge' in verb and kill_after is None and not trial.away:
+        trial.model.graves.clear()
+        trial.is_odd = True    # what was not purged, if anything
+        if trial.rng.random() < 0.5:
+            arm(trial, ('purge-',))
+    trial.admin(*verb, allowed=(0, 1, 2), kill_after=kill_after)
 
 
-def is_member(trial, path):
-    with open(trial.pool.config_path) as text:
-        return path in [m['mount_point'] for m in json.load(text)['mounts']]
-
-
-def lose(trial):
-    """A member is gone for good, and rebuilt."""
-    return_all(trial)
-    check(trial)
-    member = trial.rng.randrange(MEMBERS)
-    gone = trial.pool.members[member]
-    trial.say('member %d is lost: %s' % (member, gone))
-    for entry in os.scandir(gone):
-        if entry.is_dir(follow_symlinks=False):
-            shutil.rmtree(entry.path)
-        else:
-            os.unlink(entry.path)
-    time.sleep(LEAVE_SECONDS)
-    check_content(trial)
-    new = trial.world.tmpfs('96m')
-    for attempt in range(6):
-        kill_after = None
-        if attempt < 3 and trial.rng.random() < 0.5:
-            kill_after = trial.rng.uniform(0.01, 0.3)
-        elif attempt < 3:
-            arm(trial, ('rebuild-', 'decode-', 'blob-', 'catalog-'))
-        elif trial.faults:
-            trial.faults.disarm()
-        _, output = trial.admin('--yes', 'rebuild', gone, '--onto', new,
-                                     allowed=(0, 1), kill_after=kill_after)
-        # killed after its end, it has said nothing
-        if not is_member(trial, gone):
-            break
-    else:
-        raise Finding('rebuild does not come to its end: %s' % output[-300:])
-    trial.pool.members[member] = new
-    os.system('umount -l ' + gone)
-    time.sleep(LEAVE_SECONDS)
-    check(trial)
-
-
-def recover(trial):
-    """The state directory is lost."""
-    return_all(trial)
-    check(trial)
-    trial.drop_all()
-    trial.pool.down()
-    state = os.path.join(trial.pool.directory, 'state')
-    for name in os.listdir(state):
-        path = os.path.join(state, name)
-        if os.path.isdir(path):
-            shutil.rmtree(path)
-        else:
-            os.unlink(path)
-    trial.say('the state directory is lost')
-    for attempt in range(4):
-        kill_after = None
-        if attempt < 2 and trial.rng.random() < 0.4:
-            kill_after = trial.rng.uniform(0.01, 0.3)
-        elif attempt < 2:
-            arm(trial, ('recover-', 'catalog-', 'guard-'))
-        elif trial.faults:
-            trial.faults.disarm()
-        status, output = trial.admin('--yes', 'recover', allowed=(0, 1),
-                                     kill_after=kill_after)
-        if status in (0, 1):
-            break
-    else:
-        raise Finding('recover does not come to its end: %s' % output[-300:])
-    trial.start()
-    check(trial)
-
-
-# --- bits -------------------------------------------------------------------------
-
-def flip(trial, path):
-    """The times stay."""
-    st = os.stat(path)
-    at = trial.rng.randrange(st.st_size)
-    with open(path, 'r+b') as data:
-        data.seek(at)
-        byte = data.read(1)[0]
-        data.seek(at)
-        data.write(bytes([byte ^ (1 << trial.rng.randrange(8))]))
-    os.utime(path, ns=(st.st_atime_ns, st.st_mtime_ns))
-    trial.say('turned a bit of byte %d of %s' % (at, path))
-
-
-def found_below(top):
-    return [path for path in
-            (os.path.join(folder, name) for folder, _, names in os.walk(top)
-             for name in names) if os.path.getsize(path)]
-
-
-def flip_and_repair(trial):
-    """Of files and parity, on one or two members; scrub mends all of it."""
-    return_all(trial)
-    check(trial)
-    for member in trial.rng.sample(range(MEMBERS), trial.rng.choice((1, ROWS))):
-        kinds = [sorted(trial.pool.on(member, path)
-                        for path in paths_on(trial, member)
-                        if trial.model.files[path].content.strip(b'\0')),
-                 sorted(found_below(trial.pool.on(member, '.mrmr/parity')))]
-        some = trial.rng.choice([kind for kind in kinds if kind] or [[]])
-        for path in trial.rng.sample(some, min(len(some), 2)):
-            flip(trial, path)
-    if trial.rng.random() < 0.5:
-        arm(trial, ('repair-', 'scrub-', 'decode-', 'live-'))
-        trial.admin('scrub', '--repair', allowed=(0, 1))
-        if trial.faults:
-            trial.faults.disarm()
-    trial.admin('scrub', '--repair', allowed=(0, 1) if trial.disturbed
-                else (0,))
-    check_content(trial)
-
-
-def flip_what_was_kept(trial):
-    """Pre-images or trash of one member; with another one away, all that was
-    protected is there."""
-    return_all(trial)
-    if trial.untold:
-        check(trial)
-    member = trial.rng.randrange(MEMBERS)
-    found = sorted(found_below(trial.pool.on(member, '.mrmr/undo')) +
-                   found_below(trial.pool.on(member, '.mrmr/trash')))
-    if not found:
+def where(trial):
+    """As the members say."""
+    if trial.away:
         return
-    flip(trial, trial.rng.choice(found))
-    other = (member + trial.rng.randrange(1, MEMBERS)) % MEMBERS
-    for path in paths_on(trial, other):
-        f = trial.model.files[path]
-        if not f.is_protected or f.versions != [f.content] or not f.settled:
-            trial.unsure.add(path)
-    trial.away[other] = []
-    trial.say('member %d leaves' % other)
-    os.rename(marker(trial, other), marker(trial, other) + '.away')
-    time.sleep(LEAVE_SECONDS)
-    check_content(trial)
+    for path in trial.rng.sample(sorted(trial.model.files),
+                                 min(3, len(trial.model.files))):
+        status, output = trial.admin('--json', 'where', path, allowed=(0, 1))
+        if status != 0:
+            continue
+        got = [trial.pool.members.index(copy['name'])
+               for copy in json.loads(output)['copies']]
+        if got != trial.pool.where(path):
+            raise Finding('where %s: %s, and it is on %s' % (
+                path, got, trial.pool.where(path)))
+
+
+def restore(trial):
+    """A deleted file gets a name again, with bytes that it had."""
     return_all(trial)
+    if trial.faults and trial.rng.random() < 0.5:
+        arm(trial, ('restore-',))
+    status, output = trial.admin('--json', 'trash', 'list')
+    if status != 0:
+        return
+    items = json.loads(output)['items']
+    new = trial.model.free_name(trial.rng, trial_clients.NAMES, '')
+    if not items or new is None:
+        return
+    items.sort(key=lambda item: (item['path'], item['trash_path']))
+    item = trial.rng.choice(items)
+    trial.admin('trash', 'restore', '--to', new, item['trash_path'],
+                allowed=(0, 1), kill_after=trial.rng.choice(
+                    (None, None, None, 0.01)))
+    # a killed one may have done it without telling
+    trial.untold = trial.untold or trial.disturbed
+    disarm(trial)
+    trial.drop_dead()
+    is_there, content = trial.look(new)
+    if not is_there and not trial.disturbed:
+        time.sleep(1.2)
+        is_there, content = trial.look(new)
+    if is_there:
+        was = trial.model.graves.get(item['path'], set())
+        if content is None or (not trial.is_odd and content not in was):
+            raise Finding('%s was restored, and is none of the %d things that '
+                          'were deleted under its name' % (item, len(was)))
+        trial.model.write(new, content)
+        trial.count('restored')
+    check_content(trial)
+
+
+# --- a full pool ------------------------------------------------------------------
+
+def fill(trial):
+    """Until the disk is full; all of that goes again."""
+    return_all(trial)
+    if trial.rng.random() < 0.5:
+        check(trial)
+    c = trial.client()
+    names = []
+    size = trial.rng.choice((1 << 20, 3 << 20, 700000))
+    data = trial.rng.randbytes(size)
+    folder = 'filled'
+    if folder in trial.model.names():
+        return
+    c.mkdir(folder)
+    for number in range(600):
+        name = '%s\\%d' % (folder, number)
+        mine = number.to_bytes(8, 'big') + data[number:] + data[:number]
+        try:
+            f = c.create(name, disposition=smb2.CREATE)
+            try:
+                c.write(f, mine)
+            finally:
+                trial_clients.close(c, f)
+        except smb2.Error as error:
+            if error.name != 'NT_STATUS_DISK_FULL':
+                raise Finding('filling: %s' % error) from error
+            trial.say('full after %d files' % number)
+            break
+        names.append((name, mine))
+        if number % 40 == 39 and trial.rng.random() < 0.5:
+            trial.admin('sync', allowed=(0, 1))
+    if trial.rng.random() < 0.5:
+        arm(trial, ('squeeze-', 'stripes-', 'blob-', 'purge-'))
     trial.admin('sync', allowed=(0, 1))
-    status, _ = trial.admin('scrub', '--repair', allowed=(0, 1))
-    if status == 1:
-        # what was overwritten and then deleted is not repaired (limits.md)
-        trial.admin('--yes', 'trash', 'purge')
+    disarm(trial)
+    trial.drop_dead()
+    for name, mine in trial.rng.sample(names, min(5, len(names))):
+        got = trial.client().get(name)
+        if got != mine:
+            raise Finding('%s has other bytes' % name)
+    empty(trial, folder)
     check(trial)
 
 
-# --- a program on the server ------------------------------------------------------
-
-def edit_behind(trial):
-    """On a member itself; scan finds it."""
+def move_on(trial):
+    """A file grows until its member is full, and goes on on another."""
     return_all(trial)
-    member = trial.rng.randrange(MEMBERS)
-    paths = sorted(paths_on(trial, member))
-    trial.rng.shuffle(paths)
-    for path in paths[:2]:
-        full = trial.pool.on(member, path)
-        kind = trial.rng.choice(('changed', 'removed', 'appended'))
-        trial.say('%s behind it: %s' % (kind, full))
-        if kind == 'removed':
-            os.unlink(full)
-            trial.model.remove(path)
-        else:
-            data = trial.rng.randbytes(trial.rng.choice((1, 5000, 100000)))
-            with open(full, 'ab' if kind == 'appended' else 'wb') as out:
-                out.write(data)
-            old = trial.model.files[path].content
-            trial.model.write(path, old + data if kind == 'appended'
-                              else data)
-    path = trial.model.free_name(trial.rng, NAMES, trial.maker.any_dir(
-        trial.model))
-    if path is not None:
-        data = trial.maker.data()
-        trial.pool.make(member, path, data)
-        trial.model.write(path, data)
-        trial.say('made behind it: %s on %d' % (join('', path), member))
-    trial.disturbed = True
-    trial.admin('scan', allowed=(0, 1))
-    # which member has a directory is remembered for a second
-    time.sleep(LEAVE_SECONDS)
-    check_content(trial)
+    check(trial)
+    folder = 'moves'
+    if folder in trial.model.names():
+        return
+    c = trial.client()
+    c.mkdir(folder)
+    name = folder + '\\grows'
+    whole = trial.rng.randbytes(1 << 20)
+    c.put(name, whole)
+    if trial.rng.random() < 0.5:
+        trial.admin('sync', allowed=(0, 1))
+    member = trial.pool.where(folder + '/grows')[0]
+    st = os.statvfs(trial.pool.members[member])
+    trial.pool.make(member, folder + '/ballast',
+                    bytes(max(0, st.f_bavail * st.f_frsize - (6 << 20))))
+    arm(trial, ('move-', 'trash', 'name-make'))
+    try:
+        f = c.create(name)
+        try:
+            for _ in range(20):
+                piece = trial.rng.randbytes(1 << 20)
+                c.write(f, piece, len(whole))
+                whole += piece
+        finally:
+            trial_clients.close(c, f)
+    except (smb2.Error, OSError) as error:
+        trial.say('it has grown to %d, then %s' % (len(whole), error))
+        if not trial.disturbed:
+            raise Finding('a file cannot move on: %s' % error) from error
+    disarm(trial)
+    trial.drop_dead()
+    is_there, got = trial.look(folder + '/grows')
+    if not is_there or got[:len(whole)] != whole:
+        raise Finding('a file that grew is %s' % (
+            'not there' if not is_there else 'another: ' +
+            difference(got, whole)))
+    if trial.pool.where(folder + '/grows') != [member]:
+        trial.count('moved')
+    empty(trial, folder)
+    trial.untold = True
+    check(trial)
+
+
+def empty(trial, folder):
+    """With all that is in it; and it goes."""
+    c = trial.client()
+    for entry in c.names(folder):
+        c.unlink(folder + '\\' + entry)
+    c.rmdir(folder)
+    trial.model.graves.clear()
+    trial.is_odd = True
+    trial.admin('--yes', 'trash', 'purge', allowed=(0, 1))
 
 
 STEPS = [(kill_smbd, 5), (kill_protector, 3), (go_wrong, 12), (run_verb, 6),
-         (leave, 4), (return_all, 2), (flip_and_repair, 2),
-         (flip_what_was_kept, 2), (edit_behind, 2), (lose, 1), (recover, 1),
-         (check, 4)]
+         (together, 5), (where, 1), (restore, 2), (leave, 4), (return_all, 2),
+         (flip_and_repair, 2), (flip_what_was_kept, 2), (flip_records, 1),
+         (flip_parity_and_leave, 1), (edit_behind, 2), (lose, 1),
+         (give_up, 1), (recover, 1), (add, 1), (change_parity, 1),
+         (twice, 1), (cut_much, 0.5), (fill, 0.4),
+         (move_on, 0.7), (check, 4)]
 
 
 def one(trial):
     """A step: mostly clients."""
-    if trial.rng.random() < 0.55:
+    if trial.rng.random() < 0.5:
         for _ in range(trial.rng.randrange(1, 8)):
             trial.operate()
         if trial.rng.random() < 0.2:
             time.sleep(trial.rng.uniform(0, 2.5))    # a protector may begin
         return
-    harm = trial.rng.choices([h for h, _ in STEPS], [w for _, w in STEPS])[0]
+    some = [(harm, weight) for harm, weight in STEPS
+            if not trial.only or harm.__name__ in trial.only]
+    harm = trial.rng.choices([h for h, _ in some], [w for _, w in some])[0]
     trial.count(harm.__name__)
     trial.say('-- ' + harm.__name__)
     harm(trial)

@@ -5,9 +5,8 @@ may come back if the member of the file is lost (`versions`): the one that was
 reported protected last, and all since. Of an operation that was broken off in
 the middle nobody can say whether it has happened: the trial looks, compares
 what it sees with the model before and after (`between`), and takes it over.
+Of what was deleted it knows which contents a name had (`graves`), for the trash.
 """
-
-import copy
 
 WINDOW = 4096
 
@@ -17,15 +16,15 @@ class File:
         self.content = content
         self.versions = []           # since the protected one, the newest last
         self.is_protected = False    # versions[0] was reported protected
-        self.attributes = {}         # what was set: eas, hidden, written
+        self.attributes = {}         # what was set: see trial_clients.KINDS
         self.settled = False         # attributes are those of the last report
 
-    def __deepcopy__(self, memo):
+    def copy(self):
         """Contents are never changed in place: they are shared."""
         other = File(self.content)
         other.versions = list(self.versions)
         other.is_protected = self.is_protected
-        other.attributes = copy.deepcopy(self.attributes, memo)
+        other.attributes = dict(self.attributes)
         other.settled = self.settled
         return other
 
@@ -38,10 +37,20 @@ class File:
         self.attributes[name] = value
         self.settled = False
 
+    def forget(self, *names):
+        for name in names:
+            self.attributes.pop(name, None)
+
     def report_protected(self):
         self.versions = [self.content]
         self.is_protected = True
         self.settled = True
+
+    @property
+    def is_sure(self):
+        """Whatever member is lost, it comes back as it is."""
+        return (self.is_protected and self.settled and
+                self.versions == [self.content])
 
     def may_come_back_as(self, content):
         return content in self.versions
@@ -50,27 +59,40 @@ class File:
 class Model:
     def __init__(self):
         self.files = {}      # path: File
-        self.dirs = {''}
+        self.dirs = {'': {}}     # path: attributes that were set
+        self.graves = {}     # path: contents that files had when they went
 
     def clone(self):
-        return copy.deepcopy(self)
+        other = Model()
+        other.files = {path: f.copy() for path, f in self.files.items()}
+        other.dirs = {path: dict(a) for path, a in self.dirs.items()}
+        other.graves = {path: set(c) for path, c in self.graves.items()}
+        return other
 
     # --- what operations do ----------------------------------------------------
 
     def write(self, path, content):
         self.files.setdefault(path, File()).write(content)
 
+    def bury(self, path):
+        if path in self.files:
+            grave = self.graves.setdefault(path, set())
+            grave.add(self.files[path].content)
+            grave.update(self.files[path].versions)
+
     def remove(self, path):
+        self.bury(path)
         del self.files[path]
 
     def rename(self, old, new):
+        self.bury(new)
         self.files[new] = self.files.pop(old)
 
     def make_dir(self, path):
-        self.dirs.add(path)
+        self.dirs[path] = {}
 
     def remove_dir(self, path):
-        self.dirs.remove(path)
+        del self.dirs[path]
 
     def rename_dir(self, old, new):
         def moved(path):
@@ -78,7 +100,7 @@ class Model:
                 return new + path[len(old):]
             return path
         self.files = {moved(path): f for path, f in self.files.items()}
-        self.dirs = {moved(path) for path in self.dirs}
+        self.dirs = {moved(path): a for path, a in self.dirs.items()}
 
     # --- questions -------------------------------------------------------------
 
@@ -95,6 +117,9 @@ class Model:
             if path not in self.files and path not in self.dirs:
                 return path
         return None
+
+    def names(self):
+        return set(self.files) | set(self.dirs) - {''}
 
     def tree(self):
         """{path: content, None for directories}"""

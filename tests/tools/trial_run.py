@@ -18,6 +18,7 @@ MEMBERS = 5
 ROWS = 2
 CLIENTS = 3
 BLOCK = '1M'
+ROOM = '96m'      # of a member
 
 
 class Finding(Exception):
@@ -25,28 +26,44 @@ class Finding(Exception):
 
 
 class Trial:
-    def __init__(self, world, seed, log, with_faults=True):
+    def __init__(self, world, seed, log, faults_build=None, rare=(),
+                 known=()):
+        """faults_build: a build with fault points; rare: those of them that
+        shall rather be used; known: what of trial_known is excused."""
         self.seed = seed
         self.out = log
         self.world = world
+        self.known = known
+        self.only = ()           # what may happen; all
         self.model = Model()
         self.step = 0
         self.counts = {}         # what was done, how often
-        self.away = {}           # index of a member: paths that were on it
+        self.rows = ROWS
+        self.away = {}           # index of a member: how it left
         self.unsure = set()      # not as the model says while a member is away
+        self.lacking = {}        # that may not be there: what of trial_known
+        self.away_names = set()  # that files of members that are away had
         self.disturbed = False   # something may fail until the next check
         self.untold = False      # a killed smbd may have kept a name to itself
+        self.was_broken_off = False    # an operation, ever
+        self.is_odd = False      # the trash has what no client has deleted
+        self.memory = {}         # of smbds, by pid, when they were new
         self.rng = random.Random(seed)
-        self.maker = trial_clients.Maker(self.rng)
-        self.faults = Faults(world.work.join('faults')) if with_faults \
-            else None
-        members = [world.tmpfs('96m') for _ in range(MEMBERS)]
+        self.maker = trial_clients.Maker(self.rng, self.another)
+        # of a file whose member is away there are no hard links (limits.md)
+        self.maker.may_link = lambda: not self.away
+        self.faults = Faults(world.work.join('faults'), rare) \
+            if faults_build else None
+        members = [world.tmpfs(ROOM) for _ in range(MEMBERS)]
         self.pool = world.pool(members, parity=ROWS, protect='queue')
         self.environment = []
         if self.faults:
-            self.pool.build_dir = world.faults_build()
+            self.pool.build_dir = faults_build
             self.environment = ['MRMR_FAULT_FILE=' + self.faults.path]
-            os.environ['MRMR_FAULT_FILE'] = self.faults.path
+            if self.rng.random() < 0.5:
+                # the catalogue is in several files then
+                self.environment.append('MRMR_FAULT_STORE_BYTES=20000')
+            os.environ.update(item.split('=', 1) for item in self.environment)
         self.clients = [None] * CLIENTS
         self.first_members = list(members)
         self.start()
@@ -66,6 +83,13 @@ class Trial:
     def count(self, what):
         self.counts[what] = self.counts.get(what, 0) + 1
 
+    def excuse(self, name, text):
+        """It is known, or a finding."""
+        if name not in self.known:
+            raise Finding('%s: %s' % (name, text))
+        self.count('known: ' + name)
+        self.say('known: %s: %s' % (name, text))
+
     def begin(self, step):
         """What a step does depends on the seed and its number, not on what the
         ones before have met."""
@@ -78,11 +102,15 @@ class Trial:
         """quickstart.sh knows the members that the pool began with."""
         now = self.pool.members
         self.pool.members = self.first_members
-        self.pool.up(vfs='streams_xattr', environment=self.environment)
+        self.pool.up(vfs='streams_xattr acl_xattr',
+                     environment=self.environment)
         self.pool.members = now
+        self.memory.clear()
 
     def admin(self, *arguments, allowed=(0,), kill_after=None):
-        """(status, output); the status is None if it was killed."""
+        """(status, output); the status is None if it was killed. Another
+        status than those that are allowed is a finding, if nothing has
+        disturbed it."""
         process = subprocess.Popen(
             [self.pool.env['MRMR_ADMIN'], *arguments],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -114,10 +142,14 @@ class Trial:
             self.clients[number] = self.connect()
         return self.clients[number]
 
+    def another(self, c):
+        number = self.clients.index(c) if c in self.clients else 0
+        return self.client((number + 1) % CLIENTS)
+
     def connect(self):
         for attempt in range(5):
             try:
-                return self.pool.client(timeout=60)
+                return self.pool.client(timeout=120)
             except (smb2.Error, OSError) as error:
                 if not self.disturbed or attempt == 4:
                     raise Finding('no connection: %s' % error) from error
@@ -151,9 +183,6 @@ class Trial:
 
     def operate(self, kill_after=None):
         op = self.maker.op(self.model, self.may_use)
-        before = self.model
-        after = before.clone()
-        op.after(after)
         c = self.client()
         self.say(op.text)
         self.count('operation')
@@ -161,21 +190,93 @@ class Trial:
             if kill_after is not None else self.run(op, c)
         if kill_after is not None:
             self.drop_dead()
+        self.take_over(op, failure)
+
+    def together(self):
+        """Several clients at the same time, each with files of its own."""
+        ops, used = [], set()
+        for _ in range(12):
+            op = self.maker.op(self.model, self.may_use)
+            mine = set(op.paths + op.reads)
+            if op.is_tree or op.text.startswith('two ') or mine & used:
+                continue
+            used |= mine
+            ops.append(op)
+            if len(ops) == CLIENTS:
+                break
+        failures = [None] * len(ops)
+
+        def work(i):
+            failures[i] = self.run(ops[i], clients[i])
+        clients = [self.client(i) for i in range(len(ops))]
+        threads = [threading.Thread(target=work, args=(i,))
+                   for i in range(len(ops))]
+        self.say('together: ' + '; '.join(op.text for op in ops))
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for op, failure in zip(ops, failures):
+            self.count('operation')
+            self.take_over(op, failure)
+
+    def take_over(self, op, failure):
+        before = self.model
+        after = before.clone()
+        op.after(after)
         if failure is None:
             self.model = after
+            self.remember(op)
             return
-        self.say('  %s' % failure)
-        if not self.disturbed:
+        self.say('  %s: %s' % (op.text, failure))
+        if isinstance(failure, trial_clients.Wrong) or not self.disturbed:
             raise Finding('%s: %s' % (op.text, failure))
         self.drop_dead()
         self.resolve(op, before, after)
+        self.remember(op)
+
+    def remember(self, op):
+        """What an operation has to do with names of members that are away."""
+        if not self.away:
+            return
+        if op.is_tree and len(op.paths) == 2:
+            old, new = op.paths
+            self.away_names |= {new + path[len(old):] for path in
+                                self.away_names if path.startswith(old + '/')}
+            self.lacking = {
+                new + path[len(old):] if path.startswith(old + '/') else path:
+                name for path, name in self.lacking.items()}
+            return
+        if op.is_tree:
+            return
+        moved = self.lacking.pop(op.paths[0], None) \
+            if len(op.paths) == 2 else None
+        if moved:
+            self.lacking[op.paths[1]] = moved
+        if op.sets_only:
+            return
+        if len(op.paths) == 2 and op.paths[0] in self.away_names:
+            self.away_names.add(op.paths[1])
+        for path in op.paths:
+            if path in self.away_names and path in self.model.files:
+                self.lacking[path] = 'written-elsewhere' \
+                    if len(op.paths) == 1 and \
+                    len(self.model.files[path].versions) > 1 \
+                    else 'name-of-away'
 
     def run(self, op, c):
-        try:
-            op.run(c)
-        except (smb2.Error, OSError) as error:
-            return error
-        return None
+        """Opening a file whose member is away is refused after a minute, and
+        works when it is tried again (limits.md)."""
+        for attempt in range(5):
+            try:
+                op.run(c)
+                return None
+            except (smb2.Error, OSError, trial_clients.Wrong) as error:
+                failure = error
+            if not self.away or getattr(failure, 'name', '') != \
+                    'NT_STATUS_SHARING_VIOLATION':
+                break
+        return failure
 
     def run_and_kill(self, op, c, kill_after):
         failures = []
@@ -202,18 +303,31 @@ class Trial:
 
     def resolve(self, op, before, after):
         """Nobody said whether op has happened: see, and take it over."""
+        if op.sets_only:
+            self.model = before
+            path = op.paths[0]
+            if path in before.dirs:
+                before.dirs[path].clear()
+            else:
+                before.files[path].attributes.clear()
+            return
+        for path in op.paths:
+            # smbd deletes what it had been told to, when it is opened next
+            self.look(path)
         seen = {path: self.look(path) for path in op.paths}
         self.untold = True
+        self.was_broken_off = True
+        if op.makes_two and all(is_there for is_there, _ in seen.values()):
+            self.say('  both names are there')
+            self.client().unlink(trial_clients.windows(op.paths[1]))
+            seen[op.paths[1]] = self.look(op.paths[1])
 
         def matches(model):
             tree = model.tree()
             return all(seen[path] == (path in tree, tree.get(path))
                        for path in op.paths)
 
-        if op.text.startswith('set '):
-            self.model = before
-            self.model.files[op.paths[0]].attributes.clear()
-        elif matches(after):
+        if matches(after):
             self.model = after
             self.say('  it was done')
         elif matches(before):
@@ -236,6 +350,8 @@ class Trial:
                                    for p, s in seen.items())))
         model = before.clone()
         model.write(path, content)
+        # it may be empty already, and have lost these
+        model.files[path].forget('ea', 'stream', 'acl')
         return model
 
     # --- what is compared ------------------------------------------------------
@@ -244,14 +360,17 @@ class Trial:
         """Content and attributes through SMB. Unsure ones: any version since
         the protected one."""
         f = self.model.files[path]
-        if path in self.unsure and not f.is_protected:
+        if path in self.unsure and (not f.is_protected or
+                                    path in self.lacking):
             try:
                 is_there, got = trial_clients.look(self.client(), path)
             except smb2.Error:
-                return
+                is_there, got = False, None
             if is_there and got not in f.versions:
                 raise Finding('%s, never protected: %s' % (
                     path, difference(got, f.content)))
+            if not is_there and path in self.lacking:
+                self.excuse(self.lacking[path], path)
             return
         try:
             is_there, got = trial_clients.look(self.client(), path)
@@ -273,9 +392,16 @@ class Trial:
                 path, difference(got, f.content),
                 ' (version %d of %d)' % (old[0], len(f.versions))
                 if old else ''))
-        if not f.attributes:
+        self.expect_attributes(path, f.attributes)
+
+    def expect_attributes(self, path, wanted, is_dir=False):
+        if not wanted:
             return
-        wrong = trial_clients.attributes_of(self.client(), path, f.attributes)
+        try:
+            wrong = trial_clients.attributes_of(self.client(), path, wanted,
+                                                is_dir)
+        except (smb2.Error, OSError) as error:
+            raise Finding('attributes of %s: %s' % (path, error)) from error
         if wrong:
             raise Finding('; '.join(wrong))
 

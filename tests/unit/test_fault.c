@@ -19,6 +19,7 @@
 #include <cmocka.h>
 
 #include <mrmr/fault.h>
+#include <mrmr/fault_bytes.h>
 
 #ifdef MRMR_WITH_FAULTS
 
@@ -115,12 +116,39 @@ static void the_environment_counts_as_well(void **state)
 	assert_int_equal(mrmr_fault("one"), 0);
 }
 
+static void bytes_go_wrong(void **state)
+{
+	uint8_t data[] = {1, 2, 3};
+
+	(void)state;
+	arm("");
+	assert_int_equal(mrmr_fault_length("one", 7), 7);
+	mrmr_fault_flip("two", data, sizeof(data));
+	assert_int_equal(data[1], 2);
+	arm("one=short,two=flip");
+	assert_int_equal(mrmr_fault_length("one", 7), 4);
+	assert_int_equal(mrmr_fault_length("one", 1), 1);
+	mrmr_fault_flip("two", data, sizeof(data));
+	assert_int_equal(data[0], 1);
+	assert_int_equal(data[1], 0x12);
+	assert_int_equal(data[2], 3);
+	/* these are no errors of an operation */
+	assert_int_equal(mrmr_fault("one"), 0);
+	assert_int_equal(mrmr_fault("two"), 0);
+	arm("one=EIO,two=EIO");
+	assert_int_equal(mrmr_fault_length("one", 7), 7);
+	mrmr_fault_flip("two", data, sizeof(data));
+	assert_int_equal(data[1], 0x12);
+	arm("");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(processes_count_together),
 		cmocka_unit_test(a_running_process_is_told),
 		cmocka_unit_test(the_environment_counts_as_well),
+		cmocka_unit_test(bytes_go_wrong),
 	};
 
 	return cmocka_run_group_tests(tests, make_table, NULL);

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +25,7 @@
 
 #include <mrmr/fault.h>
 #include <mrmr/protection.h>
+#include <mrmr/scrub.h>
 #include <mrmr/shared.h>
 #include <mrmr/trash.h>
 #include <mrmr/undo.h>
@@ -169,6 +171,78 @@ static void a_link_in_the_trash_is_no_file(void **state)
 	verify_files(w, 1, 1);
 	verify_tidy(w);
 	world_free(w);
+}
+
+static struct mrmr_scrub_result scrub(struct world *w)
+{
+	const struct mrmr_scrub_options options = {.repair = true};
+	struct mrmr_scrub_result result;
+	struct mrmr_error err = {0};
+
+	if (mrmr_scrub(w->pool, &options, &result, &err) == -1) {
+		fail_msg("%s", err.text);
+	}
+	return result;
+}
+
+static void turn_a_bit(const char *path)
+{
+	uint8_t byte = 0;
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+
+	assert_return_code(fd, errno);
+	assert_int_equal(pread(fd, &byte, 1, 17), 1);
+	byte ^= 4;
+	assert_int_equal(pwrite(fd, &byte, 1, 17), 1);
+	close(fd);
+}
+
+/* What was kept of a file that was then deleted goes bad: the stripe is made
+   whole again, with the file as it was when it was deleted. */
+static void what_is_kept_in_the_trash_goes_bad(void **state)
+{
+	static const char *const faults[] = {"", "protect-events=kill",
+					     "protect-declared=kill",
+					     "protect-committed=kill"};
+	size_t i;
+
+	for (i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+		struct world *w = new_world("1", "");
+		glob_t kept = {0};
+
+#ifndef MRMR_WITH_FAULTS
+		if (i > 0) {
+			world_free(w);
+			break;
+		}
+#endif
+		make_files(w);
+		protect(w);
+		client_overwrite(w, "f0", 77, 100, 10);
+		assert_int_equal(do_unlink(w, "f0"), 0);
+		protect(w);
+		assert_int_equal(glob(world_drive(w, 0, ".mrmr/undo/*/[0-9]*"),
+				      0, NULL, &kept),
+				 0);
+		assert_int_equal(kept.gl_pathc, 1);
+		assert_int_equal(scrub(w).changed_blocks, 0);
+		turn_a_bit(kept.gl_pathv[0]);
+		globfree(&kept);
+
+		assert_true(scrub(w).changed_blocks > 0);
+		if (i > 0) {
+			assert_true(protect_killed(w, faults[i]));
+		}
+		protect(w);
+		assert_int_equal(pending_of(w), 0);
+		assert_int_equal(scrub(w).changed_blocks, 0);
+		assert_int_equal(world_trashed(w, 0, "f0"), 1);
+		assert_int_equal(sums_of(w).trash_bytes, 2 * BLOCK);
+		verify_files(w, 1, 1);
+		verify_decodable(w);
+		verify_tidy(w);
+		world_free(w);
+	}
 }
 
 #ifdef MRMR_WITH_FAULTS
@@ -549,6 +623,7 @@ int main(void)
 		cmocka_unit_test(trash_beyond_its_share_goes),
 		cmocka_unit_test(trash_makes_room_for_clients),
 		cmocka_unit_test(a_link_in_the_trash_is_no_file),
+		cmocka_unit_test(what_is_kept_in_the_trash_goes_bad),
 #ifdef MRMR_WITH_FAULTS
 		cmocka_unit_test(killed_while_the_trash_is_emptied),
 		cmocka_unit_test(killed_while_it_mends),

@@ -126,6 +126,28 @@ static void test_few_are_believed(void **state)
 	world_free(w);
 }
 
+/* A file in the trash that has another name too, which nobody told of: of a
+   directory that was renamed, when who did that was killed. */
+static void test_a_link_in_the_trash(void **state)
+{
+	struct world *w = make();
+	struct mrmr_protect_result result;
+
+	(void)state;
+	assert_int_equal(do_link(w, path_of(0), "d0/g"), 0);
+	assert_int_equal(do_unlink(w, path_of(0)), 0);
+	protect(w);
+	assert_return_code(rename(world_member(w, 0, "d0"),
+				  world_member(w, 0, "e")),
+			   errno);
+	assert_int_equal(run(w, true, NULL, false, &result), 0);
+	verify(w, "e/g", 1, LEN, 1);
+	verify_unknown(w, "d0/g");
+	verify_decodable(w);
+	verify_tidy(w);
+	world_free(w);
+}
+
 /* After a power cut, a scan is asked for; a drive that is not there then was there
    when the power went. */
 static void test_one_that_was_away(void **state)
@@ -324,6 +346,7 @@ static void test_failing(void **state)
 
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_few_are_believed),
+	cmocka_unit_test(test_a_link_in_the_trash),
 	cmocka_unit_test(test_one_that_was_away),
 	cmocka_unit_test(test_very_many),
 	cmocka_unit_test(test_many_are_not_believed),

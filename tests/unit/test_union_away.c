@@ -106,6 +106,62 @@ static void renamed_while_away(void **state)
 	both_ways(check_simple);
 }
 
+/* What was removed does not return; what has something in it, of which nobody
+   knew, does. */
+static void check_removed(struct world *w, bool reopen)
+{
+	size_t m;
+
+	for (m = 0; m < 3; m++) {
+		world_write(world_member(w, m, "a/b/c/f"), "");
+		unlink(world_member(w, m, "a/b/c/f"));
+		world_write(world_member(w, m, "x/y/f"), "");
+		unlink(world_member(w, m, "x/y/f"));
+	}
+	world_write(world_member(w, 0, "keep/f"), "");
+	assert_string_equal(do_list(w, "a/b"), "c/");
+	assert_string_equal(do_list(w, "x"), "y/");
+	leave(w);
+	assert_int_equal(do_rmdir(w, "a/b/c"), 0);
+	assert_int_equal(do_rename(w, "a/b", "a/d"), 0);
+	assert_int_equal(do_rmdir(w, "a/d"), 0);
+	assert_int_equal(do_rmdir(w, "x/y"), 0);
+	assert_int_equal(do_rmdir(w, "keep"), ENOTEMPTY);
+	assert_int_equal(num_intents(w), 4);
+	world_write(world_drive(w, AWAY, "x/y/unknown"), "1");
+	come_back(w, reopen);
+	assert_string_equal(do_list(w, ""), "a/ keep/ x/");
+	assert_string_equal(do_list(w, "a"), "");
+	assert_string_equal(world_where(w, "a/b"), "");
+	assert_string_equal(world_where(w, "a/d"), "");
+	assert_string_equal(do_list(w, "x/y"), "unknown");
+}
+
+static void removed_while_away(void **state)
+{
+	both_ways(check_removed);
+}
+
+/* Its name was used again meanwhile. */
+static void check_made_again(struct world *w, bool reopen)
+{
+	world_write(world_member(w, AWAY, "a/old/f"), "");
+	unlink(world_member(w, AWAY, "a/old/f"));
+	assert_string_equal(do_list(w, "a"), "old/");
+	leave(w);
+	assert_int_equal(do_rmdir(w, "a/old"), 0);
+	assert_int_equal(do_mkdir(w, "a/old", 0755), 0);
+	assert_int_equal(do_create(w, "a/old/new", "new"), 0);
+	come_back(w, reopen);
+	assert_string_equal(do_list(w, "a/old"), "new");
+	assert_string_equal(do_read(w, "a/old/new"), "new");
+}
+
+static void removed_and_made_again(void **state)
+{
+	both_ways(check_made_again);
+}
+
 static void check_only_there(struct world *w, bool reopen)
 {
 	world_write(world_member(w, AWAY, "p/a/f2"), "2");
@@ -546,6 +602,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(renamed_while_away),
+		cmocka_unit_test(removed_while_away),
+		cmocka_unit_test(removed_and_made_again),
 		cmocka_unit_test(only_the_member_has_it),
 		cmocka_unit_test(a_chain_and_a_new_one),
 		cmocka_unit_test(two_change_places),

@@ -54,7 +54,8 @@ static struct {
 	{"rename-replace", 0}, {"rename-spine", 0},
 	{"rename-trash", 0},   {"rename-unlink", 0},
 	{"replay-end", 0},     {"replay-rename", 0},
-	{"replay-trash", 0},   {"rmdir-clone", 0},
+	{"replay-rmdir", 0},   {"replay-trash", 0},
+	{"rmdir-clone", 0},    {"rmdir-removed", 0},
 	{"rmdir-spine", 0},    {"trash", 0},
 	{"unlink", 0},         {"unlink-loser", 0},
 };
@@ -273,6 +274,20 @@ static int act_rmdir(struct world *w)
 	return do_rmdir(w, "p/d");
 }
 
+static void prepare_empty_away(struct world *w)
+{
+	prepare_empty_clones(w);
+	do_list(w, "p/d");
+	world_unplug(w, 2);
+	world_later(w);
+}
+
+static void prepare_removed_away(struct world *w)
+{
+	prepare_empty_away(w);
+	assert_int_equal(do_rmdir(w, "p/d"), 0);
+}
+
 static int act_rename_file(struct world *w)
 {
 	return do_rename(w, "c/f2", "a/b/g2");
@@ -474,6 +489,7 @@ static const struct operation operations[] = {
 	{"unlink", prepare_directories, act_unlink, false, false},
 	{"unlink with losers", prepare_losers, act_unlink_losers, true, false},
 	{"rmdir", prepare_empty_clones, act_rmdir, false, false},
+	{"rmdir, one away", prepare_empty_away, act_rmdir, false, false},
 	{"rename a file", prepare_directories, act_rename_file, false, false},
 	{"replace", prepare_replace, act_replace, false, false},
 	{"replace, shown at once", prepare_replace_reverse, act_replace, false,
@@ -489,6 +505,7 @@ static const struct operation operations[] = {
 	 false},
 	{"rename while away", prepare_away, act_rename_tree, false, false},
 	{"return", prepare_return, act_return, false, true},
+	{"return, removed", prepare_removed_away, act_return, false, true},
 	{"move", prepare_move, act_move, false, false},
 	{"bring in", prepare_strangers, act_list, false, false},
 	{"prune", prepare_to_vanish, act_vanish, false, false},

@@ -7,6 +7,7 @@
  */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <errno.h>
@@ -19,6 +20,8 @@
 
 #include <cmocka.h>
 #include <talloc.h>
+
+#include <mrmr/shared.h>
 
 #include "world.h"
 
@@ -234,6 +237,211 @@ static void a_directorys_times_are_seen_to_change(void **state)
 	world_free(w);
 }
 
+/* --- after changes of two processes, at random ----------------------------- */
+
+static struct stat newest_of(struct world *w, const char *path)
+{
+	struct stat st = {0};
+
+	mrmr_dir_newest_times(do_dir(w, path), &st);
+	return st;
+}
+
+static bool is_newer(const struct timespec *a, const struct timespec *b)
+{
+	return a->tv_sec > b->tv_sec ||
+	       (a->tv_sec == b->tv_sec && a->tv_nsec > b->tv_nsec);
+}
+
+static bool is_same_time(const struct timespec *a, const struct timespec *b)
+{
+	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
+}
+
+/* What is remembered, and what the members say. */
+static void check_times(struct world *w, const char *path)
+{
+	struct stat told = newest_of(w, path);
+	struct stat newest = {0};
+	size_t i;
+
+	for (i = 0; i < w->shape.num_members; i++) {
+		struct stat st;
+
+		if (stat(world_member(w, i, path), &st) == -1) {
+			continue;
+		}
+		if (is_newer(&st.st_mtim, &newest.st_mtim)) {
+			newest.st_mtim = st.st_mtim;
+		}
+		if (is_newer(&st.st_ctim, &newest.st_ctim)) {
+			newest.st_ctim = st.st_ctim;
+		}
+	}
+	assert_true(is_same_time(&told.st_mtim, &newest.st_mtim));
+	assert_true(is_same_time(&told.st_ctim, &newest.st_ctim));
+}
+
+static uint64_t lots = 88172645463325252u;
+
+static unsigned int lot(unsigned int n)
+{
+	lots ^= lots << 13;
+	lots ^= lots >> 7;
+	lots ^= lots << 17;
+	return (unsigned int)((lots >> 20) % n);
+}
+
+static void lot_of_a_name(char name[8])
+{
+	snprintf(name, 8, "%c/%c", "de"[lot(2)], "xyz"[lot(3)]);
+}
+
+static void change_something(struct world *w)
+{
+	char name[8];
+	char to[8];
+
+	lot_of_a_name(name);
+	lot_of_a_name(to);
+	switch (lot(7)) {
+	case 0:
+		do_unlink(w, name);
+		break;
+	case 1:
+		do_rename(w, name, to);
+		break;
+	case 2:
+		do_link(w, name, to);
+		break;
+	case 3:
+		do_mkdir(w, name, 0755);
+		break;
+	case 4:
+		do_rmdir(w, name);
+		break;
+	case 5:
+		/* a copy that loses, or wins */
+		if (do_where(w, name) != SIZE_MAX) {
+			world_write(world_member(w, lot(3), name), "copy");
+			world_later(w);
+			do_list(w, name[0] == 'd' ? "d" : "e");
+		}
+		break;
+	default:
+		do_create(w, name, "new");
+		break;
+	}
+}
+
+static void directorys_times_are_those_of_its_clones(void **state)
+{
+	struct world *w = world_new(
+		&(struct world_shape){.num_members = 3,
+				      .config = ", \"placement\": \"spread\""});
+	struct mrmr_pool *pools[2] = {w->pool, other_process(w)};
+	unsigned int i;
+
+	do_mkdir(w, "d", 0755);
+	do_mkdir(w, "e", 0755);
+	for (i = 0; i < 3; i++) {
+		world_write(world_member(w, i, "d/old"), "");
+		world_write(world_member(w, i, "e/old"), "");
+	}
+	for (i = 0; i < 3000; i++) {
+		w->pool = pools[lot(2)];
+		change_something(w);
+		w->pool = pools[1 - lot(2)];
+		if (lot(3) == 0) {
+			do_list(w, "d"); /* what is done behind it, above */
+			do_list(w, "e");
+		} else {
+			w->pool = pools[0];
+			do_list(w, "e");
+		}
+		check_times(w, "e");
+	}
+	w->pool = pools[0];
+	talloc_free(pools[1]);
+	world_free(w);
+}
+
+/* --- paths ------------------------------------------------------------------ */
+
+static void check_path(struct mrmr_dir *dir, const char *path)
+{
+	char told[MRMR_PATH_MAX];
+
+	assert_return_code(mrmr_dir_path(dir, told), errno);
+	assert_string_equal(told, path);
+	/* what is remembered now */
+	assert_return_code(mrmr_dir_path(dir, told), errno);
+	assert_string_equal(told, path);
+}
+
+static void a_directorys_path_follows_it(void **state)
+{
+	struct world *w = world_new(&(struct world_shape){.num_members = 2});
+	struct mrmr_pool *ours = w->pool;
+	struct mrmr_pool *other = NULL;
+	struct mrmr_dir *dir = NULL;
+	char path[MRMR_PATH_MAX];
+
+	assert_int_equal(do_mkdir(w, "a", 0755), 0);
+	assert_int_equal(do_mkdir(w, "a/b", 0755), 0);
+	other = other_process(w);
+	dir = do_dir(w, "a/b");
+	dir->pins++;
+	check_path(dir, "a/b");
+
+	/* this process renames it, and what is above it */
+	assert_int_equal(do_rename(w, "a/b", "a/c"), 0);
+	check_path(dir, "a/c");
+	assert_int_equal(do_rename(w, "a", "e"), 0);
+	check_path(dir, "e/c");
+
+	/* another one */
+	w->pool = other;
+	assert_int_equal(do_rename(w, "e/c", "e/f"), 0);
+	w->pool = ours;
+	check_path(dir, "e/f");
+	w->pool = other;
+	assert_int_equal(do_rename(w, "e", "g"), 0);
+	w->pool = ours;
+	check_path(dir, "g/f");
+
+	/* another one, in the middle of it: the spine has been renamed */
+	atomic_fetch_or(&ours->shared->tree_gen, 1);
+	check_path(dir, "g/f");
+	assert_return_code(rename(world_spine(w, "g"), world_spine(w, "h")),
+			   errno);
+	check_path(dir, "h/f");
+	assert_return_code(rename(world_spine(w, "h"), world_spine(w, "g")),
+			   errno);
+	check_path(dir, "g/f");
+	atomic_fetch_add(&ours->shared->tree_gen, 1);
+	check_path(dir, "g/f");
+
+	/* somebody else: a second later */
+	assert_return_code(rename(world_spine(w, "g"), world_spine(w, "h")),
+			   errno);
+	world_later(w);
+	check_path(dir, "h/f");
+	assert_return_code(rename(world_spine(w, "h"), world_spine(w, "g")),
+			   errno);
+	world_later(w);
+	check_path(dir, "g/f");
+
+	w->pool = other;
+	assert_int_equal(do_rmdir(w, "g/f"), 0);
+	w->pool = ours;
+	assert_int_equal(mrmr_dir_path(dir, path), -1);
+	assert_int_equal(errno, ENOENT);
+	dir->pins--;
+	talloc_free(other);
+	world_free(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -243,6 +451,8 @@ int main(void)
 		cmocka_unit_test(a_copy_behind_our_back),
 		cmocka_unit_test(a_member_that_went_is_not_asked),
 		cmocka_unit_test(a_directorys_times_are_seen_to_change),
+		cmocka_unit_test(directorys_times_are_those_of_its_clones),
+		cmocka_unit_test(a_directorys_path_follows_it),
 	};
 
 	return WORLD_MAIN("union_hints", tests);

@@ -1,0 +1,109 @@
+/*
+ * MRMR: files of which an earlier version is protected, under another id (see
+ * was.h).
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#include <endian.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <talloc.h>
+
+#include "was.h"
+
+static void note_name(uint64_t id, char name[32])
+{
+	snprintf(name, 32, "was.%" PRIx64, id);
+}
+
+bool was_is_whole(const struct mrmr_node *node)
+{
+	return node->num_extents > 0 &&
+	       (uint64_t)node->num_extents * node->grid_bytes >=
+		       node->size_bytes;
+}
+
+/* MRMR_ID_NONE: there is no note. -1 with errno. */
+static int get(struct mrmr_catalog *catalog, uint64_t id, uint64_t *was)
+{
+	uint8_t *value = NULL;
+	char name[32];
+	size_t len = 0;
+
+	*was = MRMR_ID_NONE;
+	note_name(id, name);
+	value = mrmr_catalog_get_note(catalog, NULL, name, &len);
+	if (value == NULL) {
+		return errno == ENOENT ? 0 : -1;
+	}
+	if (len == sizeof(*was)) {
+		memcpy(was, value, sizeof(*was));
+		*was = le64toh(*was);
+	}
+	talloc_free(value);
+	return 0;
+}
+
+int was_find(struct mrmr_catalog *catalog, void *mem_ctx,
+	     struct mrmr_node **node)
+{
+	struct mrmr_node *found = NULL;
+	uint64_t was;
+
+	if ((*node)->kind != MRMR_NODE_FILE || was_is_whole(*node)) {
+		return 0;
+	}
+	if (get(catalog, (*node)->id, &was) == -1) {
+		return -1;
+	}
+	if (was == MRMR_ID_NONE) {
+		return 0;
+	}
+	if (mrmr_catalog_get(catalog, mem_ctx, was, &found) == -1) {
+		return errno == ENOENT ? 0 : -1;
+	}
+	*node = found;
+	return 0;
+}
+
+int was_note(struct mrmr_catalog *catalog, uint64_t id, uint64_t was)
+{
+	struct mrmr_node *node = NULL;
+	uint64_t before = MRMR_ID_NONE;
+	uint64_t value;
+	char name[32];
+	bool is_whole = false;
+
+	if (mrmr_catalog_get(catalog, NULL, was, &node) == 0) {
+		is_whole = was_is_whole(node);
+		talloc_free(node);
+	} else if (errno != ENOENT) {
+		return -1;
+	}
+	/* it was not protected itself, but perhaps what it has been */
+	if (!is_whole) {
+		if (get(catalog, was, &before) == -1 ||
+		    was_forget(catalog, was) == -1) {
+			return -1;
+		}
+		was = before;
+	}
+	if (was == MRMR_ID_NONE || was == id) {
+		return 0;
+	}
+	note_name(id, name);
+	value = htole64(was);
+	return mrmr_catalog_put_note(catalog, name, (const uint8_t *)&value,
+				     sizeof(value));
+}
+
+int was_forget(struct mrmr_catalog *catalog, uint64_t id)
+{
+	char name[32];
+
+	note_name(id, name);
+	return mrmr_catalog_put_note(catalog, name, NULL, 0);
+}

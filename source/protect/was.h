@@ -1,0 +1,34 @@
+/*
+ * MRMR: files of which an earlier version is protected, under another id.
+ *
+ * A client writes to a file whose member is away: the file is made anew on
+ * another member, and is a new one in the catalogue. Until it is protected
+ * there, what is protected of the file is what the old one had, which has lost
+ * its name. If the new one's member leaves as well, that is what is read. A note
+ * in the catalogue, `was.ID`, has the id of the old one (8 bytes, little-endian),
+ * as long as the new one is not protected in whole.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#ifndef MRMR_WAS_H
+#define MRMR_WAS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <mrmr/catalog.h>
+
+/* Is all of it protected, or at least hashed? Of an empty one nobody knows. */
+bool was_is_whole(const struct mrmr_node *node);
+
+/* In place of *node, which is not whole, the one that is protected, if there is
+   one. A talloc child of mem_ctx. -1 with errno. */
+int was_find(struct mrmr_catalog *catalog, void *mem_ctx,
+	     struct mrmr_node **node);
+
+/* Within a transaction: id is now what `was` has been; then that it is not any
+   more. */
+int was_note(struct mrmr_catalog *catalog, uint64_t id, uint64_t was);
+int was_forget(struct mrmr_catalog *catalog, uint64_t id);
+
+#endif

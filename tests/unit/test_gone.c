@@ -1,0 +1,582 @@
+/*
+ * Unit tests: files of members that are away, which clients remove or replace:
+ * their names in the catalogue give way, and what is protected stays so.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <talloc.h>
+
+#include <mrmr/absent.h>
+#include <mrmr/move.h>
+#include <mrmr/protection.h>
+#include <mrmr/rebuild.h>
+#include <mrmr/serve.h>
+#include <mrmr/undelete.h>
+
+#include "protecting.h"
+
+#define LEN 30000
+
+/* Three members with a file each, so that a stripe has three slots; the first
+   is away. */
+static struct world *pool_of(void)
+{
+	struct world *w = world_new(
+		&(struct world_shape){.num_members = 5, .parity = "2"});
+
+	client_write_on(w, 0, "d/old", 1, LEN);
+	client_write_on(w, 1, "d/here", 2, LEN);
+	client_write_on(w, 2, "d/too", 3, LEN);
+	protect(w);
+	verify(w, "d/old", 1, LEN, 2);
+	world_unplug(w, 0);
+	world_later(w);
+	return w;
+}
+
+/* As smbd does, with the names of members that are away. */
+static void serve(struct world *w)
+{
+	assert_int_equal(mrmr_serve_start(w->pool, NULL), 0);
+	world_use(w);
+}
+
+static void stop_serving(struct world *w)
+{
+	mrmr_serve_stop(w->pool);
+	mrmr_dir_cache_clear(w->pool);
+}
+
+static void come_back(struct world *w)
+{
+	world_plug(w, 0);
+	world_later(w);
+	assert_int_equal(w->pool->members[0].state, MRMR_MEMBER_ONLINE);
+}
+
+/* The events that nobody has taken are lost, as by a power cut. */
+static void lose_events(struct world *w)
+{
+	assert_return_code(truncate(world_path(w, "state/queue/log"), 0),
+			   errno);
+	mrmr_tell(w->pool, MRMR_EVENT_SCAN, MRMR_NO_MEMBER, 0, "", NULL);
+}
+
+static uint64_t trash_bytes(struct world *w)
+{
+	return sums_of(w).trash_bytes;
+}
+
+/* A node of this name is in the catalogue, and lies on this member. */
+static void check_member(struct world *w, const char *path, size_t member)
+{
+	struct mrmr_engine *engine = open_engine(w, MRMR_ENGINE_READ);
+	struct mrmr_node *node = NULL;
+
+	assert_return_code(mrmr_catalog_find_path(engine->catalog, engine, path,
+						  &node),
+			   errno);
+	assert_int_equal(mrmr_engine_member(engine, node->member), member);
+	talloc_free(engine);
+}
+
+/* --- what has the name is protected at once ------------------------------------ */
+
+enum way {
+	RENAMED_OVER,
+	MADE_ANEW,
+	REMOVED,
+	NUM_WAYS,
+};
+
+static void take_away(struct world *w, enum way way)
+{
+	serve(w);
+	switch (way) {
+	case RENAMED_OVER:
+		client_write_on(w, 1, "d/new", 4, LEN + 1);
+		assert_int_equal(do_rename(w, "d/new", "d/old"), 0);
+		break;
+	case MADE_ANEW:
+		assert_int_equal(do_unlink(w, "d/old"), 0);
+		client_write_on(w, 1, "d/old", 4, LEN + 1);
+		break;
+	default:
+		assert_int_equal(do_unlink(w, "d/old"), 0);
+		break;
+	}
+	stop_serving(w);
+}
+
+static void check_taken(struct world *w, enum way way)
+{
+	if (way == REMOVED) {
+		verify_unknown(w, "d/old");
+	} else {
+		check_member(w, "d/old", 1);
+	}
+}
+
+static void test_gives_way(void **state)
+{
+	enum way way;
+
+	for (way = 0; way < NUM_WAYS; way++) {
+		struct world *w = pool_of();
+
+		take_away(w, way);
+		protect(w);
+		check_taken(w, way);
+		/* its blocks still serve the others, and wait for it */
+		assert_int_equal(trash_bytes(w), LEN);
+		assert_int_equal(pending_of(w), 1);
+
+		come_back(w);
+		protect(w);
+		assert_int_equal(pending_of(w), 0);
+		assert_int_equal(world_trashed(w, 0, "old"), 1);
+		assert_int_equal(trash_bytes(w), LEN);
+		check_taken(w, way);
+		if (way != REMOVED) {
+			verify(w, "d/old", 4, LEN + 1, 2);
+		}
+		verify(w, "d/here", 2, LEN, 2);
+		verify_decodable(w);
+		verify_tidy(w);
+		world_free(w);
+	}
+}
+
+/* The records of what was done are for the member; the events of it were lost.
+   A scan finds out, also if nothing else has the name. */
+static void test_events_are_lost(void **state)
+{
+	enum way way;
+
+	for (way = 0; way < NUM_WAYS; way++) {
+		struct world *w = pool_of();
+
+		take_away(w, way);
+		lose_events(w);
+		protect(w);
+		check_taken(w, way);
+		assert_int_equal(trash_bytes(w), LEN);
+		come_back(w);
+		protect(w);
+		assert_int_equal(world_trashed(w, 0, "old"), 1);
+		check_taken(w, way);
+		verify_decodable(w);
+		verify_tidy(w);
+		world_free(w);
+	}
+}
+
+/* A file that nobody removed keeps its name, whatever else there is. */
+static void test_keeps_its_name(void **state)
+{
+	struct world *w = pool_of();
+
+	serve(w);
+	assert_string_equal(do_list(w, "d"), "here old too");
+	/* an earlier file of that name was removed, in another directory */
+	assert_int_equal(do_rename(w, "d", "e"), 0);
+	assert_int_equal(do_unlink(w, "e/old"), 0);
+	stop_serving(w);
+	protect(w);
+	verify_unknown(w, "e/old");
+	/* behind our back */
+	world_write(world_member(w, 1, "top"), "x");
+	mrmr_tell(w->pool, MRMR_EVENT_SCAN, MRMR_NO_MEMBER, 0, "", NULL);
+	protect(w);
+	check_member(w, "top", 1);
+	world_free(w);
+
+	w = pool_of();
+	world_write(world_member(w, 1, "d/old"), "another");
+	mrmr_tell(w->pool, MRMR_EVENT_SCAN, MRMR_NO_MEMBER, 0, "", NULL);
+	protect(w);
+	check_member(w, "d/old", 0);
+	assert_int_equal(trash_bytes(w), 0);
+	unlink(world_drive(w, 1, "d/old"));
+	come_back(w);
+	protect(w);
+	verify(w, "d/old", 1, LEN, 2);
+	verify_tidy(w);
+	world_free(w);
+}
+
+/* --- killed ----------------------------------------------------------------------- */
+
+static void test_client_is_killed(void **state)
+{
+	static const char *const points[] = {"absent-remove", "absent-removed",
+					     "intent-name", "intent-sync"};
+	size_t i;
+
+#ifndef MRMR_WITH_FAULTS
+	print_message("[  SKIPPED ] test_client_is_killed: no faults built\n");
+	return;
+#endif
+	for (i = 0; i < sizeof(points) / sizeof(points[0]); i++) {
+		struct world *w = pool_of();
+		bool is_shown;
+		char fault[64];
+		int status = 0;
+		pid_t pid;
+
+		snprintf(fault, sizeof(fault), "%s=kill", points[i]);
+		serve(w);
+		assert_string_equal(do_list(w, "d"), "here old too");
+		stop_serving(w);
+		pid = fork();
+		assert_return_code(pid, errno);
+		if (pid == 0) {
+			world_open_in_child(w);
+			serve(w);
+			setenv("MRMR_FAULT", fault, 1);
+			do_unlink(w, "d/old");
+			_exit(0);
+		}
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_true(WIFSIGNALED(status));
+		/* the next smbd finishes it, and says so */
+		world_close(w);
+		world_open(w);
+		serve(w);
+		is_shown = do_where(w, "d/old") != SIZE_MAX;
+		stop_serving(w);
+		protect(w);
+		if (is_shown) {
+			check_member(w, "d/old", 0);
+		} else {
+			verify_unknown(w, "d/old");
+		}
+		come_back(w);
+		protect(w);
+		assert_int_equal(world_trashed(w, 0, "old"), !is_shown);
+		assert_int_equal(do_where(w, "d/old"), is_shown ? 0 : SIZE_MAX);
+		verify_decodable(w);
+		verify_tidy(w);
+		world_free(w);
+	}
+}
+
+static void test_protector_is_killed(void **state)
+{
+	static const char *const points[] = {"protect-events=kill",
+					     "protect-applied=kill",
+					     "protect-synced=kill",
+					     "protect-before-drop=kill",
+					     "protect-committed=kill"};
+	size_t i;
+
+#ifndef MRMR_WITH_FAULTS
+	print_message("[  SKIPPED ] test_protector_is_killed: no faults "
+		      "built\n");
+	return;
+#endif
+	for (i = 0; i < sizeof(points) / sizeof(points[0]); i++) {
+		struct world *w = pool_of();
+
+		take_away(w, MADE_ANEW);
+		assert_true(protect_killed(w, points[i]));
+		protect(w);
+		check_taken(w, MADE_ANEW);
+		come_back(w);
+		protect_killed(w, points[i]);
+		protect(w);
+		assert_int_equal(pending_of(w), 0);
+		assert_int_equal(world_trashed(w, 0, "old"), 1);
+		verify(w, "d/old", 4, LEN + 1, 2);
+		verify(w, "d/here", 2, LEN, 2);
+		verify_decodable(w);
+		verify_tidy(w);
+		world_free(w);
+	}
+}
+
+/* --- written to, and its new member leaves as well --------------------------------- */
+
+static ssize_t read_served(void *buf, size_t len, uint64_t offset,
+			   void *private_data)
+{
+	struct mrmr_error err = {0};
+
+	return mrmr_served_prepare(private_data, offset, len, &err) == 0
+		       ? mrmr_served_read(private_data, buf, len, offset)
+		       : -1;
+}
+
+/* As before a client writes to a file of a member that is away: it is made anew.
+   Where. */
+static size_t make_anew(struct world *w)
+{
+	struct mrmr_move_source source = {.read = read_served};
+	struct mrmr_move *move = NULL;
+	struct mrmr_ghost ghost;
+	struct mrmr_error err = {0};
+	int fd = do_open(w, "d/old", O_RDONLY);
+	size_t member = SIZE_MAX;
+	int new_fd = -1;
+
+	assert_return_code(fd, errno);
+	assert_return_code(mrmr_ghost_read(fd, &ghost), errno);
+	source.private_data = mrmr_served_get(w->pool, &ghost, &err);
+	assert_non_null(source.private_data);
+	move = mrmr_move_begin_ghost(NULL, do_dir(w, "d"), "old", fd, &source);
+	assert_non_null(move);
+	assert_return_code(mrmr_move_copy(move), errno);
+	assert_return_code(mrmr_move_finish(move, &new_fd, &member), errno);
+	mrmr_served_put(source.private_data);
+	talloc_free(move);
+	close(new_fd);
+	close(fd);
+	return member;
+}
+
+/* It is listed, and read as it was protected. */
+static void check_served(struct world *w, const char *list)
+{
+	uint8_t *bytes = seeded(1, LEN);
+	uint8_t *got = malloc(LEN);
+	struct mrmr_served *served = NULL;
+	struct mrmr_error err = {0};
+	struct mrmr_ghost ghost;
+	struct stat st;
+	size_t member;
+	size_t at = 0;
+	int fd;
+
+	assert_string_equal(do_list(w, "d"), list);
+	assert_int_equal(do_stat(w, "d/old", &member, &st), 0);
+	assert_int_equal(st.st_size, LEN);
+	fd = do_open(w, "d/old", O_RDONLY);
+	assert_return_code(fd, errno);
+	assert_return_code(mrmr_ghost_read(fd, &ghost), errno);
+	served = mrmr_served_get(w->pool, &ghost, &err);
+	if (served == NULL) {
+		fail_msg("%s", err.text);
+	}
+	while (at < LEN) {
+		ssize_t n = read_served(got + at, LEN - at, at, served);
+
+		assert_true(n > 0);
+		at += (size_t)n;
+	}
+	assert_memory_equal(got, bytes, LEN);
+	mrmr_served_put(served);
+	close(fd);
+	free(got);
+	free(bytes);
+}
+
+static void test_two_leave(void **state)
+{
+	unsigned int seen;
+
+	for (seen = 0; seen < 3; seen++) {
+		struct world *w = NULL;
+		size_t first;
+		size_t second;
+
+#ifndef MRMR_WITH_FAULTS
+		if (seen == 1) {
+			continue;
+		}
+#endif
+		w = pool_of();
+		serve(w);
+		first = make_anew(w);
+		client_write(w, "d/old", 5, LEN + 5);
+		if (seen == 1) { /* the protector has heard of it, no more */
+			stop_serving(w);
+			assert_true(protect_killed(w, "protect-events=kill"));
+			serve(w);
+		}
+		world_unplug(w, first);
+		world_later(w);
+		if (seen == 2) { /* the same when that has left */
+			stop_serving(w);
+			protect(w);
+			serve(w);
+		}
+		check_served(w, "here old too");
+		/* and once more, with what is read */
+		second = make_anew(w);
+		assert_int_not_equal(second, first);
+		stop_serving(w);
+		protect(w);
+		world_plug(w, first);
+		come_back(w);
+		protect(w);
+		assert_int_equal(do_where(w, "d/old"), second);
+		verify(w, "d/old", 1, LEN, 2);
+		assert_int_equal(pending_of(w), 0);
+		verify_decodable(w);
+		verify_tidy(w);
+		world_free(w);
+	}
+}
+
+/* --- the member returns another way, or not at all -------------------------------- */
+
+/* It was not removed on the member after all: the record of it was lost. */
+static void test_is_there_after_all(void **state)
+{
+	struct world *w = pool_of();
+	char command[1024];
+
+	take_away(w, REMOVED);
+	protect(w);
+	verify_unknown(w, "d/old");
+	world_close(w);
+	snprintf(command, sizeof(command), "rm -r %s %s",
+		 world_path(w, "state/intents"), world_path(w, "state/ghosts"));
+	assert_int_equal(system(command), 0);
+	world_plug(w, 0);
+	world_open(w);
+	protect(w);
+	verify(w, "d/old", 1, LEN, 2);
+	assert_int_equal(pending_of(w), 0);
+	assert_int_equal(trash_bytes(w), 0);
+	verify_tidy(w);
+	world_free(w);
+}
+
+static void tell(enum mrmr_rebuild_trouble kind, const char *path,
+		 uint64_t size_bytes, const char *why, void *private_data)
+{
+	fail_msg("%s: %s", path, why);
+}
+
+static bool rebuild(struct world *w)
+{
+	const struct mrmr_rebuild_options options = {
+		.lost = 0,
+		.onto = MRMR_REBUILD_SPREAD,
+		.trouble = tell,
+	};
+	struct mrmr_engine *engine = open_engine(w, MRMR_ENGINE_WRITE);
+	struct mrmr_rebuild_result result;
+	struct mrmr_error err = {0};
+
+	if (mrmr_rebuild(engine, &options, &result, &err) == -1) {
+		print_message("rebuild: %s\n", err.text);
+		talloc_free(engine);
+		return false;
+	}
+	assert_true(result.is_complete);
+	talloc_free(engine);
+	return true;
+}
+
+/* It comes into the trash of another member, and can be undeleted there. */
+static void check_rebuilt(struct world *w, enum way way)
+{
+	struct mrmr_trashed *items = NULL;
+	struct mrmr_error err = {0};
+	size_t found = 0;
+	size_t num = 0;
+	size_t i;
+
+	assert_int_equal(mrmr_trash_list(w->pool, w->pool, &items, &num, &err),
+			 0);
+	for (i = 0; i < num; i++) {
+		found += strcmp(items[i].path, "d/old") == 0;
+	}
+	assert_int_equal(found, 1);
+	talloc_free(items);
+	protect(w);
+	assert_int_equal(trash_bytes(w), LEN);
+	assert_int_equal(pending_of(w), 0);
+	check_taken(w, way);
+	if (way == REMOVED) {
+		assert_int_equal(do_where(w, "d/old"), SIZE_MAX);
+	} else {
+		verify(w, "d/old", 4, LEN + 1, 2);
+	}
+	verify(w, "d/here", 2, LEN, 2);
+	verify_decodable(w);
+}
+
+static void test_rebuilt(void **state)
+{
+	enum way way;
+
+	for (way = 0; way < NUM_WAYS; way++) {
+		struct world *w = pool_of();
+
+		take_away(w, way);
+		protect(w);
+		assert_true(rebuild(w));
+		check_rebuilt(w, way);
+		world_free(w);
+	}
+}
+
+static void test_rebuild_is_killed(void **state)
+{
+	static const char *const points[] = {"rebuild-stage=kill",
+					     "rebuild-place=kill",
+					     "rebuild-placed=kill",
+					     "rebuild-commit=kill"};
+	size_t i;
+
+#ifndef MRMR_WITH_FAULTS
+	print_message("[  SKIPPED ] test_rebuild_is_killed: no faults built\n");
+	return;
+#endif
+	for (i = 0; i < sizeof(points) / sizeof(points[0]); i++) {
+		struct world *w = pool_of();
+		int status = 0;
+		pid_t pid;
+
+		take_away(w, REMOVED);
+		protect(w);
+		pid = fork();
+		assert_return_code(pid, errno);
+		if (pid == 0) {
+			world_open_in_child(w);
+			setenv("MRMR_FAULT", points[i], 1);
+			_exit(!rebuild(w));
+		}
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_true(WIFSIGNALED(status));
+		world_close(w);
+		world_open(w);
+		assert_true(rebuild(w));
+		check_rebuilt(w, REMOVED);
+		world_free(w);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_gives_way),
+		cmocka_unit_test(test_events_are_lost),
+		cmocka_unit_test(test_keeps_its_name),
+		cmocka_unit_test(test_client_is_killed),
+		cmocka_unit_test(test_protector_is_killed),
+		cmocka_unit_test(test_two_leave),
+		cmocka_unit_test(test_is_there_after_all),
+		cmocka_unit_test(test_rebuilt),
+		cmocka_unit_test(test_rebuild_is_killed),
+	};
+
+	return WORLD_MAIN("gone", tests);
+}
