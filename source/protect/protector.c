@@ -488,6 +488,8 @@ int mrmr_protect(struct mrmr_engine *engine,
 	sigaction(SIGIO, &ignore, &before);
 	if (options->background) {
 		step_back();
+		/* clients have the others */
+		mrmr_catalog_set_threads(p->catalog, 1);
 	}
 	if (p->large != NULL && p->pending != NULL && scan_load(p) == 0) {
 		tidy_begin(p);
