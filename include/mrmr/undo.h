@@ -99,6 +99,9 @@ bool mrmr_undo_has(int private_fd, uint64_t inode, uint32_t generation,
  */
 int mrmr_undo_drop(int private_fd, uint64_t inode, uint32_t below_generation);
 
+/* Is there nothing to be dropped, of any inode? False if that is not known. */
+bool mrmr_undo_is_empty(int private_fd);
+
 /* Call fn for each inode that has a folder, with the bytes on disk of it. */
 int mrmr_undo_walk(int private_fd,
 		   int (*fn)(uint64_t inode, uint64_t bytes,

@@ -270,6 +270,32 @@ static int walk_one(int private_fd, const char *name,
 	return ret == 0 ? fn(inode, bytes, private_data) : -1;
 }
 
+bool mrmr_undo_is_empty(int private_fd)
+{
+	struct dirent *entry = NULL;
+	DIR *dir = NULL;
+	bool is_empty = true;
+	int fd;
+
+	fd = openat(private_fd, MRMR_UNDO,
+		    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd == -1) {
+		return errno == ENOENT;
+	}
+	dir = fdopendir(fd);
+	if (dir == NULL) {
+		close(fd);
+		return false;
+	}
+	while (is_empty && (errno = 0, entry = readdir(dir)) != NULL) {
+		is_empty = strcmp(entry->d_name, ".") == 0 ||
+			   strcmp(entry->d_name, "..") == 0;
+	}
+	is_empty = is_empty && errno == 0;
+	closedir(dir);
+	return is_empty;
+}
+
 int mrmr_undo_walk(int private_fd,
 		   int (*fn)(uint64_t inode, uint64_t bytes,
 			     void *private_data),
