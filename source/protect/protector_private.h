@@ -24,6 +24,7 @@ struct pending;
 struct loose_inode {
 	uint16_t member;
 	uint64_t inode;
+	uint32_t below; /* pre-images that go, once that is known */
 };
 
 /* A file that is too large for one batch, between two of them; one a member. */
@@ -108,7 +109,8 @@ void tidy_begin(struct protector *p);
 void tidy_end(struct protector *p, bool well);
 /* Parity blocks that no stripe names. Outside of batches. */
 void tidy_blobs(struct protector *p);
-void tidy_let_go(struct protector *p, uint16_t number, uint64_t inode);
+/* What protector_loosen() was told. */
+void tidy_let_go(struct protector *p);
 
 /* --- what is to be protected (protector_pending.c) --------------------------- */
 
