@@ -210,6 +210,10 @@ bool mrmr_name_is_private(const struct mrmr_dir *dir, const char *name);
 /* Close all that is kept, but for the locks of directories that are locked;
    for mrmr_pool_let_go(). */
 void mrmr_dir_cache_clear(struct mrmr_pool *pool);
+
+/* The same of directories, and clones, that were removed: what is not used any
+   more would be kept for as long as the process is busy elsewhere. */
+void mrmr_dir_cache_sweep(struct mrmr_pool *pool);
 struct mrmr_dir_cache *mrmr_dir_cache_new(struct mrmr_pool *pool);
 
 #endif

@@ -79,6 +79,15 @@ int mrmr_live_expected_fd(struct mrmr_live *live);
 int mrmr_live_read(struct mrmr_live *live, void *buf, size_t len,
 		   uint64_t offset);
 
+/*
+ * The same for who compares what comes of it with a hash, and reads anew if it is
+ * another one: whether it was overwritten since it was opened is not looked for,
+ * which takes as long as reading some tens of KiB. What is expected may be read
+ * so by one thread at a time.
+ */
+int mrmr_live_read_unsure(struct mrmr_live *live, void *buf, size_t len,
+			  uint64_t offset);
+
 /* Would there be bytes to read there? By what names, sizes and times tell: reads
    no content. For any thread. */
 bool mrmr_live_has(struct mrmr_live *live, size_t len, uint64_t offset);

@@ -231,16 +231,23 @@ struct mrmr_usage {
 	uint64_t parity_bytes;  /* of parity blocks */
 	uint64_t records_bytes; /* that its part of the catalogue takes */
 	uint64_t num_files;     /* files and parity blocks */
+	bool is_all; /* nothing was written that is not counted yet */
 };
 
 /*
  * Tell all processes of the pool what is on a member: to be called by who has
- * counted. What is written later is taken for data until the next call. Of a
- * member of which nothing was ever told, whatever is on its file system is
- * taken for data.
+ * counted. What its file system has beyond that is taken for data of which
+ * nobody knows yet, but for what was there when last it was said to be all: that
+ * is none of the pool's. Of a member of which nothing was ever told, whatever is
+ * on its file system is taken for data.
  */
 void mrmr_pool_set_usage(struct mrmr_pool *pool, struct mrmr_member *member,
 			 const struct mrmr_usage *usage);
+
+/* Parity blocks came to a member, or went, since that was told. Any thread. */
+void mrmr_pool_note_parity(const struct mrmr_pool *pool,
+			   const struct mrmr_member *member,
+			   int64_t more_bytes);
 
 /*
  * Space of the whole pool over the online members: each file system counted

@@ -47,6 +47,7 @@ struct mrmr_protect_options {
 				    of none */
 	uint64_t batch_bytes;    /* to be read for one commit; 0: from 256 MiB
 				    to 1 GiB, what takes about a second */
+	unsigned int threads;    /* 0: as many as processors */
 	void (*progress)(const struct mrmr_protect_progress *progress,
 			 void *private_data); /* may be NULL */
 	bool (*should_stop)(void *private_data);

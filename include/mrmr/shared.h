@@ -19,7 +19,7 @@
 #include <mrmr/error.h>
 
 #define MRMR_SHARED_NAME "shared"
-#define MRMR_SHARED_MAGIC UINT64_C(0x354445524148534d)
+#define MRMR_SHARED_MAGIC UINT64_C(0x364445524148534d)
 #define MRMR_MOVES_MAX 1024
 #define MRMR_SWAPS 64
 #define MRMR_SHARED_WANTED 128
@@ -35,14 +35,16 @@ struct mrmr_shared_member {
 	uint8_t id[16];
 	_Atomic uint64_t dev;   /* st_dev where it was last online, 0: never */
 	_Atomic uint32_t eject; /* enum mrmr_eject_state */
-	_Atomic uint32_t is_counted; /* the next five were told */
+	_Atomic uint32_t is_counted; /* the next six were told */
 	/* What is on it (mrmr_pool_set_usage). Read one by one: who finds some
 	   of before and some of after plans a little off, for a second. */
 	_Atomic uint64_t data_bytes;
 	_Atomic uint64_t parity_bytes;
 	_Atomic uint64_t records_bytes;
 	_Atomic uint64_t num_files;
-	_Atomic uint64_t taken_then_bytes; /* taken_bytes at that time */
+	_Atomic uint64_t taken_then_bytes; /* taken_bytes with no more than that
+					      and with what is not ours, */
+	_Atomic int64_t other_bytes;       /* which is this much */
 	/* As last seen, online and writable: a plan does not change while a
 	   member is away. free_bytes is less the reserve. */
 	_Atomic uint64_t taken_bytes;

@@ -99,6 +99,13 @@ int mrmr_stripes_apply(struct mrmr_stripes *work, struct mrmr_change *changes,
 		       size_t num, struct mrmr_error *err);
 
 /*
+ * What comes is to take less than so many bytes of parity more than there is,
+ * and to have all its rows. If by the plan it does not, apply fails with ENOSPC,
+ * before anything is read or written.
+ */
+void mrmr_stripes_limit(struct mrmr_stripes *work, uint64_t more_bytes);
+
+/*
  * Make one stripe whole: rows that are missing, on members that have left the
  * pool or are away, wrong, or fewer than the pool wants, are computed and
  * written elsewhere; rows too many are dropped; slots whose bytes are nowhere

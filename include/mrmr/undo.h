@@ -90,6 +90,10 @@ int mrmr_undo_read(int private_fd, uint64_t inode, uint32_t generation, int fd,
 bool mrmr_undo_has(int private_fd, uint64_t inode, uint32_t generation,
 		   uint64_t size_bytes, size_t len, uint64_t offset);
 
+/* Has the member no pre-images at all, at this moment? False also if that cannot
+   be told. Needs root. */
+bool mrmr_undo_is_empty(int private_fd);
+
 /* --- for the protector -------------------------------------------------------- */
 
 /*

@@ -54,6 +54,7 @@
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <talloc.h>
@@ -69,6 +70,9 @@
 #include "store_private.h"
 
 #define HASH_SIZE_MAX (64 * 1024 * 1024)
+/* Of a small drive: it has less than a record for each so many bytes. */
+#define BYTES_A_CHAIN 16384
+#define CHAINS_MIN 1021
 
 const struct key store_own_key = {.len = 1, .byte = {0}};
 
@@ -215,6 +219,23 @@ static int look_at_file(const struct store *store, const char *name,
 	return 0;
 }
 
+/* Of a file that is made on a member. What a small drive holds has few records,
+   for which a table of half a megabyte would be much. */
+static int most_chains(const struct store *store, int most)
+{
+	struct statvfs fs;
+	uint64_t chains;
+
+	if (fstatvfs(store->dir_fd, &fs) == -1) {
+		return most;
+	}
+	chains = (uint64_t)fs.f_blocks * fs.f_frsize / BYTES_A_CHAIN;
+	if (chains >= (uint64_t)most) {
+		return most;
+	}
+	return chains < CHAINS_MIN ? CHAINS_MIN : (int)chains;
+}
+
 static struct tdb_context *open_tdb(struct store *store, const char *name,
 				    int flags)
 {
@@ -226,14 +247,16 @@ static struct tdb_context *open_tdb(struct store *store, const char *name,
 		TDB_SEQNUM | TDB_INCOMPATIBLE_HASH | TDB_DISALLOW_NESTING;
 	struct tdb_context *tdb = NULL;
 	char path[KEY_MAX + 128];
+	int hash_size = store_limits.hash_size;
 
 	if (store->shape.is_part) {
 		tdb_flags |= TDB_NOMMAP;
+		hash_size = most_chains(store, hash_size);
 	}
 	snprintf(path, sizeof(path), "/proc/self/fd/%d/%s", store->dir_fd,
 		 name);
 	errno = 0;
-	tdb = tdb_open_ex(path, store_limits.hash_size, tdb_flags,
+	tdb = tdb_open_ex(path, hash_size, tdb_flags,
 			  flags | O_NOFOLLOW | O_CLOEXEC, 0600, &log, NULL);
 	if (tdb != NULL &&
 	    (tdb_hash_size(tdb) < 1 || tdb_hash_size(tdb) > HASH_SIZE_MAX)) {

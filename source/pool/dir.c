@@ -122,6 +122,38 @@ void mrmr_dir_cache_clear(struct mrmr_pool *pool)
 	cache->num_dirs = kept;
 }
 
+static bool is_removed(int fd)
+{
+	struct stat st;
+
+	return fd != -1 && fstat(fd, &st) == 0 && st.st_nlink == 0;
+}
+
+void mrmr_dir_cache_sweep(struct mrmr_pool *pool)
+{
+	struct mrmr_dir_cache *cache = pool->dirs;
+	size_t kept = 0;
+	size_t i, m;
+
+	for (i = 0; cache != NULL && i < cache->num_dirs; i++) {
+		struct mrmr_dir *dir = cache->dirs[i];
+
+		if (!is_held(dir) && is_removed(dir->spine_fd)) {
+			talloc_free(dir);
+			continue;
+		}
+		cache->dirs[kept++] = dir;
+		for (m = 0; m < pool->num_members && !is_held(dir); m++) {
+			if (is_removed(dir->clones[m].fd)) {
+				mrmr_dir_forget(dir, m);
+			}
+		}
+	}
+	if (cache != NULL) {
+		cache->num_dirs = kept;
+	}
+}
+
 int dir_open(struct mrmr_pool *pool, int at_fd, const char *path,
 	     uint64_t flags, uint64_t resolve)
 {

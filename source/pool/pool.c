@@ -281,6 +281,7 @@ void mrmr_pool_look(struct mrmr_pool *pool)
 			mrmr_absent_drop(pool, i);
 		}
 	}
+	mrmr_dir_cache_sweep(pool);
 	pool->identity.unbecome_root();
 	mrmr_pool_plan(pool);
 

@@ -182,6 +182,32 @@ bool mrmr_undo_has(int private_fd, uint64_t inode, uint32_t generation,
 	return true;
 }
 
+bool mrmr_undo_is_empty(int private_fd)
+{
+	struct dirent *entry = NULL;
+	DIR *dir = NULL;
+	bool is_empty;
+	int fd = openat(private_fd, MRMR_UNDO,
+			O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd == -1) {
+		return errno == ENOENT;
+	}
+	dir = fdopendir(fd);
+	if (dir == NULL) {
+		close(fd);
+		return false;
+	}
+	errno = 0;
+	while ((entry = readdir(dir)) != NULL &&
+	       (strcmp(entry->d_name, ".") == 0 ||
+		strcmp(entry->d_name, "..") == 0)) {
+	}
+	is_empty = entry == NULL && errno == 0;
+	closedir(dir);
+	return is_empty;
+}
+
 /* --- letting go ------------------------------------------------------------ */
 
 struct dropping {

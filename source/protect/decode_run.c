@@ -48,6 +48,10 @@ struct run {
 	size_t chunk_bytes;
 	uint8_t *buffers; /* one of chunk_bytes for each input */
 
+	/* Pre-images are looked for. Not at first: most files have none, and
+	   the hash tells if one was overwritten a moment ago. */
+	bool is_sure;
+
 	/* Of a whole slot: what is hashed, up to where. */
 	uint32_t piece;
 	uint32_t hashed;
@@ -97,8 +101,16 @@ static uint32_t higher(uint32_t a, uint32_t b)
 	return a > b ? a : b;
 }
 
+static int read_piece(const struct run *r, struct decode_piece *piece,
+		      uint8_t *buf, size_t len, uint64_t offset)
+{
+	return r->is_sure
+		       ? mrmr_live_read(piece->live, buf, len, offset)
+		       : mrmr_live_read_unsure(piece->live, buf, len, offset);
+}
+
 /* The pieces in [begin, end), with zeros between them, but not behind them. */
-static int read_slot(struct mrmr_decode *decode, struct decode_block *block,
+static int read_slot(const struct run *r, struct decode_block *block,
 		     uint32_t begin, uint32_t end,
 		     struct mrmr_parity_input *input, uint8_t *buf)
 {
@@ -111,11 +123,12 @@ static int read_slot(struct mrmr_decode *decode, struct decode_block *block,
 		uint32_t to = lower(piece->end, end);
 
 		memset(buf + (at - begin), 0, from - at);
-		if (mrmr_live_read(piece->live, buf + (from - begin), to - from,
-				   piece->file_offset +
-					   (from - piece->begin)) == -1) {
+		if (read_piece(r, piece, buf + (from - begin), to - from,
+			       piece->file_offset + (from - piece->begin)) ==
+		    -1) {
 			piece->error = errno;
-			decode_note_piece(decode, block, piece, piece->error);
+			decode_note_piece(r->decode, block, piece,
+					  piece->error);
 			return -1;
 		}
 		mrmr_fault_flip("decode-slot-bytes", buf + (from - begin),
@@ -146,8 +159,8 @@ static int read_inputs(struct run *r, uint32_t begin, uint32_t end,
 		};
 		ret = decode_is_row(block) ? read_row(r->decode, block, begin,
 						      end, &inputs[i], buf)
-					   : read_slot(r->decode, block, begin,
-						       end, &inputs[i], buf);
+					   : read_slot(r, block, begin, end,
+						       &inputs[i], buf);
 		if (ret == -1) {
 			return -1;
 		}
@@ -233,6 +246,19 @@ static int compute(struct run *r)
 	return memcmp(sha256, r->decode->sha256, sizeof(sha256)) == 0;
 }
 
+/* As compute(); what was overwritten since it was opened is looked for if it has
+   to be. */
+static int compute_surely(struct run *r)
+{
+	int ret = compute(r);
+
+	if (ret == 0 && !r->is_sure) {
+		r->is_sure = true;
+		ret = compute(r);
+	}
+	return ret;
+}
+
 /* --- all pieces of a slot ------------------------------------------------------ */
 
 /* Hash what has been computed before it leaves the near cache. */
@@ -268,11 +294,12 @@ static void hash_up_to(struct run *r, uint32_t at)
 }
 
 /* Where more is lost than there are rows, the hashes of the pieces say so. */
-static int compute_pieces(struct run *r)
+static void compute_pieces(struct run *r)
 {
 	uint32_t at = r->decode->begin;
 
 	r->stretch.end = at;
+	r->piece = 0;
 	r->hashed = at;
 	while (at < r->decode->end) {
 		int ret = 0;
@@ -290,15 +317,31 @@ static int compute_pieces(struct run *r)
 		}
 		hash_up_to(r, at);
 	}
-	return 0;
+}
+
+static bool are_all_right(const struct mrmr_decode *decode)
+{
+	uint32_t i;
+
+	for (i = 0; i < decode->num_wanted; i++) {
+		if (!decode->wanted[i].piece.is_right) {
+			return false;
+		}
+	}
+	return true;
 }
 
 static int compute_at_once(struct run *r)
 {
 	if (r->decode->wanted != NULL) {
-		return compute_pieces(r);
+		compute_pieces(r);
+		if (!are_all_right(r->decode)) {
+			r->is_sure = true;
+			compute_pieces(r);
+		}
+		return 0;
 	}
-	if (compute(r) == 1) {
+	if (compute_surely(r) == 1) {
 		return 0;
 	}
 	errno = EIO;
@@ -452,7 +495,7 @@ static bool try_combinations(struct run *r)
 
 static int decode(struct run *r)
 {
-	int ret = compute(r);
+	int ret = compute_surely(r);
 
 	while (ret == 0 && find_wrong(r)) {
 		ret = compute(r);

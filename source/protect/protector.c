@@ -251,10 +251,22 @@ static uint64_t count_records(const struct mrmr_member *member)
 	return bytes;
 }
 
+/* What was written to a member while nobody has told of it is open files. */
+static bool is_idle(struct protector *p, size_t index)
+{
+	const struct mrmr_member *member = &p->pool->members[index];
+	uint64_t before = p->taken_bytes[index];
+
+	p->taken_bytes[index] = member->taken_bytes;
+	return before == member->taken_bytes &&
+	       mrmr_queue_is_empty(p->engine->queue);
+}
+
 static void tell_usage(struct protector *p)
 {
 	size_t i;
 
+	mrmr_pool_look_at_space(p->pool);
 	/* Not before all of it is known. */
 	if (p->scan_path != NULL) {
 		return;
@@ -272,6 +284,7 @@ static void tell_usage(struct protector *p)
 			.parity_bytes = sums.parity_bytes,
 			.records_bytes = count_records(&p->pool->members[i]),
 			.num_files = sums.num_files + sums.num_blobs,
+			.is_all = is_idle(p, i),
 		};
 		mrmr_pool_set_usage(p->pool, &p->pool->members[i], &usage);
 	}
@@ -485,13 +498,15 @@ int mrmr_protect(struct mrmr_engine *engine,
 	p->result = result;
 	p->large =
 		talloc_zero_array(p, struct large_file, p->pool->num_members);
+	p->taken_bytes = talloc_zero_array(p, uint64_t, p->pool->num_members);
 	p->pending = pending_load(p, engine, err);
 	/* how the kernel asks for a lease back */
 	sigaction(SIGIO, &ignore, &before);
 	if (options->background) {
 		step_back();
 	}
-	if (p->large != NULL && p->pending != NULL && scan_load(p) == 0) {
+	if (p->large != NULL && p->taken_bytes != NULL && p->pending != NULL &&
+	    scan_load(p) == 0) {
 		tidy_begin(p);
 		ret = room_begin(p) == 0 ? run(p, err)
 					 : protector_fail_catalog(p, err);

@@ -208,6 +208,11 @@ static int choose_one(struct batch *batch, struct due *due, uint64_t quota)
 	uint32_t index = due->entries[due->next];
 	enum readiness readiness = TARGET_LATER;
 
+	/* since the list was made: its last batch found no room */
+	if (pending_get(p->pending, index)->is_skipped) {
+		due->next++;
+		return 0;
+	}
 	if (target_prepare(p, batch, index, quota - due->taken_bytes, target,
 			   &readiness) == -1) {
 		if (protector_is_fatal(errno)) {
@@ -403,7 +408,9 @@ static int conclude(struct batch *batch, struct target *target)
 		}
 		pending_set_flags(p->pending, target->entry,
 				  entry->flags | PENDING_NO_ROOM);
-		entry->is_skipped = target->is_complete;
+		/* the rest of a large one that finds none would not either */
+		entry->is_skipped =
+			target->is_complete || outcome.done_bytes == 0;
 		return 0;
 	}
 	if (target->is_cut) {
@@ -427,6 +434,43 @@ static int conclude(struct batch *batch, struct target *target)
 	return 0;
 }
 
+/* Where all that could be done has come to nothing, what was put off for it would
+   be so for ever. */
+static bool has_only_put_off(const struct batch *batch, uint64_t before_bytes,
+			     uint64_t after_bytes)
+{
+	size_t i;
+
+	for (i = 0; i < batch->num_changes; i++) {
+		if (batch->changes[i].error == EAGAIN) {
+			return after_bytes <= before_bytes;
+		}
+	}
+	return false;
+}
+
+static int apply_changes(struct batch *batch, struct mrmr_stripes *work,
+			 struct mrmr_error *err)
+{
+	struct protector *p = batch->p;
+	struct mrmr_catalog_sums before;
+	struct mrmr_catalog_sums after;
+
+	if (mrmr_catalog_sums(p->catalog, MRMR_MEMBER_NONE, &before) == -1) {
+		return protector_fail_catalog(p, err);
+	}
+	if (mrmr_stripes_apply(work, batch->changes, batch->num_changes, err) ==
+	    -1) {
+		return -1;
+	}
+	if (mrmr_catalog_sums(p->catalog, MRMR_MEMBER_NONE, &after) == -1) {
+		return protector_fail_catalog(p, err);
+	}
+	p->must_place = has_only_put_off(batch, before.protected_bytes,
+					 after.protected_bytes);
+	return 0;
+}
+
 static int change_catalog(struct batch *batch, struct mrmr_stripes *work,
 			  struct mrmr_error *err)
 {
@@ -436,9 +480,7 @@ static int change_catalog(struct batch *batch, struct mrmr_stripes *work,
 	if (gather_changes(batch) == -1 || put_nodes(batch, true) == -1) {
 		return protector_fail_catalog(p, err);
 	}
-	if (batch->num_changes > 0 &&
-	    mrmr_stripes_apply(work, batch->changes, batch->num_changes, err) ==
-		    -1) {
+	if (batch->num_changes > 0 && apply_changes(batch, work, err) == -1) {
 		return -1;
 	}
 	if (mrmr_fault("protect-applied") != 0) {
@@ -473,7 +515,8 @@ static int carry_out(struct batch *batch, struct mrmr_error *err)
 {
 	struct protector *p = batch->p;
 	const struct mrmr_stripes_options options = {
-		.may_postpone = true,
+		.threads = p->options->threads,
+		.may_postpone = !p->must_place,
 		.uses_spare = p->uses_spare,
 		.should_stop = stop_stripes,
 		.steps_back = p->options->background,

@@ -97,15 +97,8 @@ static int was_removed(struct protector *p, void *frame, uint16_t number,
 		       uint64_t dir_id, const char *name)
 {
 	size_t index = mrmr_engine_member(p->engine, number);
-	char *path = names_path(p, frame, dir_id, name);
+	char *path = NULL;
 
-	if (path == NULL) {
-		return -1;
-	}
-	/* A directory may be on its way to another name. */
-	if (!mrmr_queue_is_empty(p->engine->queue)) {
-		return 0;
-	}
 	if (p->removed == NULL) {
 		p->removed = talloc_zero_array(p, struct mrmr_absent_removed *,
 					       p->pool->num_members);
@@ -121,7 +114,13 @@ static int was_removed(struct protector *p, void *frame, uint16_t number,
 			return -1;
 		}
 	}
-	return mrmr_absent_was_removed(p->removed[index], path);
+	path = names_path(p, frame, dir_id, name);
+	if (path == NULL) {
+		return -1;
+	}
+	/* not while a directory may be on its way to another name */
+	return mrmr_absent_was_removed(p->removed[index], path) &&
+	       mrmr_queue_is_empty(p->engine->queue);
 }
 
 /* May it lose its name? 1, 0, or -1 with errno. */

@@ -321,6 +321,8 @@ int mend_run(struct protector *p, bool *any, struct mrmr_error *err)
 	(void)mrmr_fault("mend-committed");
 	mrmr_stripes_finish(work);
 	talloc_free(work);
+	p->has_made_short = p->has_made_short || (course.phase == PHASE_OVER &&
+						  course.num_short > 0);
 	*any = true;
 	return 0;
 }

@@ -436,21 +436,31 @@ struct pending *pending_load(void *mem_ctx, struct mrmr_engine *engine,
 uint64_t pending_count_bare(struct mrmr_catalog *catalog, uint64_t id)
 {
 	struct mrmr_extent extents[64];
+	struct mrmr_node *node = NULL;
 	uint64_t bytes = 0;
 	uint32_t first = 0;
 	uint32_t got = 0;
 	uint32_t i;
 
+	/* The end of a large one may not have been looked at. */
+	if (mrmr_catalog_get(catalog, NULL, id, &node) == -1) {
+		return 0;
+	}
+	bytes = node->size_bytes;
 	while (mrmr_catalog_get_extents(catalog, id, first, extents, 64,
 					&got) == 0 &&
 	       got > 0) {
 		for (i = 0; i < got; i++) {
-			bytes += extents[i].state == MRMR_EXTENT_BARE
-					 ? extents[i].len_bytes
-					 : 0;
+			uint64_t len_bytes =
+				extents[i].state == MRMR_EXTENT_BARE
+					? 0
+					: extents[i].len_bytes;
+
+			bytes -= len_bytes < bytes ? len_bytes : bytes;
 		}
 		first += got;
 	}
+	talloc_free(node);
 	return bytes;
 }
 

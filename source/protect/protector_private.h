@@ -61,7 +61,9 @@ struct protector {
 	bool has_made_short;  /* stripes, as there was no room for all rows */
 	bool mends_anew;      /* as there may be room for them now */
 	unsigned int num_squeezes;
-	bool uses_spare; /* as no other room is left */
+	bool uses_spare;       /* as no other room is left */
+	bool must_place;       /* to put off more is of no use */
+	uint64_t *taken_bytes; /* talloc; of pool->members[i], a turn ago */
 };
 
 int64_t protector_now_ns(void); /* CLOCK_REALTIME, as times of files */

@@ -199,6 +199,13 @@ static int count_parity(struct protector *p, uint64_t *bytes)
 	return 0;
 }
 
+static int stopped(const char *point, struct mrmr_error *err)
+{
+	return mrmr_fault(point) == 0
+		       ? 0
+		       : mrmr_error_set(err, errno, "stopped by a test");
+}
+
 /* 1: it is worth it. Within the transaction. */
 static int move(struct attempt *a, struct mrmr_error *err)
 {
@@ -210,7 +217,14 @@ static int move(struct attempt *a, struct mrmr_error *err)
 		return protector_fail_catalog(p, err);
 	}
 	if (moving_apply(&a->moving, a->work, a->moving.leaves, err) == -1 ||
-	    moving_apply(&a->moving, a->work, a->moving.comes, err) == -1) {
+	    stopped("squeeze-left", err) == -1) {
+		return -1;
+	}
+	if (count_parity(p, &after) == -1) {
+		return protector_fail_catalog(p, err);
+	}
+	mrmr_stripes_limit(a->work, a->has_short ? before : before - after);
+	if (moving_apply(&a->moving, a->work, a->moving.comes, err) == -1) {
 		return a->moving.has_no_place || err->code == ENOSPC ? 0 : -1;
 	}
 	if (count_parity(p, &after) == -1) {
@@ -220,10 +234,11 @@ static int move(struct attempt *a, struct mrmr_error *err)
 	    (after >= before && !a->has_short)) {
 		return 0;
 	}
-	if (mrmr_stripes_sync(a->work, err) == -1) {
+	if (stopped("squeeze-applied", err) == -1 ||
+	    mrmr_stripes_sync(a->work, err) == -1 ||
+	    stopped("squeeze-synced", err) == -1) {
 		return -1;
 	}
-	(void)mrmr_fault("squeeze-synced");
 	return 1;
 }
 
@@ -256,6 +271,7 @@ static int attempt(struct squeeze *s, size_t first, size_t num,
 		   struct mrmr_error *err)
 {
 	const struct mrmr_stripes_options options = {
+		.threads = 1, /* there are a few stripes at a time */
 		.joins_only = s->order == ORDER_WIDTH,
 		.uses_spare = true,
 	};

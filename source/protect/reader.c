@@ -11,8 +11,12 @@
  * that nobody has begun computes it in his own thread, so a single read costs
  * no change of context; when access is sequential, prepare queues the next ones
  * for a few threads. So one extent is hashed on each processor, which is what
- * takes the time, while the client gets the one before. What a read wants whole,
- * and nobody has begun, is computed into the reader's own buffer and not kept.
+ * takes the time, while the client gets the one before.
+ *
+ * What a read wants whole, and nobody has begun, is computed into its own buffer
+ * and not kept; if it wants several, the threads take the others meanwhile. A
+ * client that has several such reads under way keeps the processors busy without
+ * anything being read ahead, which would have to be copied.
  *
  * What is shared by all readers of the process: one lock, the queue, the threads
  * (which end when there has been nothing to do for a while), and one limit for
@@ -35,11 +39,15 @@
 /* Access is sequential after so many extents in their order. */
 #define SEQUENTIAL_MIN 2
 
+/* A read that came while another one was under way counts for so many. */
+#define OVERLAPS 4
+
 /* --- opening ------------------------------------------------------------------- */
 
 static bool is_busy(const struct reader_entry *entry)
 {
-	return entry->state == READER_RUNNING || entry->readers > 0;
+	return entry->state == READER_RUNNING || entry->readers > 0 ||
+	       entry->direct != NULL;
 }
 
 /* Jobs that were run, with their descriptors, and entries that were forgotten. */
@@ -254,6 +262,20 @@ static void read_ahead(struct mrmr_reader *reader, uint32_t next)
 	}
 }
 
+/* Has the client several reads of more than one extent under way? */
+static bool reads_ahead_itself(struct mrmr_reader *reader, uint32_t first,
+			       uint32_t last)
+{
+	if (first == last) {
+		reader->overlaps = 0;
+	} else if (reader->reading > 0) {
+		reader->overlaps = OVERLAPS;
+	} else if (reader->overlaps > 0) {
+		reader->overlaps--;
+	}
+	return reader->overlaps > 0;
+}
+
 static int prepare(struct mrmr_reader *reader, uint32_t first, uint32_t last,
 		   struct mrmr_error *err)
 {
@@ -276,7 +298,8 @@ static int prepare(struct mrmr_reader *reader, uint32_t first, uint32_t last,
 	}
 	reader->in_order += last - first;
 	reader->last_index = last;
-	if (reader->in_order >= SEQUENTIAL_MIN) {
+	if (!reads_ahead_itself(reader, first, last) &&
+	    reader->in_order >= SEQUENTIAL_MIN) {
 		read_ahead(reader, last + 1);
 	}
 	return 0;
@@ -323,26 +346,94 @@ int mrmr_reader_prepare(struct mrmr_reader *reader, uint64_t offset, size_t len,
 
 /* --- reading ------------------------------------------------------------------------- */
 
+/* What a read wants whole, behind its first bytes, is for the threads while it
+   computes these. */
+static void share_out(struct mrmr_reader *reader, uint8_t *buf, size_t len,
+		      uint64_t offset)
+{
+	uint32_t grid = reader->node->grid_bytes;
+	uint32_t index = (uint32_t)(offset / grid) + 1;
+	uint64_t at = (uint64_t)index * grid - offset;
+
+	for (; at < len; index++, at += grid) {
+		struct reader_entry *entry = reader_find(reader, index);
+
+		if (entry == NULL || entry->direct != NULL ||
+		    len - at < entry->len_bytes) {
+			continue;
+		}
+		if (entry->state == READER_PREPARED) {
+			entry->direct = buf + at;
+			reader_enqueue(entry);
+			reader_wake_threads();
+		} else if (entry->state == READER_QUEUED) {
+			entry->direct = buf + at;
+		}
+	}
+}
+
+static bool is_within(const uint8_t *at, const uint8_t *buf, size_t len)
+{
+	return at != NULL && at >= buf && at < buf + len;
+}
+
+/* Nobody may be at the buffer of a read that ends. */
+static void take_back(struct mrmr_reader *reader, const uint8_t *buf,
+		      size_t len)
+{
+	struct reader_entry *entry = reader->first;
+
+	while (entry != NULL) {
+		if (!is_within(entry->direct, buf, len)) {
+			entry = entry->next;
+			continue;
+		}
+		if (entry->state == READER_RUNNING) {
+			pthread_cond_wait(&readers.done, &readers.lock);
+			entry = reader->first; /* they may have changed */
+			continue;
+		}
+		if (entry->state == READER_QUEUED) {
+			reader_unqueue(entry);
+			entry->state = READER_PREPARED;
+		}
+		entry->direct = NULL;
+	}
+}
+
 /*
  * See to it that an entry is computed. True if that was done into buf, of len
- * bytes: what is asked for whole, and nobody has begun, need not be copied.
+ * bytes.
  */
 static bool have_computed(struct reader_entry *entry, uint32_t at, uint8_t *buf,
 			  size_t len)
 {
 	bool is_whole = at == 0 && len >= entry->len_bytes;
+	bool is_ours;
 
 	if (entry->state == READER_QUEUED) {
 		reader_unqueue(entry);
 		entry->state = READER_PREPARED;
 	}
+	if (entry->state == READER_PREPARED && entry->direct == NULL &&
+	    is_whole) {
+		entry->direct = buf;
+	}
+	is_ours = is_whole && entry->direct == buf;
+	if (!is_ours) {
+		entry->is_wanted = true;
+	}
 	if (entry->state == READER_PREPARED) {
-		return reader_run(entry, is_whole ? buf : NULL) && is_whole;
+		reader_run(entry);
 	}
 	while (entry->state == READER_RUNNING) {
 		pthread_cond_wait(&readers.done, &readers.lock);
 	}
-	return false;
+	if (!is_ours) {
+		return false;
+	}
+	entry->direct = NULL;
+	return entry->state == READER_READY;
 }
 
 /* Without the lock meanwhile. */
@@ -399,12 +490,16 @@ ssize_t mrmr_reader_read(struct mrmr_reader *reader, void *buf, size_t len,
 	ssize_t got = 0;
 
 	pthread_mutex_lock(&readers.lock);
+	reader->reading++;
 	size = reader->node->size_bytes;
 	grid = reader->node->grid_bytes;
 	if (offset >= size) {
 		len = 0;
 	} else if (len > size - offset) {
 		len = (size_t)(size - offset);
+	}
+	if (len > 0) {
+		share_out(reader, buf, len, offset);
 	}
 	while (done < len) {
 		uint64_t at = offset + done;
@@ -417,6 +512,8 @@ ssize_t mrmr_reader_read(struct mrmr_reader *reader, void *buf, size_t len,
 		}
 		done += (size_t)got;
 	}
+	take_back(reader, buf, len);
+	reader->reading--;
 	pthread_mutex_unlock(&readers.lock);
 	if (done == 0 && len > 0) {
 		return -1; /* EIO or EAGAIN */

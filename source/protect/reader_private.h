@@ -27,7 +27,10 @@ struct reader_entry {
 	enum reader_state state;
 	struct mrmr_decode *job; /* the catalogue's thread frees it */
 	uint8_t *bytes;
-	unsigned int readers;          /* that copy from it at the moment */
+	uint8_t *direct;      /* the buffer of a read that wants it whole: it is
+			    computed there, and that read takes it */
+	bool is_wanted;       /* by others than that, who need a copy */
+	unsigned int readers; /* that copy from it at the moment */
 	struct reader_entry *previous; /* of the same reader, last used first */
 	struct reader_entry *next;
 	struct reader_entry *next_queued;
@@ -39,8 +42,10 @@ struct mrmr_reader {
 	struct mrmr_engine *engine;
 	struct mrmr_node *node; /* as it was when the entries were made */
 	struct reader_entry *first;
-	uint32_t last_index; /* of the last prepare, */
-	uint32_t in_order;   /* so many extents in their order */
+	uint32_t last_index;   /* of the last prepare, */
+	uint32_t in_order;     /* so many extents in their order */
+	unsigned int reading;  /* reads that are under way */
+	unsigned int overlaps; /* see reads_ahead_itself() */
 	struct mrmr_reader *previous;
 	struct mrmr_reader *next;
 };
@@ -90,10 +95,10 @@ void reader_unqueue(struct reader_entry *entry);
 void reader_wake_threads(void);
 
 /*
- * Compute an entry that nobody has begun. The lock is given away meanwhile. Not
- * NULL: into this buffer, of entry->len_bytes; it is only kept if somebody else
- * waits for it. True if it succeeded.
+ * Compute an entry that nobody has begun: into entry->direct, if somebody has put
+ * his buffer there, and then it is only kept if others want it. The lock is given
+ * away meanwhile.
  */
-bool reader_run(struct reader_entry *entry, uint8_t *direct);
+void reader_run(struct reader_entry *entry);
 
 #endif

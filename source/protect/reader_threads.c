@@ -36,24 +36,25 @@ void reader_enqueue(struct reader_entry *entry)
 	readers.queue_end = &entry->next_queued;
 }
 
-/* For those who wait for what was computed into a buffer that is not theirs. */
-static void keep_copy(struct reader_entry *entry, const uint8_t *direct)
+/* For those who want what was computed into a buffer that is not theirs, which
+   stays until its owner has come by. */
+static void keep_copy(struct reader_entry *entry)
 {
 	entry->bytes = reader_make_room(entry->len_bytes);
 	if (entry->bytes != NULL) {
 		pthread_mutex_unlock(&readers.lock);
-		memcpy(entry->bytes, direct, entry->len_bytes);
+		memcpy(entry->bytes, entry->direct, entry->len_bytes);
 		pthread_mutex_lock(&readers.lock);
 	}
 }
 
-bool reader_run(struct reader_entry *entry, uint8_t *direct)
+void reader_run(struct reader_entry *entry)
 {
-	uint8_t *out = direct;
+	uint8_t *out = entry->direct;
 	int ret = -1;
 
 	entry->state = READER_RUNNING;
-	if (direct == NULL) {
+	if (out == NULL) {
 		entry->bytes = reader_make_room(entry->len_bytes);
 		out = entry->bytes;
 	}
@@ -64,13 +65,12 @@ bool reader_run(struct reader_entry *entry, uint8_t *direct)
 	}
 	if (ret == -1) {
 		reader_forget_bytes(entry);
-	} else if (direct != NULL && entry->readers > 1) {
-		keep_copy(entry, direct);
+	} else if (entry->direct != NULL && entry->is_wanted) {
+		keep_copy(entry);
 	}
 	entry->state = ret == 0 ? READER_READY : READER_FAILED;
 	entry->used = ++readers.uses;
 	pthread_cond_broadcast(&readers.done);
-	return ret == 0;
 }
 
 /* --- threads ------------------------------------------------------------------- */
@@ -99,7 +99,7 @@ static void *work(void *unused)
 		struct reader_entry *entry = readers.queue;
 
 		reader_unqueue(entry);
-		reader_run(entry, NULL);
+		reader_run(entry);
 	}
 	readers.num_threads--;
 	pthread_mutex_unlock(&readers.lock);

@@ -215,10 +215,15 @@ unsigned int stripes_rows(const struct mrmr_stripes *work,
 	return stripe->num_rows;
 }
 
+void mrmr_stripes_limit(struct mrmr_stripes *work, uint64_t more_bytes)
+{
+	work->is_limited = true;
+	work->limit_bytes = more_bytes;
+}
+
 /* --- parity blocks ------------------------------------------------------------------ */
 
-int stripes_note(struct stripes_blobs *blobs, uint16_t member,
-		 const uint8_t sha256[32])
+int stripes_note(struct stripes_blobs *blobs, const struct mrmr_row *row)
 {
 	struct stripes_blob *list = blobs->list;
 
@@ -232,9 +237,20 @@ int stripes_note(struct stripes_blobs *blobs, uint16_t member,
 		}
 		blobs->list = list;
 	}
-	list[blobs->num].member = member;
-	memcpy(list[blobs->num++].sha256, sha256, 32);
+	list[blobs->num].member = row->member;
+	list[blobs->num].len_bytes = row->len_bytes;
+	memcpy(list[blobs->num++].sha256, row->sha256, 32);
 	return 0;
+}
+
+void stripes_note_parity(const struct mrmr_stripes *work,
+			 const struct stripes_member *member,
+			 int64_t more_bytes)
+{
+	const struct mrmr_pool *pool = work->engine->pool;
+
+	mrmr_pool_note_parity(pool, &pool->members[member - work->members],
+			      more_bytes);
 }
 
 /* What cannot be removed, or not now, is garbage that a scan finds. */
@@ -255,8 +271,10 @@ static void remove_unused(struct mrmr_stripes *work,
 		    uses > 0) {
 			continue;
 		}
-		if (mrmr_blob_remove(member->private_fd, blob->sha256) == -1 &&
-		    errno != ENOENT) {
+		if (mrmr_blob_remove(member->private_fd, blob->sha256) == 0) {
+			stripes_note_parity(work, member,
+					    -(int64_t)blob->len_bytes);
+		} else if (errno != ENOENT) {
 			mrmr_log(MRMR_LOG_WARNING,
 				 "member %s: a parity block that is not "
 				 "needed any more cannot be removed: %s",

@@ -246,6 +246,9 @@ static int plan_places(struct apply *a, bool may_join)
 	for (i = 0; ret == 0 && i < num; i++) {
 		if (blocks[i].is_postponed) {
 			postpone_block(&blocks[i]);
+		} else if (!blocks[i].is_placed && a->work->is_limited) {
+			errno = ENOSPC;
+			ret = -1;
 		} else if (!blocks[i].is_placed) {
 			ret = leave_block_bare(a, &blocks[i]);
 		}
@@ -256,6 +259,45 @@ static int plan_places(struct apply *a, bool may_join)
 	a->num_to_go = 0;
 	talloc_free(frame);
 	return ret;
+}
+
+static uint32_t stripe_len(const struct mrmr_stripe *stripe)
+{
+	uint32_t len_bytes = 0;
+	uint32_t i;
+
+	for (i = 0; i < stripe->num_slots; i++) {
+		if (stripe->slots[i].len_bytes > len_bytes) {
+			len_bytes = stripe->slots[i].len_bytes;
+		}
+	}
+	return len_bytes;
+}
+
+/* By the plan: is what comes within the limit? */
+static bool is_within_limit(const struct apply *a)
+{
+	uint64_t before_bytes = 0;
+	uint64_t bytes = 0;
+	size_t i;
+
+	for (i = a->num_done; i < a->jobs.num; i++) {
+		const struct job *job = a->jobs.list[i];
+		uint32_t rows = job->planned_rows;
+
+		if (job->num_items == 0) {
+			continue;
+		}
+		if (job->old != NULL) {
+			rows = job->old->num_rows;
+			before_bytes += (uint64_t)rows * stripe_len(job->old);
+		}
+		if (rows < a->work->rows) {
+			return false;
+		}
+		bytes += (uint64_t)rows * layout_len(&job->layout);
+	}
+	return bytes < before_bytes + a->work->limit_bytes;
 }
 
 /* --- extents ----------------------------------------------------------------------------- */
@@ -394,6 +436,10 @@ static int apply(struct apply *a, struct mrmr_change *changes, size_t num,
 	do {
 		if (plan_places(a, may_join) == -1) {
 			return stripes_fail_catalog(err);
+		}
+		if (a->work->is_limited && may_join && !is_within_limit(a)) {
+			return mrmr_error_set(err, ENOSPC,
+					      "it would take too much parity");
 		}
 		if (run_jobs(a->work, &a->jobs, &a->num_done, err) == -1) {
 			return -1;

@@ -247,8 +247,7 @@ static int drop_rows(struct mend *m)
 	uint32_t i;
 
 	for (i = wanted; i < stripe.num_rows; i++) {
-		if (stripes_note(&m->work->left, stripe.rows[i].member,
-				 stripe.rows[i].sha256) == -1) {
+		if (stripes_note(&m->work->left, &stripe.rows[i]) == -1) {
 			return stripes_no_memory(m->err);
 		}
 	}

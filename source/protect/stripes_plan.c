@@ -162,6 +162,7 @@ static int make_stripe(struct plan *plan, const struct unit_set *units,
 
 		if (taker != SIZE_MAX) {
 			plan->work->members[taker].planned_bytes += len_bytes;
+			job->planned_rows++;
 			unit_add(&taken, plan->work->members[taker].unit);
 		}
 	}

@@ -134,6 +134,7 @@ struct stripes_member {
 /* A parity block that was written, or is not named by its stripe any more. */
 struct stripes_blob {
 	uint16_t member;
+	uint32_t len_bytes;
 	uint8_t sha256[32];
 };
 
@@ -147,9 +148,11 @@ struct mrmr_stripes {
 	struct mrmr_engine *engine;
 	struct mrmr_stripes_options options;
 	uint32_t block_bytes;
-	unsigned int rows;              /* that stripes are to have */
-	bool is_complete;               /* all members are online */
-	bool is_short_noted;            /* see stripes_short.c */
+	unsigned int rows;   /* that stripes are to have */
+	bool is_complete;    /* all members are online */
+	bool is_short_noted; /* see stripes_short.c */
+	bool is_limited;     /* see mrmr_stripes_limit() */
+	uint64_t limit_bytes;
 	struct stripes_member *members; /* of pool->members[] */
 	size_t num_members;
 	size_t num_units;
@@ -183,8 +186,11 @@ size_t stripes_best_taker(struct mrmr_stripes *work,
 /* The rows that a stripe (NULL: a new one) is to have. */
 unsigned int stripes_rows(const struct mrmr_stripes *work,
 			  const struct mrmr_stripe *stripe);
-int stripes_note(struct stripes_blobs *blobs, uint16_t member,
-		 const uint8_t sha256[32]);
+int stripes_note(struct stripes_blobs *blobs, const struct mrmr_row *row);
+/* So much more parity is on a member now, for all who plan. */
+void stripes_note_parity(const struct mrmr_stripes *work,
+			 const struct stripes_member *member,
+			 int64_t more_bytes);
 int stripes_no_memory(struct mrmr_error *err);
 int stripes_fail_catalog(struct mrmr_error *err);
 
@@ -229,8 +235,9 @@ struct job {
 			   undone */
 	bool encodes;   /* anew from all slots, as that reads less */
 	bool swaps_are_known;
-	uint32_t planned_bytes; /* counted for each of its rows, see
+	uint32_t planned_bytes;    /* counted for each of its rows, see
 				   job_plan_rows() */
+	unsigned int planned_rows; /* of a new one */
 	struct unit_set slot_units;
 	struct unit_set row_units; /* of the rows that there are */
 };

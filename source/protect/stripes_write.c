@@ -139,6 +139,7 @@ static int write_block(struct placing *p, const struct place *place)
 	struct stripes_member *member = &p->work->members[place->member];
 	const struct mrmr_row *row = &place->row;
 	bool is_right;
+	int ret;
 	int fd;
 
 	if (mrmr_fault("stripes-write") != 0) {
@@ -147,8 +148,12 @@ static int write_block(struct placing *p, const struct place *place)
 	member->is_used = true;
 	fd = mrmr_blob_open(member->private_fd, row->sha256);
 	if (fd == -1 && errno == ENOENT) {
-		return mrmr_blob_write(member->private_fd, row->sha256,
-				       place->data, row->len_bytes);
+		ret = mrmr_blob_write(member->private_fd, row->sha256,
+				      place->data, row->len_bytes);
+		if (ret == 0) {
+			stripes_note_parity(p->work, member, row->len_bytes);
+		}
+		return ret;
 	}
 	is_right = fd != -1 && has_bytes(fd, place);
 	if (fd != -1) {
@@ -191,10 +196,7 @@ static int choose_place(struct placing *p, struct place *place)
 	take_room(&work->members[place->member], place->row.len_bytes);
 	place->row.member = work->engine->number[place->member];
 	/* noted first: what a failure leaves is removed as well */
-	return stripes_note(&work->written, place->row.member,
-			    place->row.sha256) == -1
-		       ? -1
-		       : 1;
+	return stripes_note(&work->written, &place->row) == -1 ? -1 : 1;
 }
 
 /* 1: it is written; 0: nobody takes it. */
@@ -489,8 +491,7 @@ static int note_left(struct run *run, const struct mrmr_row *rows, uint32_t num,
 
 	for (i = 0; old != NULL && i < old->num_rows; i++) {
 		if (!has_row(rows, num, &old->rows[i]) &&
-		    stripes_note(&run->work->left, old->rows[i].member,
-				 old->rows[i].sha256) == -1) {
+		    stripes_note(&run->work->left, &old->rows[i]) == -1) {
 			return stripes_no_memory(err);
 		}
 	}

@@ -50,7 +50,6 @@ def protect_all(trial):
         time.sleep(0.5)
     else:
         raise Finding('sync leaves something: %s' % output[-400:])
-    trial.lacking.clear()
     for f in trial.model.files.values():
         f.report_protected()
 
@@ -77,8 +76,7 @@ def compare_content(trial):
     except (smb2.Error, OSError) as error:
         raise Finding('it cannot be listed: %s' % error) from error
     may_lack = {path for path in trial.unsure
-                if not trial.model.files[path].is_protected or
-                path in trial.lacking}
+                if not trial.model.files[path].is_protected}
     more = set(listed) - trial.model.names()
     if more:
         raise Finding('listed, and should not be: %s' % sorted(more))
@@ -93,8 +91,6 @@ def compare_content(trial):
     for path in sorted(trial.model.files):
         if path in listed or path not in may_lack:
             trial.expect(path)
-        elif path in trial.lacking:
-            trial.excuse(trial.lacking[path], path)
     for path, attributes in sorted(trial.model.dirs.items()):
         trial.expect_attributes(path, attributes, is_dir=True)
 

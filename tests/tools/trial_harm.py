@@ -119,7 +119,10 @@ def restore(trial):
     status, output = trial.admin('--json', 'trash', 'list')
     if status != 0:
         return
-    items = json.loads(output)['items']
+    # what has another name would be one file with two then
+    items = [item for item in json.loads(output)['items'] if os.stat(
+        os.path.join(item['name'], '.mrmr', 'trash',
+                     item['trash_path'])).st_nlink == 1]
     new = trial.model.free_name(trial.rng, trial_clients.NAMES, '')
     if not items or new is None:
         return

@@ -7,15 +7,6 @@ said where the model does so.)
 """
 
 KNOWN = {
-    'name-of-away':
-        'a name that was taken of a file whose member is away is not protected '
-        'until the member is back: the catalogue has it for the other',
-    'written-elsewhere':
-        'a file of a member that is away was written, and so is on another one; '
-        'when that leaves before the protector came, it is not shown',
-    'rotten-trash':
-        'a pre-image of a file that is in the trash has gone bad, and is not '
-        'repaired',
     'empty-again':
         'an empty file that was protected, and has been changed since, counts as '
         'never protected when it is rebuilt',

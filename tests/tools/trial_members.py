@@ -56,8 +56,7 @@ def present(trial):
 def depend(trial, member):
     """What is on it, and may not be as the model says while it is away."""
     for path in paths_on(trial, member):
-        trial.away_names.add(path)
-        if not trial.model.files[path].is_sure or path in trial.lacking:
+        if not trial.model.files[path].is_sure:
             trial.unsure.add(path)
 
 
@@ -89,7 +88,6 @@ def come_back(trial):
     trial.is_odd = True
     trial.away.clear()
     trial.unsure.clear()
-    trial.away_names.clear()
     time.sleep(LEAVE_SECONDS)
 
 
@@ -142,12 +140,9 @@ def sync_while_away(trial):
     status, _ = trial.admin('sync', allowed=(0, 1))
     if status != 0 or trial.untold:
         return
-    for path, name in list(trial.lacking.items()):
-        if name == 'written-elsewhere':
-            del trial.lacking[path]
     for member in present(trial):
         for path in paths_on(trial, member):
-            if path not in trial.lacking and path not in trial.unsure:
+            if path not in trial.unsure:
                 trial.model.files[path].report_protected()
 
 
@@ -190,10 +185,8 @@ def ask_what_if(trial, member):
 def compare_what_if(trial, member, lost, reverted, before):
     """Nothing more is lost than it said; and if nobody has protected anything
     since, nothing less."""
-    paths = [path for path in sorted(paths_on(trial, member))
-             if path not in trial.lacking]
     seen = {}
-    for path in paths:
+    for path in sorted(paths_on(trial, member)):
         try:
             seen[path] = trial_clients.look(trial.client(), path)
         except smb2.Error:
@@ -293,7 +286,6 @@ def give_up(trial):
         else:
             trial.model.remove(path)
     trial.unsure.clear()
-    trial.away_names.clear()
     trial.is_odd = True
     trial.untold = True
     check(trial)

@@ -41,8 +41,6 @@ class Trial:
         self.rows = ROWS
         self.away = {}           # index of a member: how it left
         self.unsure = set()      # not as the model says while a member is away
-        self.lacking = {}        # that may not be there: what of trial_known
-        self.away_names = set()  # that files of members that are away had
         self.disturbed = False   # something may fail until the next check
         self.untold = False      # a killed smbd may have kept a name to itself
         self.was_broken_off = False    # an operation, ever
@@ -226,43 +224,12 @@ class Trial:
         op.after(after)
         if failure is None:
             self.model = after
-            self.remember(op)
             return
         self.say('  %s: %s' % (op.text, failure))
         if isinstance(failure, trial_clients.Wrong) or not self.disturbed:
             raise Finding('%s: %s' % (op.text, failure))
         self.drop_dead()
         self.resolve(op, before, after)
-        self.remember(op)
-
-    def remember(self, op):
-        """What an operation has to do with names of members that are away."""
-        if not self.away:
-            return
-        if op.is_tree and len(op.paths) == 2:
-            old, new = op.paths
-            self.away_names |= {new + path[len(old):] for path in
-                                self.away_names if path.startswith(old + '/')}
-            self.lacking = {
-                new + path[len(old):] if path.startswith(old + '/') else path:
-                name for path, name in self.lacking.items()}
-            return
-        if op.is_tree:
-            return
-        moved = self.lacking.pop(op.paths[0], None) \
-            if len(op.paths) == 2 else None
-        if moved:
-            self.lacking[op.paths[1]] = moved
-        if op.sets_only:
-            return
-        if len(op.paths) == 2 and op.paths[0] in self.away_names:
-            self.away_names.add(op.paths[1])
-        for path in op.paths:
-            if path in self.away_names and path in self.model.files:
-                self.lacking[path] = 'written-elsewhere' \
-                    if len(op.paths) == 1 and \
-                    len(self.model.files[path].versions) > 1 \
-                    else 'name-of-away'
 
     def run(self, op, c):
         """Opening a file whose member is away is refused after a minute, and
@@ -360,8 +327,7 @@ class Trial:
         """Content and attributes through SMB. Unsure ones: any version since
         the protected one."""
         f = self.model.files[path]
-        if path in self.unsure and (not f.is_protected or
-                                    path in self.lacking):
+        if path in self.unsure and not f.is_protected:
             try:
                 is_there, got = trial_clients.look(self.client(), path)
             except smb2.Error:
@@ -369,8 +335,6 @@ class Trial:
             if is_there and got not in f.versions:
                 raise Finding('%s, never protected: %s' % (
                     path, difference(got, f.content)))
-            if not is_there and path in self.lacking:
-                self.excuse(self.lacking[path], path)
             return
         try:
             is_there, got = trial_clients.look(self.client(), path)

@@ -17,6 +17,8 @@
 #include <cmocka.h>
 #include <talloc.h>
 
+#include <mrmr/fault.h>
+
 #include "protecting.h"
 
 #define K ((uint64_t)1024)
@@ -161,7 +163,39 @@ static void tell(struct world *w, const struct sums *sums, uint64_t stored)
    end: all that was protected is so at each of those instants (invariant 2). */
 #ifdef MRMR_WITH_FAULTS
 static const char *const *kills;
-static unsigned int num_killed[2];
+static unsigned int num_killed[4];
+
+/* Those that fail a protector, from when it begins to squeeze. */
+static const char *fails;
+static unsigned int num_failing; /* protectors that did */
+
+static bool begin_to_fail(void *private_data)
+{
+	(void)private_data;
+	if (fails != NULL && strcmp(getenv("MRMR_FAULT"), fails) != 0 &&
+	    mrmr_fault_times("squeeze-left") > 0) {
+		setenv("MRMR_FAULT", fails, 1);
+		num_failing++;
+	}
+	return false;
+}
+
+/* It goes on after that. */
+static void protect_failing(struct world *w, struct mrmr_protect_result *result)
+{
+	const struct mrmr_protect_options options = {
+		.everything = true,
+		.should_stop = begin_to_fail,
+	};
+	struct mrmr_engine *engine = open_engine(w, MRMR_ENGINE_WRITE);
+	struct mrmr_error err = {0};
+
+	setenv("MRMR_FAULT", "nothing=EIO", 1);
+	if (mrmr_protect(engine, &options, result, &err) == -1) {
+		fail_msg("%s", err.text);
+	}
+	talloc_free(engine);
+}
 #endif
 
 static struct mrmr_protect_result protect_after_kills(struct world *w)
@@ -174,6 +208,12 @@ static struct mrmr_protect_result protect_after_kills(struct world *w)
 			num_killed[i]++;
 			verify_decodable(w);
 		}
+	}
+	if (fails != NULL) {
+		struct mrmr_protect_result result;
+
+		protect_failing(w, &result);
+		return result;
 	}
 #endif
 	return protect(w);
@@ -199,6 +239,25 @@ struct filled {
 	unsigned int num;
 	uint64_t bytes;
 };
+
+/* More than there is room for: some of it finds no parity. */
+static uint64_t too_much_bytes;
+
+static void fill_too_much(struct world *w, struct filled *filled)
+{
+	uint64_t bytes = 0;
+	char path[32];
+
+	while (bytes < too_much_bytes) {
+		size_t size = SMALLEST + draw(SMALLEST);
+
+		snprintf(path, sizeof(path), "f%u", filled->num);
+		client_write(w, path, filled->num + 1, size);
+		filled->len[filled->num++] = size;
+		bytes += size;
+	}
+	filled->bytes += bytes;
+}
 
 static void fill(struct world *w, struct filled *filled, uint64_t per_protect)
 {
@@ -263,13 +322,16 @@ static void fill_to_the_brim(unsigned int rows, uint64_t unit_bytes,
 	protect(w);
 	filled->bytes = 1000;
 	fill(w, filled, per_protect);
+	fill_too_much(w, filled);
 	result = protect_after_kills(w);
 	sums = sum_stripes(w, rows);
 	tell(w, &sums, filled->bytes);
 	assert_int_equal(sums_of(w).protected_bytes + result.unprotected_bytes,
 			 filled->bytes);
-	assert_in_range(result.unprotected_bytes, 0, LEFT_BYTES_MAX);
-	assert_in_range(sums.num_short, 0, LEFT_SHORT_MAX);
+	if (too_much_bytes == 0) {
+		assert_in_range(result.unprotected_bytes, 0, LEFT_BYTES_MAX);
+		assert_in_range(sums.num_short, 0, LEFT_SHORT_MAX);
+	}
 	verify_decodable(w);
 	verify_tidy(w);
 	world_free(w);
@@ -316,17 +378,56 @@ static void killed_while_squeezing(void **state)
 {
 #ifdef MRMR_WITH_FAULTS
 	static const char *const points[] = {
+		"squeeze-left#1=kill",
+		"squeeze-applied#1=kill",
 		"squeeze-synced#1=kill",
 		"squeeze-committed#1=kill",
 		NULL,
 	};
+	size_t i;
 
 	(void)state;
 	kills = points;
-	fill_to_the_brim(2, 24 * M, mixed, "256K", 1000 * M, 3);
+	too_much_bytes = 2 * M;
+	fill_to_the_brim(2, 12 * M, mixed, "128K", 1000 * M, 3);
+	too_much_bytes = 0;
 	kills = NULL;
-	assert_int_not_equal(num_killed[0], 0);
-	assert_int_not_equal(num_killed[1], 0);
+	for (i = 0; points[i] != NULL; i++) {
+		assert_int_not_equal(num_killed[i], 0);
+	}
+#else
+	(void)state;
+	skip();
+#endif
+}
+
+/* Drives that fail or are full just then: the attempt has not happened, and the
+   protector goes on. */
+static void errors_while_squeezing(void **state)
+{
+#ifdef MRMR_WITH_FAULTS
+	static const char *const lists[] = {
+		"squeeze-left#1=EIO,squeeze-left#3=ENOSPC",
+		"squeeze-applied#1=EIO,squeeze-applied#2=ENOSPC",
+		"squeeze-synced#1=EIO,squeeze-synced#2=ENOSPC",
+		"stripes-write#1=ENOSPC,stripes-write#4=EIO",
+		"blob-write#1=ENOSPC,blob-write#3=EIO,blob-rename#6=EIO",
+		"stripes-job#1=EIO,stripes-read#9=EIO,stripes-sync#2=ENOSPC",
+		"catalog-commit#1=ENOSPC,catalog-part#8=EIO",
+	};
+	size_t i;
+
+	(void)state;
+	too_much_bytes = 2 * M;
+	for (i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+		fails = lists[i];
+		num_failing = 0;
+		fill_to_the_brim(2, 12 * M, mixed, "128K", 1000 * M, 3);
+		assert_int_not_equal(num_failing, 0);
+	}
+	unsetenv("MRMR_FAULT");
+	fails = NULL;
+	too_much_bytes = 0;
 #else
 	(void)state;
 	skip();
@@ -342,6 +443,7 @@ int main(void)
 		cmocka_unit_test(one_row_bit_by_bit),
 		cmocka_unit_test(equal_drives),
 		cmocka_unit_test(killed_while_squeezing),
+		cmocka_unit_test(errors_while_squeezing),
 	};
 
 	return WORLD_MAIN("brim", tests);

@@ -525,6 +525,55 @@ static void test_preimages(void **state)
 	protected_free(p);
 }
 
+/* Invariant 4, and no false alarm: what is overwritten or cut off after the job was
+   made has its pre-image by then. */
+static void test_preimages_meanwhile(void **state)
+{
+	static const struct world_shape shape = {.num_members = 4};
+	static const struct prow rows[] = {{0, 2}};
+	struct protected *p = protected_new(&shape);
+	struct pfile *a = protected_file(p, 0, "a", 1, 3 << 20, 4 << 20);
+	struct pfile *b = protected_file(p, 1, "b", 2, 2500000, 4 << 20);
+	struct mrmr_error err = {0};
+	struct mrmr_decode *decode = NULL;
+	struct mrmr_node *node = NULL;
+	uint8_t *out = malloc(a->len);
+	size_t wrong = 1;
+	int i;
+
+	protected_stripe(p,
+			 (struct pslot[]){{0, {{a, 0, 0}}},
+					  {1, {{b, 0, 0}}},
+					  {0}},
+			 rows, 1);
+	protected_unplug(p, 1u << 0);
+	node = protected_node(p, a);
+	for (i = 0; i < 2; i++) {
+		decode =
+			mrmr_decode_extent(p->engine, p->engine, node, 0, &err);
+		assert_non_null(decode);
+		if (i == 0) {
+			protected_overwrite(p, b, 1000, 5000, 9);
+		} else {
+			protected_overwrite(p, b, 1 << 20, 1500000, 10);
+			assert_return_code(truncate(protected_where(p, b),
+						    (1 << 20) + 5),
+					   errno);
+		}
+		assert_int_equal(mrmr_decode_run(decode, out), 0);
+		assert_memory_equal(out, a->bytes, a->len);
+		mrmr_decode_wrong(decode, &wrong);
+		assert_int_equal(wrong, 0);
+		talloc_free(decode);
+	}
+	assert_int_equal(troubles(p).wrong_blocks, 0);
+	assert_int_equal(troubles(p).refused_reads, 0);
+	talloc_free(node);
+	free(out);
+	protected_unplug(p, 0);
+	protected_free(p);
+}
+
 /* Through the share: renamed, then deleted, with the protector not having been
    there. */
 static void test_renamed_and_trashed(void **state)
@@ -781,6 +830,9 @@ static void test_at_once_reads(void **state)
 	make_at_once(&a);
 	protected_unplug(a.p, 1 | 16);
 	assert_int_equal(right_pieces(&a), all);
+	protected_overwrite(a.p, a.small[3], 100, 1000, 7);
+	protected_overwrite(a.p, a.large, 0, 30000, 8);
+	assert_int_equal(right_pieces(&a), all);
 	assert_int_equal(unlink(protected_where(a.p, a.small[9])), 0);
 	/* small[9] lies at 27900, above the last of those that are lost */
 	assert_int_equal(right_pieces(&a), all & ~(1u << 9));
@@ -817,6 +869,7 @@ int main(void)
 		cmocka_unit_test(test_strange_blobs),
 		cmocka_unit_test(test_contradiction),
 		cmocka_unit_test(test_preimages),
+		cmocka_unit_test(test_preimages_meanwhile),
 		cmocka_unit_test(test_renamed_and_trashed),
 		cmocka_unit_test(test_another_inode),
 		cmocka_unit_test(test_preimages_of_a_deleted_file),

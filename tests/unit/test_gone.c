@@ -146,6 +146,8 @@ static void test_gives_way(void **state)
 		assert_int_equal(pending_of(w), 1);
 
 		come_back(w);
+		/* before the protector hears of it */
+		verify(w, "d/here", 2, LEN, 2);
 		protect(w);
 		assert_int_equal(pending_of(w), 0);
 		assert_int_equal(world_trashed(w, 0, "old"), 1);

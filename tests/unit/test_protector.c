@@ -443,7 +443,8 @@ static void missing_is_not_deleted(void **state)
 	world_free(w);
 }
 
-static void no_room_for_parity_is_told(void **state)
+/* By batches, of which the first finds room: also if none comes to its end. */
+static void no_room_is_told_by_batches(uint64_t batch_bytes)
 {
 	const struct world_shape shape = {
 		.num_members = 2,
@@ -454,7 +455,7 @@ static void no_room_for_parity_is_told(void **state)
 	struct world *w = world_new(&shape);
 	struct mrmr_protect_result result;
 
-	(void)state;
+	protect_batch_bytes = batch_bytes;
 	client_write_on(w, 0, "f", 1, 6 << 20);
 	result = protect(w);
 	assert_int_equal(result.unprotected_files, 1);
@@ -468,7 +469,20 @@ static void no_room_for_parity_is_told(void **state)
 	assert_int_equal(do_unlink(w, "f"), 0);
 	protect(w);
 	verify_unknown(w, "f");
+	protect_batch_bytes = 0;
 	world_free(w);
+}
+
+static void no_room_for_parity_is_told(void **state)
+{
+	(void)state;
+	no_room_is_told_by_batches(0);
+}
+
+static void no_room_for_a_large_file_is_told(void **state)
+{
+	(void)state;
+	no_room_is_told_by_batches(512 << 10);
 }
 
 int main(void)
@@ -487,6 +501,7 @@ int main(void)
 		cmocka_unit_test(a_scan_finds_what_was_missed),
 		cmocka_unit_test(missing_is_not_deleted),
 		cmocka_unit_test(no_room_for_parity_is_told),
+		cmocka_unit_test(no_room_for_a_large_file_is_told),
 	};
 
 	return WORLD_MAIN("protector", tests);

@@ -161,6 +161,41 @@ static void test_whole(void **state)
 	free_lost(&k);
 }
 
+/* Several that are wanted whole are computed by several threads into the buffer,
+   which is nobody's any more when the read has returned. */
+static void test_several_whole(void **state)
+{
+	struct lost k;
+	struct mrmr_stripe *stripe = NULL;
+	uint8_t *buf = malloc(6 * GRID);
+	uint64_t at;
+	ssize_t got = 0;
+	int i;
+
+	make_lost(&k, 0);
+	for (at = 0; at < LEN; at += 5 * GRID + 100) {
+		check_read(&k, at, 6 * GRID);
+	}
+	free_lost(&k);
+	make_lost(&k, 0);
+	/* the second one cannot be had, those behind it are under way */
+	stripe = protected_get_stripe(k.p, k.stripes[8]);
+	assert_return_code(unlink(protected_blob(k.p, stripe, 0)), errno);
+	assert_return_code(unlink(protected_blob(k.p, stripe, 1)), errno);
+	for (i = 0; i < 20; i++) {
+		assert_int_equal(read_at(&k, 7 * GRID, 6 * GRID, buf, &got), 0);
+		assert_int_equal(got, GRID);
+		assert_memory_equal(buf, k.file->bytes + 7 * GRID, GRID);
+		memset(buf, 0xee, 6 * GRID);
+		check_read(&k, 9 * GRID, 4 * GRID);
+		for (at = 0; at < 6 * GRID; at++) {
+			assert_int_equal(buf[at], 0xee);
+		}
+	}
+	free(buf);
+	free_lost(&k);
+}
+
 /* Room for three extents: all are computed again and again. */
 static void test_small_cache(void **state)
 {
@@ -232,6 +267,34 @@ static void *read_in_thread(void *private_data)
 	return NULL;
 }
 
+static bool read_all(struct threads *t, uint8_t *buf, size_t len, uint64_t at)
+{
+	unsigned int tries = 0;
+	size_t done = 0;
+
+	while (done < len && tries < 100) {
+		struct mrmr_error err = {0};
+		ssize_t got;
+
+		pthread_mutex_lock(&t->catalog);
+		got = mrmr_reader_prepare(t->k->reader, at + done, len - done,
+					  &err);
+		pthread_mutex_unlock(&t->catalog);
+		if (got == 0) {
+			got = mrmr_reader_read(t->k->reader, buf + done,
+					       len - done, at + done);
+		}
+		if (got > 0) {
+			done += (size_t)got;
+		} else if (got == 0 || errno != EAGAIN) {
+			return false;
+		} else {
+			tries++;
+		}
+	}
+	return done == len && memcmp(buf, t->k->file->bytes + at, len) == 0;
+}
+
 /*
  * All want the same extents whole: one computes into its own buffer, and the
  * others, who wait for it, get it all the same, without being sent away again and
@@ -245,22 +308,30 @@ static void *read_whole_in_thread(void *private_data)
 
 	for (round = 0; round < 20 * (NUM_EXTENTS - 1); round++) {
 		uint64_t at = (uint64_t)(round % (NUM_EXTENTS - 1)) * GRID;
-		unsigned int tries = 0;
-		ssize_t got;
 
-		do {
-			struct mrmr_error err = {0};
+		if (!read_all(t, buf, GRID, at)) {
+			__atomic_add_fetch(&t->failures, 1, __ATOMIC_SEQ_CST);
+			break;
+		}
+	}
+	free(buf);
+	return NULL;
+}
 
-			pthread_mutex_lock(&t->catalog);
-			got = mrmr_reader_prepare(t->k->reader, at, GRID, &err);
-			pthread_mutex_unlock(&t->catalog);
-			if (got == 0) {
-				got = mrmr_reader_read(t->k->reader, buf, GRID,
-						       at);
-			}
-		} while (got == -1 && errno == EAGAIN && ++tries < 100);
-		if (got != GRID ||
-		    memcmp(buf, t->k->file->bytes + at, GRID) != 0) {
+/* Several at a time, with some of them wanted by others, too. */
+static void *read_several_in_thread(void *private_data)
+{
+	struct threads *t = private_data;
+	uint8_t *buf = malloc(8 * GRID);
+	unsigned int seed = (unsigned int)(uintptr_t)pthread_self();
+	unsigned int round;
+
+	for (round = 0; round < 60; round++) {
+		uint64_t first = (uint64_t)rand_r(&seed) % (NUM_EXTENTS - 9);
+		size_t num = (size_t)rand_r(&seed) % 8 + 1;
+		size_t less = round % 4 == 0 ? 100 : 0;
+
+		if (!read_all(t, buf, num * GRID - less, first * GRID + less)) {
 			__atomic_add_fetch(&t->failures, 1, __ATOMIC_SEQ_CST);
 			break;
 		}
@@ -300,6 +371,12 @@ static void test_threads_small_cache(void **state)
 static void test_threads_whole(void **state)
 {
 	run_threads(0, read_whole_in_thread);
+}
+
+static void test_threads_several(void **state)
+{
+	run_threads(0, read_several_in_thread);
+	run_threads(5 * GRID, read_several_in_thread);
 }
 
 /* More is lost than can be computed: an error, and the rest is read. */
@@ -370,11 +447,13 @@ int main(void)
 		cmocka_unit_test(test_sequential),
 		cmocka_unit_test(test_edges),
 		cmocka_unit_test(test_whole),
+		cmocka_unit_test(test_several_whole),
 		cmocka_unit_test(test_small_cache),
 		cmocka_unit_test(test_not_prepared),
 		cmocka_unit_test(test_threads),
 		cmocka_unit_test(test_threads_small_cache),
 		cmocka_unit_test(test_threads_whole),
+		cmocka_unit_test(test_threads_several),
 		cmocka_unit_test(test_too_much_lost),
 		cmocka_unit_test(test_two_readers),
 	};

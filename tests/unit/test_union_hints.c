@@ -10,11 +10,13 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -282,6 +284,34 @@ static void check_times(struct world *w, const char *path)
 	assert_true(is_same_time(&told.st_ctim, &newest.st_ctim));
 }
 
+/* Of two names of one file: no time changes by it, but another process has
+   changed something on another member just before. */
+static void a_change_by_others_is_not_taken_for_ones_own(void **state)
+{
+	struct world *w = world_new(&(struct world_shape){.num_members = 2});
+	struct mrmr_pool *ours = w->pool;
+	struct mrmr_pool *other = NULL;
+
+	world_write(world_member(w, 0, "d/a"), "");
+	world_write(world_member(w, 1, "d/g"), "");
+	assert_string_equal(do_list(w, "d"), "a g");
+	assert_int_equal(do_link(w, "d/a", "d/b"), 0);
+	other = other_process(w);
+	set_mtime(world_member(w, 0, "d"), 1000);
+	set_mtime(world_member(w, 1, "d"), 1000);
+	assert_string_equal(do_list(w, "d"), "a b g");
+	check_times(w, "d");
+	w->pool = other;
+	assert_int_equal(do_unlink(w, "d/g"), 0);
+	w->pool = ours;
+	assert_int_equal(do_rename(w, "d/a", "d/b"), 0);
+	assert_true(world_there(world_member(w, 0, "d/a")));
+	assert_true(newest_of(w, "d").st_mtim.tv_sec > 1000);
+	check_times(w, "d");
+	talloc_free(other);
+	world_free(w);
+}
+
 static uint64_t lots = 88172645463325252u;
 
 static unsigned int lot(unsigned int n)
@@ -297,7 +327,8 @@ static void lot_of_a_name(char name[8])
 	snprintf(name, 8, "%c/%c", "de"[lot(2)], "xyz"[lot(3)]);
 }
 
-static void change_something(struct world *w)
+/* False if it was done behind the pool's back: then it must be listed. */
+static bool change_something(struct world *w)
 {
 	char name[8];
 	char to[8];
@@ -322,16 +353,15 @@ static void change_something(struct world *w)
 		break;
 	case 5:
 		/* a copy that loses, or wins */
-		if (do_where(w, name) != SIZE_MAX) {
+		if (do_where(w, name) < 3) {
 			world_write(world_member(w, lot(3), name), "copy");
-			world_later(w);
-			do_list(w, name[0] == 'd' ? "d" : "e");
 		}
-		break;
+		return false;
 	default:
 		do_create(w, name, "new");
 		break;
 	}
+	return true;
 }
 
 static void directorys_times_are_those_of_its_clones(void **state)
@@ -349,17 +379,22 @@ static void directorys_times_are_those_of_its_clones(void **state)
 		world_write(world_member(w, i, "e/old"), "");
 	}
 	for (i = 0; i < 3000; i++) {
+		bool is_behind;
+		unsigned int n;
+
 		w->pool = pools[lot(2)];
-		change_something(w);
-		w->pool = pools[1 - lot(2)];
-		if (lot(3) == 0) {
-			do_list(w, "d"); /* what is done behind it, above */
-			do_list(w, "e");
-		} else {
-			w->pool = pools[0];
-			do_list(w, "e");
+		is_behind = !change_something(w);
+		for (n = 0; n < 2; n++) {
+			w->pool = pools[n];
+			if (is_behind) {
+				do_list(w, "d");
+				do_list(w, "e");
+			}
+			if (lot(3) != 0) {
+				check_times(w, "d");
+				check_times(w, "e");
+			}
 		}
-		check_times(w, "e");
 	}
 	w->pool = pools[0];
 	talloc_free(pools[1]);
@@ -442,6 +477,62 @@ static void a_directorys_path_follows_it(void **state)
 	world_free(w);
 }
 
+/* Descriptors of what has no name any more. */
+static unsigned int num_removed_open(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	struct dirent *entry = NULL;
+	unsigned int num = 0;
+
+	assert_non_null(dir);
+	while ((entry = readdir(dir)) != NULL) {
+		char target[4096] = "";
+
+		if (readlinkat(dirfd(dir), entry->d_name, target,
+			       sizeof(target) - 1) > 0 &&
+		    strstr(target, " (deleted)") != NULL) {
+			num++;
+		}
+	}
+	closedir(dir);
+	return num;
+}
+
+/* Another process removes a directory that this one has in mind, and has no
+   reason to look at any more. */
+static void removed_directories_are_let_go(void **state)
+{
+	struct world *w = world_new(&(struct world_shape){.num_members = 2});
+	unsigned int before;
+	int status = 0;
+	pid_t pid;
+
+	world_write(world_member(w, 0, "d/sub/f"), "");
+	unlink(world_member(w, 0, "d/sub/f"));
+	world_write(world_member(w, 0, "e/f"), "");
+	world_write(world_member(w, 1, "e/g"), "");
+	assert_string_equal(do_list(w, "d/sub"), "");
+	assert_string_equal(do_list(w, "e"), "f g");
+	before = num_removed_open();
+	pid = fork();
+	assert_return_code(pid, errno);
+	if (pid == 0) {
+		world_open_in_child(w);
+		_exit(do_rmdir(w, "d/sub"));
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	/* and somebody a clone, on its member */
+	unlink(world_member(w, 1, "e/g"));
+	assert_return_code(rmdir(world_member(w, 1, "e")), errno);
+	assert_int_equal(num_removed_open(), before + 3);
+	world_later(w);
+	world_use(w);
+	assert_int_equal(num_removed_open(), before);
+	assert_string_equal(do_list(w, "e"), "f");
+	world_free(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -451,8 +542,10 @@ int main(void)
 		cmocka_unit_test(a_copy_behind_our_back),
 		cmocka_unit_test(a_member_that_went_is_not_asked),
 		cmocka_unit_test(a_directorys_times_are_seen_to_change),
+		cmocka_unit_test(a_change_by_others_is_not_taken_for_ones_own),
 		cmocka_unit_test(directorys_times_are_those_of_its_clones),
 		cmocka_unit_test(a_directorys_path_follows_it),
+		cmocka_unit_test(removed_directories_are_let_go),
 	};
 
 	return WORLD_MAIN("union_hints", tests);
