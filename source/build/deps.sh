@@ -62,7 +62,7 @@ packages_for() {
 		;;
 	fuzz)
 		packages_for build
-		echo clang libclang-rt-dev llvm
+		echo clang libclang-rt-dev
 		;;
 	format)
 		echo clang-format git
