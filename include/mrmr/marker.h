@@ -20,6 +20,13 @@
 #define MRMR_DIR ".mrmr"
 #define MRMR_MARKER_NAME "config.json" /* below MRMR_DIR */
 
+/*
+ * Is it `.mrmr`, or might it be for some file system? Case is ignored by many,
+ * dots and blanks at the end by those of Windows (Linux's vfat and exfat too).
+ * No name like this, in the root of a member, is part of the share.
+ */
+bool mrmr_is_private_name(const char *name);
+
 struct mrmr_marker {
 	struct mrmr_uuid pool_id;
 	struct mrmr_uuid member_id;

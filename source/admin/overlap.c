@@ -15,7 +15,6 @@
 #include <locale.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <time.h>
@@ -97,7 +96,7 @@ static bool is_hidden(const struct listing *listing, const char *name)
 	if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0) {
 		return true;
 	}
-	return listing->path[0] == '\0' && strcasecmp(name, MRMR_DIR) == 0;
+	return listing->path[0] == '\0' && mrmr_is_private_name(name);
 }
 
 static void add_entry(struct listing *listing, const char *name, size_t member,

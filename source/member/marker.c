@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -23,6 +24,14 @@
 
 #define MARKER_MAX_BYTES (64u << 10)
 #define MARKER_PATH MRMR_DIR "/" MRMR_MARKER_NAME
+
+bool mrmr_is_private_name(const char *name)
+{
+	const size_t len = strlen(MRMR_DIR);
+
+	return strncasecmp(name, MRMR_DIR, len) == 0 &&
+	       name[len + strspn(name + len, ". ")] == '\0';
+}
 
 bool mrmr_marker_equal(const struct mrmr_marker *a, const struct mrmr_marker *b)
 {

@@ -14,7 +14,6 @@
 #include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -436,5 +435,5 @@ uint32_t mrmr_dir_count_change(struct mrmr_dir *dir)
 
 bool mrmr_name_is_private(const struct mrmr_dir *dir, const char *name)
 {
-	return dir->is_root && strcasecmp(name, MRMR_DIR) == 0;
+	return dir->is_root && mrmr_is_private_name(name);
 }

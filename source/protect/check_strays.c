@@ -130,7 +130,7 @@ static int walk(struct walk *w, FTS *fts, size_t root_len, dev_t dev,
 				return -1;
 			}
 			if (entry->fts_level == 1 &&
-			    strcasecmp(entry->fts_name, MRMR_DIR) == 0) {
+			    mrmr_is_private_name(entry->fts_name)) {
 				fts_set(fts, entry, FTS_SKIP);
 			}
 			break;

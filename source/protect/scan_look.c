@@ -13,7 +13,6 @@
 #include <fts.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 
 #include <talloc.h>
@@ -230,7 +229,7 @@ static int walk(struct looking *l, size_t index, FTS *fts, size_t root_len)
 				return fail(l, member, ENODEV);
 			}
 			if (entry->fts_level == 1 &&
-			    strcasecmp(entry->fts_name, MRMR_DIR) == 0) {
+			    mrmr_is_private_name(entry->fts_name)) {
 				fts_set(fts, entry, FTS_SKIP);
 			}
 			break;

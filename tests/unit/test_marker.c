@@ -247,12 +247,31 @@ static void symlinks_are_not_followed(void **state)
 	close(fd);
 }
 
+/* What file systems of Windows would take for it as well. */
+static void names_that_are_private(void **state)
+{
+	static const char *const names[] = {".mrmr",  ".MRMR",    ".Mrmr.",
+					    ".mrmr ", ".mrmr. .", ".mrmr..."};
+	static const char *const others[] = {"",        "mrmr",    ".mrm",
+					     ".mrmr.d", ".mrmr x", " .mrmr"};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		assert_true(mrmr_is_private_name(names[i]));
+	}
+	for (i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+		assert_false(mrmr_is_private_name(others[i]));
+	}
+}
+
 #define IN_SCRATCH(test) \
 	cmocka_unit_test_setup_teardown(test, scratch_setup, scratch_teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(names_that_are_private),
 		IN_SCRATCH(write_and_read),
 		IN_SCRATCH(write_again_changes_nothing_but_the_mode),
 		IN_SCRATCH(write_spares_what_is_there),
