@@ -204,6 +204,8 @@ void mrmr_catalog_attach(struct mrmr_catalog *cat, uint16_t member,
 			 struct mrmr_catalog *part);
 /* From then on; 1 if it is not set. Only attached parts count. */
 void mrmr_catalog_set_copies(struct mrmr_catalog *cat, unsigned int copies);
+/* So many threads write the parts of a large commit; 1 if it is not set. */
+void mrmr_catalog_set_threads(struct mrmr_catalog *cat, unsigned int threads);
 
 /* Is the part not attached, or must it be made anew? */
 bool mrmr_catalog_part_is_behind(struct mrmr_catalog *cat, uint16_t member);

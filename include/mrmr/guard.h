@@ -93,11 +93,6 @@ int mrmr_guard_distrust(struct mrmr_guard *guard, struct mrmr_error *err);
 
 bool mrmr_guard_is_ready(struct mrmr_guard *guard);
 
-/* Generations are given one by one, so it takes years to get to half of this. A
-   higher one, of what a member says of itself, is none that we gave: believed, it
-   would leave none to be given. */
-#define MRMR_GENERATION_MAX UINT32_C(0xc0000000)
-
 /*
  * Make the table anew from the catalogue: begin; add every inode that has
  * protected bytes, with the generation of its node; end makes it ready. In

@@ -7,6 +7,7 @@
 #ifndef CATALOG_PRIVATE_H
 #define CATALOG_PRIVATE_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -96,6 +97,8 @@ struct mrmr_catalog {
 	struct attached *attached;
 	size_t num_attached;
 	unsigned int copies;
+	unsigned int threads;   /* that write parts, at most */
+	pthread_mutex_t asking; /* by these, see mirror_private.h */
 
 	/* records.c */
 	void *records_ctx;
@@ -534,7 +537,8 @@ struct seen_node *mirror_see(struct mrmr_catalog *cat, void *mem_ctx,
 
 /*
  * Make the part of a member what the catalogue says about what was touched
- * (sorted, each once). seen may be NULL.
+ * (sorted, each once). seen may be NULL. Several parts may be written at the same
+ * time, by a thread each; nobody else uses the catalogue meanwhile.
  */
 int mirror(struct mrmr_catalog *cat, struct attached *to,
 	   const struct touched *list, size_t num,
@@ -549,11 +553,14 @@ struct attached {
 	struct touched *pending; /* it has to be told of these as well */
 	size_t num_pending;
 	bool was_written;
+	int error; /* why it could not be written, or 0 */
 };
 
 bool parts_have_work(struct mrmr_catalog *cat);
 /* Write the parts, and what the catalogue has to remember about them. */
 int parts_write(struct mrmr_catalog *cat);
+/* Threads write them from so much on that a commit touches. Tests set it. */
+extern size_t parts_threads_from;
 /* The catalogue's own commit has succeeded or failed. */
 void parts_written(struct mrmr_catalog *cat, bool ok);
 /* Is this part among those that keep a node that is in no stripe? */

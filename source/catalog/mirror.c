@@ -140,9 +140,13 @@ int mirror_now(struct mirroring *m, uint64_t id, struct entry *entry,
 	       struct place *place)
 {
 	const struct seen_node *seen = find_seen(m, id);
+	int ret;
 
 	if (seen == NULL) {
-		return node_peek(m->cat, id, entry, place);
+		mirror_ask(m);
+		ret = node_peek(m->cat, id, entry, place);
+		mirror_asked(m);
+		return ret;
 	}
 	if (!seen->is_there) {
 		errno = ENOENT;
@@ -291,7 +295,9 @@ static int mirror_stripe(struct mirroring *m, uint64_t id)
 	struct mrmr_stripe *new = NULL;
 	int ret;
 
+	mirror_ask(m);
 	ret = load_stripe(m->cat, frame, id, &new);
+	mirror_asked(m);
 	if (ret == 0) {
 		ret = load_stripe(m->part, frame, id, &old);
 	}
@@ -360,10 +366,13 @@ static int mirror_run(struct mirroring *m, uint64_t id, uint32_t first,
 
 	ret = mirror_is_there(m, id, &there);
 	if (ret == 0 && there) {
+		mirror_ask(m);
 		ret = node_load(m->cat, frame, id, &entry, &place);
-	}
-	if (ret == 0 && there) {
-		ret = extents_get(m->cat, id, first, extents, num, &got);
+		if (ret == 0) {
+			ret = extents_get(m->cat, id, first, extents, num,
+					  &got);
+		}
+		mirror_asked(m);
 	}
 	for (i = 0; ret == 0 && i < got; i++) {
 		ret = mirror_extent(m, &entry, &extents[i]);
@@ -414,11 +423,14 @@ static int mirror_members(struct mirroring *m)
 {
 	struct mrmr_uuid id;
 	uint16_t number;
+	int ret;
 
 	for (number = m->part->head.num_members;
 	     number < m->cat->head.num_members; number++) {
-		if (member_id(m->cat, number, &id) == -1 ||
-		    member_put(m->part, number, &id) == -1) {
+		mirror_ask(m);
+		ret = member_id(m->cat, number, &id);
+		mirror_asked(m);
+		if (ret == -1 || member_put(m->part, number, &id) == -1) {
 			return -1;
 		}
 	}

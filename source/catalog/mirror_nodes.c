@@ -54,6 +54,18 @@ static int load_names(struct mrmr_catalog *cat, void *frame, uint64_t id,
 	return 0;
 }
 
+/* Those that it has in the catalogue. */
+static int load_names_now(struct mirroring *m, void *frame, uint64_t id,
+			  struct mrmr_link **names, size_t *num)
+{
+	int ret;
+
+	mirror_ask(m);
+	ret = load_names(m->cat, frame, id, names, num);
+	mirror_asked(m);
+	return ret;
+}
+
 static bool same_names(const struct mrmr_link *a, size_t num_a,
 		       const struct mrmr_link *b, size_t num_b)
 {
@@ -98,7 +110,7 @@ int mirror_hide(struct mirroring *m, uint64_t id)
 	snprintf(name, sizeof(name), "%llu", (unsigned long long)id);
 	ret = load_names(m->part, frame, id, &was, &num_was);
 	if (ret == 0 && num_was > 0) {
-		ret = load_names(m->cat, frame, id, &now, &num_now);
+		ret = load_names_now(m, frame, id, &now, &num_now);
 	}
 	if (ret == -1 || num_was == 0 || id == MRMR_ID_ROOT ||
 	    same_names(now, num_now, was, num_was)) {
@@ -131,7 +143,7 @@ static int give_names(struct mirroring *m, void *frame, uint64_t id)
 	size_t num_now, num_was, i;
 
 	if (load_names(m->part, frame, id, &was, &num_was) == -1 ||
-	    load_names(m->cat, frame, id, &now, &num_now) == -1) {
+	    load_names_now(m, frame, id, &now, &num_now) == -1) {
 		return -1;
 	}
 	if (same_names(now, num_now, was, num_was)) {
@@ -153,7 +165,32 @@ static int give_names(struct mirroring *m, void *frame, uint64_t id)
 
 /* --- nodes -------------------------------------------------------------------- */
 
-static int is_in_a_stripe(struct mrmr_catalog *cat, const struct entry *entry,
+/* As extents_get, of the catalogue. */
+static int get_extents_now(struct mirroring *m, uint64_t id, uint32_t first,
+			   struct mrmr_extent *extents, uint32_t num,
+			   uint32_t *got)
+{
+	int ret;
+
+	mirror_ask(m);
+	ret = extents_get(m->cat, id, first, extents, num, got);
+	mirror_asked(m);
+	return ret;
+}
+
+/* As node_load, of the catalogue. */
+static int load_now(struct mirroring *m, void *frame, uint64_t id,
+		    struct entry *entry, struct place *place)
+{
+	int ret;
+
+	mirror_ask(m);
+	ret = node_load(m->cat, frame, id, entry, place);
+	mirror_asked(m);
+	return ret;
+}
+
+static int is_in_a_stripe(struct mirroring *m, const struct entry *entry,
 			  bool *yes)
 {
 	struct mrmr_extent extents[EXTENTS_PER_CHUNK];
@@ -170,8 +207,8 @@ static int is_in_a_stripe(struct mrmr_catalog *cat, const struct entry *entry,
 		return 0;
 	}
 	for (first = 0; first < entry->num_extents; first += got) {
-		if (extents_get(cat, entry->id, first, extents,
-				EXTENTS_PER_CHUNK, &got) == -1) {
+		if (get_extents_now(m, entry->id, first, extents,
+				    EXTENTS_PER_CHUNK, &got) == -1) {
 			return -1;
 		}
 		for (i = 0; i < got; i++) {
@@ -181,7 +218,7 @@ static int is_in_a_stripe(struct mrmr_catalog *cat, const struct entry *entry,
 			}
 		}
 		if (got == 0) {
-			return damaged_record(cat, "extents");
+			return damaged_record(m->cat, "extents");
 		}
 	}
 	return 0;
@@ -212,7 +249,7 @@ static int is_wanted(struct mirroring *m, const struct entry *entry,
 		if (num_entries > 0) {
 			return 0;
 		}
-	} else if (is_in_a_stripe(m->cat, entry, &in_stripe) == -1) {
+	} else if (is_in_a_stripe(m, entry, &in_stripe) == -1) {
 		return -1;
 	}
 	*wanted = !in_stripe &&
@@ -244,7 +281,7 @@ static int set_num_extents(struct mirroring *m, uint64_t id, uint32_t have,
 		uint32_t n = EXTENTS_PER_CHUNK - have % EXTENTS_PER_CHUNK;
 
 		n = n < want - have ? n : want - have;
-		if (extents_get(m->cat, id, have, extents, n, &got) == -1) {
+		if (get_extents_now(m, id, have, extents, n, &got) == -1) {
 			return -1;
 		}
 		if (got != n) {
@@ -273,8 +310,8 @@ static int copy_all_extents(struct mirroring *m, uint64_t id, uint32_t num)
 	uint32_t i;
 
 	for (first = 0; first < num; first += got) {
-		if (extents_get(m->cat, id, first, extents, EXTENTS_PER_CHUNK,
-				&got) == -1) {
+		if (get_extents_now(m, id, first, extents, EXTENTS_PER_CHUNK,
+				    &got) == -1) {
 			return -1;
 		}
 		if (got == 0) {
@@ -368,12 +405,16 @@ static int write_node(struct mirroring *m, void *frame,
 	struct place old_place;
 	uint32_t have = 0;
 	bool was_own = false;
+	int ret;
 
 	if (entry->id != MRMR_ID_ROOT &&
 	    mirror_ensure_dirs(m, place->dir_id) == -1) {
 		return -1;
 	}
-	if (node_make(m->cat, frame, entry, place->dir_id, &node) == -1) {
+	mirror_ask(m);
+	ret = node_make(m->cat, frame, entry, place->dir_id, &node);
+	mirror_asked(m);
+	if (ret == -1) {
 		return -1;
 	}
 	node->sequence = m->sequence;
@@ -411,7 +452,7 @@ static int ensure_all_dirs(struct mirroring *m, void *frame, uint64_t id)
 	struct mrmr_link *names = NULL;
 	size_t num, i;
 
-	if (load_names(m->cat, frame, id, &names, &num) == -1) {
+	if (load_names_now(m, frame, id, &names, &num) == -1) {
 		return -1;
 	}
 	for (i = 1; i < num; i++) {
@@ -440,7 +481,7 @@ int mirror_ensure_dirs(struct mirroring *m, uint64_t dir_id)
 		return 0;
 	}
 	frame = talloc_new(m->frame);
-	ret = node_load(m->cat, frame, dir_id, &entry, &place);
+	ret = load_now(m, frame, dir_id, &entry, &place);
 	if (ret == -1 && errno == ENOENT) {
 		ret = damaged_record(m->cat, "the path of a node");
 	}
@@ -519,7 +560,7 @@ int mirror_review_dir(struct mirroring *m, uint64_t id)
 		return 0;
 	}
 	frame = talloc_new(m->frame);
-	ret = node_load(m->cat, frame, id, &entry, &place);
+	ret = load_now(m, frame, id, &entry, &place);
 	if (ret == 0) {
 		ret = is_wanted(m, &entry, &wanted);
 	} else if (errno == ENOENT) {

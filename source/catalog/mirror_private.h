@@ -35,6 +35,22 @@ struct mirroring {
 	struct known_stripe known[KNOWN_STRIPES];
 };
 
+/*
+ * Several threads may do this at a time, each with a part of its own. The
+ * catalogue keeps what is read of it, so they ask it one after another. What they
+ * get stays where it is until something is changed, which nobody does meanwhile.
+ * Both keep errno.
+ */
+static inline void mirror_ask(struct mirroring *m)
+{
+	pthread_mutex_lock(&m->cat->asking);
+}
+
+static inline void mirror_asked(struct mirroring *m)
+{
+	pthread_mutex_unlock(&m->cat->asking);
+}
+
 /* mirror.c */
 
 /* Something that has to be looked at as well. */

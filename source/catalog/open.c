@@ -210,6 +210,8 @@ static struct mrmr_catalog *open_store(void *mem_ctx, int dir_fd,
 	cat->is_part = shape->is_part;
 	cat->allows_unknown = shape->is_part;
 	cat->copies = 1;
+	cat->threads = 1;
+	pthread_mutex_init(&cat->asking, NULL);
 	cat->clean_bytes_max =
 		shape->may_write ? CLEAN_BYTES_WRITE : CLEAN_BYTES_READ;
 	cat->store = store_open(cat, dir_fd, shape, &is_new, err);

@@ -181,6 +181,11 @@ void mrmr_catalog_set_copies(struct mrmr_catalog *cat, unsigned int copies)
 	cat->copies = copies;
 }
 
+void mrmr_catalog_set_threads(struct mrmr_catalog *cat, unsigned int threads)
+{
+	cat->threads = threads;
+}
+
 bool mrmr_catalog_part_is_behind(struct mrmr_catalog *cat, uint16_t member)
 {
 	const struct attached *a = part_find(cat, member);
@@ -286,30 +291,12 @@ int part_save(struct mrmr_catalog *cat, struct attached *a)
 	return records_write(part);
 }
 
-static int write_part(struct mrmr_catalog *cat, struct attached *a,
-		      const struct seen_node *seen)
-{
-	records_trim(a->part);
-	if (gather(cat, a) == -1) {
-		return -1;
-	}
-	if (a->num_pending == 0) {
-		return 0;
-	}
-	if (mirror(cat, a, a->pending, a->num_pending, seen) == -1 ||
-	    part_save(cat, a) == -1) {
-		return -1;
-	}
-	a->was_written = true;
-	return 0;
-}
-
 static void give_up(struct mrmr_catalog *cat, struct attached *a)
 {
 	mrmr_log(MRMR_LOG_WARNING,
 		 "the catalogue's part on member %u cannot be written: %s; it "
 		 "is done without until the member is attached again",
-		 a->member, strerror(errno));
+		 a->member, strerror(a->error));
 	reload(a->part);
 	detach(cat, a);
 }
@@ -351,16 +338,23 @@ int parts_write(struct mrmr_catalog *cat)
 	struct seen_node *seen = NULL;
 	bool behind = false;
 	uint16_t member;
-	size_t i = 0;
+	size_t i;
 
 	cat->num_touched = touched_unique(cat->touched, cat->num_touched);
 	seen = mirror_see(cat, cat, cat->touched, cat->num_touched);
-	while (i < cat->num_attached) {
+	for (i = 0; i < cat->num_attached; i++) {
 		struct attached *a = &cat->attached[i];
 
 		a->was_written = false;
-		if (!a->is_behind && write_part(cat, a, seen) == -1) {
-			give_up(cat, a);
+		a->error = 0;
+		if (!a->is_behind && gather(cat, a) == -1) {
+			a->error = errno;
+		}
+	}
+	parts_fill(cat, seen);
+	for (i = 0; i < cat->num_attached;) {
+		if (cat->attached[i].error != 0) {
+			give_up(cat, &cat->attached[i]);
 		} else {
 			i++;
 		}

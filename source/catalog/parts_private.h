@@ -39,4 +39,10 @@ int part_add_pending(struct mrmr_catalog *cat, struct attached *a,
 /* Write what was changed in the part, as of the catalogue's sequence. */
 int part_save(struct mrmr_catalog *cat, struct attached *a);
 
+/* parts_fill.c */
+
+/* Tell each part that is not behind, and has no error, of what is in `pending`,
+   and commit it: was_written, or error. */
+void parts_fill(struct mrmr_catalog *cat, const struct seen_node *seen);
+
 #endif

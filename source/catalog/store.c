@@ -47,6 +47,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -154,14 +155,24 @@ bool store_is_own_key(const uint8_t *key, size_t key_len)
 	return key_len == store_own_key.len && key[0] == store_own_key.byte[0];
 }
 
+/* tdb has a list of those that are open, of all threads. */
+static pthread_mutex_t opening = PTHREAD_MUTEX_INITIALIZER;
+
+void store_close_tdb(struct tdb_context *tdb)
+{
+	if (tdb != NULL) {
+		pthread_mutex_lock(&opening);
+		tdb_close(tdb);
+		pthread_mutex_unlock(&opening);
+	}
+}
+
 void store_close_files(struct store *store)
 {
 	while (store->num_files > 0) {
 		struct store_file *file = &store->files[--store->num_files];
 
-		if (file->tdb != NULL) {
-			tdb_close(file->tdb);
-		}
+		store_close_tdb(file->tdb);
 		*file = (struct store_file){.tdb = NULL};
 	}
 }
@@ -256,11 +267,13 @@ static struct tdb_context *open_tdb(struct store *store, const char *name,
 	snprintf(path, sizeof(path), "/proc/self/fd/%d/%s", store->dir_fd,
 		 name);
 	errno = 0;
+	pthread_mutex_lock(&opening);
 	tdb = tdb_open_ex(path, hash_size, tdb_flags,
 			  flags | O_NOFOLLOW | O_CLOEXEC, 0600, &log, NULL);
+	pthread_mutex_unlock(&opening);
 	if (tdb != NULL &&
 	    (tdb_hash_size(tdb) < 1 || tdb_hash_size(tdb) > HASH_SIZE_MAX)) {
-		tdb_close(tdb);
+		store_close_tdb(tdb);
 		tdb = NULL;
 		errno = EILSEQ;
 	}

@@ -294,10 +294,8 @@ int journal_redo(struct store *store)
 	size_t i;
 
 	for (i = 1; i < STORE_FILES_MAX; i++) {
-		if (store->files[i].tdb != NULL) {
-			tdb_close(store->files[i].tdb);
-			store->files[i].tdb = NULL;
-		}
+		store_close_tdb(store->files[i].tdb);
+		store->files[i].tdb = NULL;
 	}
 	talloc_free(frame);
 	errno = error;

@@ -59,6 +59,8 @@ void store_file_name(const struct store *store, size_t file,
 /* Open one file; make it, if need be, as an empty one. */
 int store_open_file(struct store *store, size_t file, bool make,
 		    struct mrmr_error *err);
+/* NULL is none. */
+void store_close_tdb(struct tdb_context *tdb);
 void store_close_files(struct store *store);
 /* All files anew; with what was left unfinished finished. */
 int store_reopen(struct store *store, struct mrmr_error *err);

@@ -413,6 +413,13 @@ static unsigned int wanted_copies(const struct mrmr_pool *pool)
 	return copies;
 }
 
+static unsigned int count_processors(void)
+{
+	long num = sysconf(_SC_NPROCESSORS_ONLN);
+
+	return num > 0 ? (unsigned int)num : 1;
+}
+
 static int open_all(struct mrmr_engine *engine, struct mrmr_error *err)
 {
 	struct mrmr_pool *pool = engine->pool;
@@ -441,6 +448,7 @@ static int open_all(struct mrmr_engine *engine, struct mrmr_error *err)
 		return 0;
 	}
 	mrmr_catalog_set_copies(engine->catalog, wanted_copies(pool));
+	mrmr_catalog_set_threads(engine->catalog, count_processors());
 	return mrmr_engine_look(engine, err);
 }
 

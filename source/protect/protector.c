@@ -177,7 +177,8 @@ int protector_loosen(struct protector *p, uint16_t member, uint64_t inode)
 		}
 		p->loose = loose;
 	}
-	p->loose[p->num_loose++] = (struct loose_inode){member, inode};
+	p->loose[p->num_loose++] =
+		(struct loose_inode){.member = member, .inode = inode};
 	return 0;
 }
 
@@ -211,9 +212,8 @@ int protector_commit(struct protector *p, struct mrmr_error *err)
 	(void)mrmr_fault("protect-before-drop");
 	for (i = 0; i < p->num_loose; i++) {
 		settle(p, p->loose[i].member, p->loose[i].inode);
-		tidy_let_go(p, p->loose[i].member, p->loose[i].inode);
 	}
-	p->num_loose = 0;
+	tidy_let_go(p);
 	return 0;
 }
 
@@ -504,6 +504,8 @@ int mrmr_protect(struct mrmr_engine *engine,
 	sigaction(SIGIO, &ignore, &before);
 	if (options->background) {
 		step_back();
+		/* clients have the others */
+		mrmr_catalog_set_threads(p->catalog, 1);
 	}
 	if (p->large != NULL && p->taken_bytes != NULL && p->pending != NULL &&
 	    scan_load(p) == 0) {

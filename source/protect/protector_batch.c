@@ -17,10 +17,8 @@
 #include <talloc.h>
 
 #include <mrmr/fault.h>
-#include <mrmr/log.h>
 
 #include "protector_private.h"
-#include "was.h"
 
 /* As much as is done in about a second, within these limits: a commit, and what
    is idle around it, is to take a small part of the time. Whoever waits for the
@@ -29,8 +27,6 @@
 #define BATCH_BYTES_MAX (UINT64_C(1) << 30)
 #define BATCH_NS INT64_C(1000000000)
 #define BATCH_FILES 16384
-#define TRIES_MAX 3
-#define RETRY_NS INT64_C(1000000000)
 
 struct batch {
 	struct protector *p;
@@ -181,26 +177,6 @@ static uint64_t quota_of(struct protector *p, struct due *lists)
 	return bytes / (num > 0 ? num : 1) + 1;
 }
 
-/* It could not be read, declared or looked at. */
-static void failed(struct protector *p, uint32_t index, int error)
-{
-	struct pending_entry *entry = pending_get(p->pending, index);
-
-	p->has_changed = true;
-	entry->retry_ns =
-		p->options->background ? protector_now_ns() + RETRY_NS : 0;
-	if (++entry->tries < TRIES_MAX) {
-		return;
-	}
-	mrmr_log(MRMR_LOG_ERROR, "a file (node %llu) cannot be protected: %s%s",
-		 (unsigned long long)entry->node, strerror(error),
-		 error == EINVAL || error == EOPNOTSUPP
-			 ? "; does its file system know leases (fcntl)?"
-			 : "");
-	pending_set_flags(p->pending, index, entry->flags | PENDING_UNREADABLE);
-	entry->is_skipped = true;
-}
-
 static int choose_one(struct batch *batch, struct due *due, uint64_t quota)
 {
 	struct protector *p = batch->p;
@@ -219,7 +195,7 @@ static int choose_one(struct batch *batch, struct due *due, uint64_t quota)
 			return -1;
 		}
 		due->next++;
-		failed(p, index, errno);
+		batch_failed(p, index, errno);
 		return 0;
 	}
 	switch (readiness) {
@@ -310,130 +286,6 @@ static int gather_changes(struct batch *batch)
 	return 0;
 }
 
-struct outcome {
-	uint64_t no_room_bytes;
-	uint64_t done_bytes;
-	bool is_postponed; /* some of it */
-	int error;         /* of one that could not be read */
-};
-
-static struct outcome sum_up(const struct target *target)
-{
-	struct outcome outcome = {.error = 0};
-	size_t i;
-
-	for (i = 0; i < target->num_changes; i++) {
-		const struct mrmr_change *change = &target->changes[i];
-
-		if (change->error == ENOSPC && change->len_bytes > 0) {
-			outcome.no_room_bytes += change->len_bytes;
-		} else if (change->error == EAGAIN) {
-			outcome.is_postponed = true;
-		} else if (change->error != 0) {
-			outcome.error = change->error;
-		} else {
-			outcome.done_bytes += change->len_bytes;
-		}
-	}
-	return outcome;
-}
-
-static void note_large(struct protector *p, const struct target *target)
-{
-	size_t index = mrmr_engine_member(p->engine, target->node.member);
-	struct large_file *large = NULL;
-
-	if (index == SIZE_MAX) {
-		return;
-	}
-	large = &p->large[index];
-	if (!target->is_complete) {
-		large->id = target->node.id;
-		large->generation = target->node.generation;
-		large->serial = target->serial;
-	} else if (large->id == target->node.id) {
-		large->id = 0;
-	}
-}
-
-/* How it went with a file, within the transaction. */
-static int conclude(struct batch *batch, struct target *target)
-{
-	struct protector *p = batch->p;
-	struct pending_entry *entry = pending_get(p->pending, target->entry);
-	struct outcome outcome = sum_up(target);
-	int ret = 0;
-
-	if (target->is_gone && outcome.error == 0) {
-		ret = target_remove_gone(p, target);
-	} else if (target->is_cut && outcome.error == 0) {
-		ret = mrmr_catalog_cut_extents(p->catalog, target->node.id,
-					       target->num_extents);
-	} else if (!target->is_gone && !target->is_cut) {
-		if (target->old->num_extents > target->num_extents) {
-			ret = mrmr_catalog_cut_extents(p->catalog,
-						       target->node.id,
-						       target->num_extents);
-		}
-		if (ret == 0) {
-			ret = protector_loosen(p, target->node.member,
-					       target->node.inode);
-		}
-		if (ret == 0 && target->has_moved) {
-			ret = protector_loosen(p, target->old->member,
-					       target->old->inode);
-		}
-		note_large(p, target);
-	}
-	if (ret == 0 && target->is_complete && !target->is_cut &&
-	    !was_is_whole(target->old)) {
-		ret = was_forget(p->catalog, target->node.id);
-	}
-	if (ret == -1) {
-		return -1;
-	}
-	p->result->protected_bytes += outcome.done_bytes;
-	p->progress.done_bytes += outcome.done_bytes;
-	if (outcome.error != 0) {
-		failed(p, target->entry, outcome.error);
-		return 0;
-	}
-	if (outcome.is_postponed) {
-		p->has_changed = true; /* there is more to be done */
-		return 0;
-	}
-	if (outcome.no_room_bytes > 0) {
-		if (room_note(p) == -1) {
-			return -1;
-		}
-		pending_set_flags(p->pending, target->entry,
-				  entry->flags | PENDING_NO_ROOM);
-		/* the rest of a large one that finds none would not either */
-		entry->is_skipped =
-			target->is_complete || outcome.done_bytes == 0;
-		return 0;
-	}
-	if (target->is_cut) {
-		p->has_changed = true;
-		pending_set_flags(p->pending, target->entry,
-				  entry->flags & (uint8_t)~PENDING_LOST);
-		return 0;
-	}
-	if (!target->is_complete) {
-		return 0;
-	}
-	p->progress.done_files++;
-	if (!target->is_gone) {
-		p->result->protected_files++;
-	}
-	/* It may have changed again since it was declared. */
-	if (entry->serial == target->serial &&
-	    (entry->flags & PENDING_NO_ROOM) == 0) {
-		pending_remove(p->pending, target->entry);
-	}
-	return 0;
-}
-
 /* Where all that could be done has come to nothing, what was put off for it would
    be so for ever. */
 static bool has_only_put_off(const struct batch *batch, uint64_t before_bytes,
@@ -490,7 +342,7 @@ static int change_catalog(struct batch *batch, struct mrmr_stripes *work,
 		return protector_fail_catalog(p, err);
 	}
 	for (i = 0; i < batch->num; i++) {
-		if (conclude(batch, &batch->targets[i]) == -1) {
+		if (batch_conclude(p, &batch->targets[i]) == -1) {
 			return protector_fail_catalog(p, err);
 		}
 	}

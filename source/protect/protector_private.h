@@ -24,6 +24,7 @@ struct pending;
 struct loose_inode {
 	uint16_t member;
 	uint64_t inode;
+	uint32_t below; /* pre-images that go, once that is known */
 };
 
 /* A file that is too large for one batch, between two of them; one a member. */
@@ -108,7 +109,8 @@ void tidy_begin(struct protector *p);
 void tidy_end(struct protector *p, bool well);
 /* Parity blocks that no stripe names. Outside of batches. */
 void tidy_blobs(struct protector *p);
-void tidy_let_go(struct protector *p, uint16_t number, uint64_t inode);
+/* What protector_loosen() was told. */
+void tidy_let_go(struct protector *p);
 
 /* --- what is to be protected (protector_pending.c) --------------------------- */
 
@@ -316,6 +318,11 @@ int target_prepare_lost(struct protector *p, struct batch *batch,
 int target_prepare_gone(struct protector *p, struct batch *batch,
 			struct target *target);
 int target_remove_gone(struct protector *p, const struct target *target);
+
+/* How it went with a file, within the transaction (protector_outcome.c); and one
+   that could not be read, declared or looked at. */
+int batch_conclude(struct protector *p, struct target *target);
+void batch_failed(struct protector *p, uint32_t index, int error);
 
 /* One pass over what is pending and due. *any tells if anything was done. */
 int batches_run(struct protector *p, bool *any, struct mrmr_error *err);

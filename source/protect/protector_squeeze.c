@@ -16,7 +16,7 @@
  * again when something was gained.
  *
  * The new parity is written before the old one goes: it takes some room that
- * nothing else has, see source/pool/space.c.
+ * nothing else has, see source/pool/space_usage.c.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */

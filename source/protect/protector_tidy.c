@@ -12,6 +12,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -29,43 +30,90 @@
 #define RUNNING_NAME "protecting"
 
 /*
- * Forget what nothing depends on any more: pre-images of generations before the
- * one that is protected, or all. An inode that was given to another file
- * meanwhile is that one's. Forgotten first, then dropped: who comes in between
- * keeps nothing.
+ * Which pre-images of an inode nothing depends on any more: those of generations
+ * before the one that is protected, or all (0): then it is forgotten. An inode
+ * that was given to another file meanwhile is that one's. -1: it is not known.
  */
-void tidy_let_go(struct protector *p, uint16_t number, uint64_t inode)
+static int forget(struct protector *p, uint16_t number, uint64_t inode,
+		  uint32_t *below)
 {
-	const struct mrmr_member *member =
-		mrmr_engine_online(p->engine, number);
 	struct mrmr_node *node = NULL;
-	uint32_t below = 0;
+	struct mrmr_uuid member;
 	uint64_t id;
 
+	*below = 0;
 	if (mrmr_catalog_find_inode(p->catalog, number, inode, &id) == 0) {
 		if (mrmr_catalog_get(p->catalog, p, id, &node) == -1) {
-			return;
+			return -1;
 		}
-		below = node->num_extents > 0 ? node->generation : 0;
+		*below = node->num_extents > 0 ? node->generation : 0;
 		talloc_free(node);
 	} else if (errno != ENOENT) {
-		return;
+		return -1;
 	}
-	if (below == 0) {
-		struct mrmr_uuid id_of_member;
+	if (*below == 0 &&
+	    mrmr_catalog_member_id(p->catalog, number, &member) == 0) {
+		mrmr_guard_forget(p->engine->guard, &member, inode);
+	}
+	return 0;
+}
 
-		if (mrmr_catalog_member_id(p->catalog, number, &id_of_member) ==
-		    0) {
-			mrmr_guard_forget(p->engine->guard, &id_of_member,
-					  inode);
-		}
-	}
-	if (member != NULL &&
-	    mrmr_undo_drop(member->private_fd, inode, below) == -1) {
+static int compare_members(const void *a_void, const void *b_void)
+{
+	const struct loose_inode *a = a_void;
+	const struct loose_inode *b = b_void;
+
+	return a->member < b->member ? -1 : a->member > b->member;
+}
+
+static void drop(const struct mrmr_member *member, uint64_t inode,
+		 uint32_t below)
+{
+	if (mrmr_undo_drop(member->private_fd, inode, below) == -1) {
 		mrmr_log(MRMR_LOG_WARNING,
 			 "member %s: old pre-images cannot be removed: %s",
 			 mrmr_member_name(member), strerror(errno));
 	}
+}
+
+/*
+ * Forgotten first, then dropped: who comes in between keeps nothing. Mostly, a
+ * member has none at all. What comes after that was seen is of those who write to
+ * what is protected now, and stays.
+ */
+void tidy_let_go(struct protector *p)
+{
+	const struct mrmr_member *member = NULL;
+	uint16_t number = MRMR_MEMBER_NONE;
+	size_t num = 0;
+	size_t i;
+
+	for (i = 0; i < p->num_loose; i++) {
+		struct loose_inode one = p->loose[i];
+
+		if (forget(p, one.member, one.inode, &one.below) == 0) {
+			p->loose[num++] = one;
+		}
+	}
+	if (num > 0) {
+		qsort(p->loose, num, sizeof(p->loose[0]), compare_members);
+	}
+	for (i = 0; i < num; i++) {
+		const struct loose_inode *one = &p->loose[i];
+
+		if (one->member != number) {
+			number = one->member;
+			member = mrmr_engine_online(p->engine, number);
+			if (member != NULL &&
+			    mrmr_undo_is_empty(member->private_fd)) {
+				member = NULL;
+			}
+		}
+		if (member != NULL) {
+			drop(member, one->inode, one->below);
+		}
+	}
+	p->num_loose = 0;
 }
 
 /* --- pre-images -------------------------------------------------------------- */
@@ -95,7 +143,6 @@ static void clean_preimages(struct protector *p,
 		.p = p,
 		.number = p->engine->number[member->index],
 	};
-	size_t i;
 
 	p->num_loose = 0;
 	if (mrmr_undo_walk(member->private_fd, take_leftover, &leftover) ==
@@ -104,10 +151,7 @@ static void clean_preimages(struct protector *p,
 			 "member %s: its pre-images cannot be seen: %s",
 			 mrmr_member_name(member), strerror(errno));
 	}
-	for (i = 0; i < p->num_loose; i++) {
-		tidy_let_go(p, p->loose[i].member, p->loose[i].inode);
-	}
-	p->num_loose = 0;
+	tidy_let_go(p);
 }
 
 /* --- parity blocks ------------------------------------------------------------ */

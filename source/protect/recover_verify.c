@@ -271,6 +271,11 @@ int recover_verify(struct recover *rc)
 
 /* --- the guard ------------------------------------------------------------------------ */
 
+/* Generations are given one by one, so it takes years to get to half of this. A
+   higher one, of what a member says of itself, is none that we gave: believed, it
+   would leave none to be given. */
+#define GENERATION_MAX UINT32_C(0xc0000000)
+
 struct guarding {
 	struct recover *rc;
 	struct mrmr_guard *guard;
@@ -280,8 +285,8 @@ struct guarding {
 static int guard_add(struct guarding *g, const struct mrmr_uuid *member,
 		     uint64_t inode, uint32_t generation)
 {
-	if (generation > MRMR_GENERATION_MAX) {
-		generation = MRMR_GENERATION_MAX;
+	if (generation > GENERATION_MAX) {
+		generation = GENERATION_MAX;
 	}
 	if (generation > g->highest) {
 		g->highest = generation;
@@ -332,7 +337,7 @@ static uint32_t highest_in(int at_fd, const char *folder)
 		unsigned long generation =
 			dot != NULL ? strtoul(dot + 1, NULL, 16) : 0;
 
-		if (generation <= MRMR_GENERATION_MAX && generation > highest) {
+		if (generation <= GENERATION_MAX && generation > highest) {
 			highest = (uint32_t)generation;
 		}
 	}

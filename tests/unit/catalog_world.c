@@ -21,11 +21,12 @@
 #include <cmocka.h>
 #include <talloc.h>
 
-#include "../../source/catalog/store.h"
+#include "../../source/catalog/catalog_private.h"
 #include "catalog_world.h"
 #include "scratch.h"
 
 static struct store_limits usual_limits;
+static size_t usual_threads_from;
 
 const struct mrmr_uuid catalog_world_pool = {.byte = {1, 2, 3}};
 
@@ -48,6 +49,9 @@ static void open_catalog(struct catalog_world *w)
 				   MRMR_CATALOG_WRITE, &err);
 	if (w->cat == NULL) {
 		fail_msg("%s", err.text);
+	}
+	if (w->threads > 0) {
+		mrmr_catalog_set_threads(w->cat, w->threads);
 	}
 }
 
@@ -74,6 +78,7 @@ int catalog_world_setup(void **state)
 	uint16_t member;
 
 	usual_limits = store_limits;
+	usual_threads_from = parts_threads_from;
 	/* the same each time, unless asked for another one */
 	w->seed = seed != NULL ? strtoull(seed, NULL, 0) : 1;
 	w->random = w->seed;
@@ -107,6 +112,7 @@ int catalog_world_teardown(void **state)
 	munmap(w->model, sizeof(*w->model));
 	scratch_teardown(&w->scratch);
 	store_limits = usual_limits;
+	parts_threads_from = usual_threads_from;
 	free(w);
 	return 0;
 }
@@ -262,6 +268,13 @@ void catalog_world_make_small_files(struct catalog_world *w)
 	empty_folder(fd);
 	close(fd);
 	catalog_world_start_anew(w);
+}
+
+void catalog_world_use_threads(struct catalog_world *w, unsigned int threads)
+{
+	parts_threads_from = 0;
+	w->threads = threads;
+	mrmr_catalog_set_threads(w->cat, threads);
 }
 
 void catalog_world_lose(struct catalog_world *w, uint16_t member)

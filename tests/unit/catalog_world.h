@@ -17,6 +17,7 @@ struct catalog_world {
 	int member_fds[MODEL_MEMBERS];
 	struct mrmr_catalog *parts[MODEL_MEMBERS]; /* NULL: not open */
 	struct model *model;                       /* shared memory */
+	unsigned int threads;                      /* 0: as usual */
 };
 
 extern const struct mrmr_uuid catalog_world_pool;
@@ -27,6 +28,8 @@ int catalog_world_teardown(void **state);
 
 /* From now on, of all catalogues: a few records fill a file. Makes it anew. */
 void catalog_world_make_small_files(struct catalog_world *w);
+/* From now on, so many threads write the parts, however little there is. */
+void catalog_world_use_threads(struct catalog_world *w, unsigned int threads);
 /* Of how many files is the catalogue, or a part? */
 size_t catalog_world_num_files(struct catalog_world *w, uint16_t member);
 

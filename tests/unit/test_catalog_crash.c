@@ -289,9 +289,8 @@ static void open_only(struct catalog_world *w, struct progress *p,
 	catalog_world_reopen(w);
 }
 
-static void test_killed_at_each_point(void **state)
+static void kill_at_each_point(struct catalog_world *w)
 {
-	struct catalog_world *w = *state;
 	struct progress *p = NULL;
 	unsigned int num_killed[NUM_POINTS] = {0};
 	unsigned int total = 0;
@@ -322,6 +321,17 @@ static void test_killed_at_each_point(void **state)
 	}
 	assert_true(total > 20);
 	munmap(p, sizeof(*p));
+}
+
+static void test_killed_at_each_point(void **state)
+{
+	kill_at_each_point(*state);
+}
+
+static void test_killed_at_each_point_of_threads(void **state)
+{
+	catalog_world_use_threads(*state, 3);
+	kill_at_each_point(*state);
 }
 
 /* Finishing what somebody was killed at, and being killed at that. */
@@ -442,9 +452,8 @@ static void fail_at(struct catalog_world *w, const char *fault,
 	attach_parts(w);
 }
 
-static void test_failing_at_each_point(void **state)
+static void fail_at_each_point(struct catalog_world *w)
 {
-	struct catalog_world *w = *state;
 	unsigned int nth;
 	size_t i;
 
@@ -468,6 +477,17 @@ static void test_failing_at_each_point(void **state)
 		print_message("%-24s %u failed, %u done\n", commit_points[i],
 			      failed, done);
 	}
+}
+
+static void test_failing_at_each_point(void **state)
+{
+	fail_at_each_point(*state);
+}
+
+static void test_failing_at_each_point_of_threads(void **state)
+{
+	catalog_world_use_threads(*state, 3);
+	fail_at_each_point(*state);
 }
 
 static void refresh_lost(struct catalog_world *w, struct progress *p,
@@ -527,6 +547,8 @@ static void test_killed_at_each_point(void **state)
 #define test_killed_while_finishing test_killed_at_each_point
 #define test_a_journaled_commit_has_happened test_killed_at_each_point
 #define test_failing_at_each_point test_killed_at_each_point
+#define test_killed_at_each_point_of_threads test_killed_at_each_point
+#define test_failing_at_each_point_of_threads test_killed_at_each_point
 #define test_killed_while_a_part_is_made_anew test_killed_at_each_point
 
 #endif
@@ -824,9 +846,11 @@ int main(void)
 		TEST(test_killed_at_random),
 		TEST(test_killed_at_random_over_many_files),
 		TEST(test_killed_at_each_point),
+		TEST(test_killed_at_each_point_of_threads),
 		TEST(test_killed_while_finishing),
 		TEST(test_a_journaled_commit_has_happened),
 		TEST(test_failing_at_each_point),
+		TEST(test_failing_at_each_point_of_threads),
 		TEST(test_killed_while_a_part_is_made_anew),
 		TEST(test_full),
 		TEST(test_full_over_many_files),

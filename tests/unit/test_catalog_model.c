@@ -144,6 +144,22 @@ static void test_random_changes_over_many_files(void **state)
 	assert_true(catalog_world_num_files(w, MRMR_MEMBER_NONE) > 3);
 }
 
+static void test_parts_are_written_by_several_threads(void **state)
+{
+	struct catalog_world *w = *state;
+	uint16_t member;
+	size_t files = 0;
+
+	catalog_world_make_small_files(w);
+	catalog_world_use_threads(w, 4);
+	run(w, rounds(200));
+	/* some of them may have been lost just now */
+	for (member = 0; member < MODEL_MEMBERS; member++) {
+		files += catalog_world_num_files(w, member);
+	}
+	assert_true(files > 2 * MODEL_MEMBERS);
+}
+
 static void test_two_copies_of_what_is_in_no_stripe(void **state)
 {
 	struct catalog_world *w = *state;
@@ -219,6 +235,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_random_changes),
 		TEST(test_random_changes_over_many_files),
+		TEST(test_parts_are_written_by_several_threads),
 		TEST(test_two_copies_of_what_is_in_no_stripe),
 		TEST(test_a_part_that_was_away_is_told),
 	};

@@ -687,6 +687,7 @@ static void killed_while_keeping(void **state)
 
 #define WRITERS 3
 #define FILE_MAX (5 * PIECE + 4321)
+#define SLOW_MS 60000
 
 static unsigned int draw(unsigned int *seed, unsigned int below)
 {
@@ -943,7 +944,9 @@ static void whatever_writers_do(void **state)
 	for (i = 0; i < WRITERS; i++) {
 		spawn_writer(&f, &pids[i], draw(&seed, 1u << 30));
 	}
-	while (now_ms() < end) {
+	/* On a slow machine it takes longer until there is something to see. */
+	while (now_ms() < end ||
+	       ((versions <= 3 || checks <= 20) && now_ms() < end + SLOW_MS)) {
 		struct version next = {.bytes = NULL};
 
 		replace_dead(&f, pids, &seed);
