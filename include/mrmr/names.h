@@ -79,8 +79,9 @@ int mrmr_name_rename(struct mrmr_dir *from_dir, const char *from,
 /*
  * Resolve a path over the union, following symlinks as realpath(3) does,
  * within the pool: path is relative to at_fd in the spine or absolute. The
- * result is absolute; a symlink that leads out of the pool ends the walk with
- * a path outside of the spine, for the caller to refuse. ELOOP after 40.
+ * result is absolute. A symlink that leads out of the pool ends the walk: then
+ * the result is its target, as it is, which is a path outside of the spine, for
+ * the caller to refuse. ELOOP after 40.
  */
 int mrmr_path_resolve(struct mrmr_pool *pool, int at_fd, const char *path,
 		      char resolved[MRMR_PATH_MAX]);

@@ -82,15 +82,12 @@ int admin_parse_global(struct admin *admin, int argc, const char **argv,
 /*
  * Read a verb's own options (may be NULL) and the global ones, in any order
  * with its arguments. argv[0] is the verb. There must be from min to max
- * arguments, and the user must be root if the verb needs that. Texts that popt
- * stores belong to the caller: see admin_take_text.
+ * arguments, and the user must be root if the verb needs that. Texts are children
+ * of admin; of an option that is given twice, the last counts.
  */
 int admin_parse(struct admin *admin, const struct admin_verb *verb,
 		const struct poptOption *options, int argc, const char **argv,
 		int min, int max, const char ***arguments);
-
-/* Hand a text that popt allocated over to admin. NULL stays NULL. */
-char *admin_take_text(struct admin *admin, char **text);
 
 /* The text of the general help, with the list of verbs (main.c). */
 void admin_print_verbs(void);

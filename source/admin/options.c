@@ -19,7 +19,7 @@
 enum {
 	OPTION_HELP = 1,
 	OPTION_VERSION,
-	OPTION_CONFIG
+	OPTION_TEXT /* and its number in the table */
 };
 
 #define NUM_GLOBAL_OPTIONS 8
@@ -29,7 +29,7 @@ static void make_global_options(struct admin *admin,
 				struct poptOption options[NUM_GLOBAL_OPTIONS])
 {
 	const struct poptOption global[NUM_GLOBAL_OPTIONS] = {
-		{"config", 'c', POPT_ARG_STRING, NULL, OPTION_CONFIG,
+		{"config", 'c', POPT_ARG_STRING, &admin->config_path, 0,
 		 "the pool's configuration", "FILE"},
 		{"json", '\0', POPT_ARG_NONE, &admin->json, 0,
 		 "print one JSON object", NULL},
@@ -49,17 +49,50 @@ static void make_global_options(struct admin *admin,
 	memcpy(options, global, sizeof(global));
 }
 
-char *admin_take_text(struct admin *admin, char **text)
-{
-	char *copy = NULL;
+/*
+ * Where the texts of options go. popt would store them there, and lose the first
+ * of an option that is given twice; so it hands them over one by one instead.
+ */
+struct texts {
+	char ***places;
+	int num;
+};
 
-	if (*text == NULL) {
-		return NULL;
+/* A copy of a table, with numbers in texts instead of places. */
+static struct poptOption *without_places(struct admin *admin,
+					 struct texts *texts,
+					 const struct poptOption *options)
+{
+	struct poptOption *copy = NULL;
+	unsigned int num = 0;
+	unsigned int i;
+
+	while (options[num].longName != NULL) {
+		num++;
 	}
-	copy = admin_need(talloc_strdup(admin, *text));
-	free(*text);
-	*text = NULL;
+	copy = admin_need(talloc_zero_array(admin, struct poptOption, num + 1));
+	texts->places =
+		admin_need(talloc_realloc(admin, texts->places, char **,
+					  (unsigned int)texts->num + num + 1));
+	for (i = 0; i < num; i++) {
+		copy[i] = options[i];
+		if (copy[i].argInfo == POPT_ARG_STRING) {
+			copy[i].arg = NULL;
+			copy[i].val = OPTION_TEXT + texts->num;
+			texts->places[texts->num++] = options[i].arg;
+		}
+	}
 	return copy;
+}
+
+/* The last one counts. */
+static void take_text(struct admin *admin, poptContext context, char **place)
+{
+	char *text = poptGetOptArg(context);
+
+	talloc_free(*place);
+	*place = admin_need(talloc_strdup(admin, text));
+	free(text);
 }
 
 static void print_verb(const struct admin_verb *verb)
@@ -91,18 +124,12 @@ static void print_options(poptContext context)
 
 /* Runs popt to the end of the options. verb is NULL for the global ones. */
 static int read_options(struct admin *admin, const struct admin_verb *verb,
-			poptContext context)
+			const struct texts *texts, poptContext context)
 {
-	char *path = NULL;
 	int option;
 
 	while ((option = poptGetNextOpt(context)) > 0) {
 		switch (option) {
-		case OPTION_CONFIG:
-			path = poptGetOptArg(context);
-			talloc_free(admin->config_path);
-			admin->config_path = admin_take_text(admin, &path);
-			break;
 		case OPTION_HELP:
 			admin->json = 0;
 			if (verb != NULL) {
@@ -116,6 +143,10 @@ static int read_options(struct admin *admin, const struct admin_verb *verb,
 			admin->json = 0;
 			printf("mrmr-admin %s\n", MRMR_VERSION);
 			return ADMIN_OK;
+		default:
+			take_text(admin, context,
+				  texts->places[option - OPTION_TEXT]);
+			break;
 		}
 	}
 	if (option < -1) {
@@ -154,14 +185,16 @@ int admin_parse_global(struct admin *admin, int argc, const char **argv,
 		       const char ***rest)
 {
 	struct poptOption options[NUM_GLOBAL_OPTIONS];
+	struct texts texts = {0};
 	poptContext context = NULL;
 	int result;
 
 	make_global_options(admin, options);
-	context = poptGetContext("mrmr-admin", argc, argv, options,
+	context = poptGetContext("mrmr-admin", argc, argv,
+				 without_places(admin, &texts, options),
 				 POPT_CONTEXT_POSIXMEHARDER);
 	admin_need(context);
-	result = read_options(admin, NULL, context);
+	result = read_options(admin, NULL, &texts, context);
 	if (result == ADMIN_GO_ON) {
 		take_arguments(admin, context, rest);
 	}
@@ -190,30 +223,28 @@ int admin_parse(struct admin *admin, const struct admin_verb *verb,
 		const struct poptOption *options, int argc, const char **argv,
 		int min, int max, const char ***arguments)
 {
-	const struct poptOption none[] = {POPT_TABLEEND};
 	struct poptOption global[NUM_GLOBAL_OPTIONS];
 	char *title = admin_need(
 		talloc_asprintf(admin, "Options of %s:", verb->name));
 	struct poptOption all[] = {
 		{NULL, '\0', POPT_ARG_INCLUDE_TABLE, NULL, 0, title, NULL},
-		{NULL, '\0', POPT_ARG_INCLUDE_TABLE, global, 0,
+		{NULL, '\0', POPT_ARG_INCLUDE_TABLE, NULL, 0,
 		 "Options of every verb:", NULL},
 		POPT_TABLEEND,
 	};
-	struct poptOption *own = all;
+	struct texts texts = {0};
 	poptContext context = NULL;
 	int result;
 
-	if (options == NULL) {
-		options = none;
-		own = all + 1;
-	}
-	/* popt does not write to a table, but its type is not const */
-	memcpy(&all[0].arg, &options, sizeof(options));
 	make_global_options(admin, global);
-	context = poptGetContext("mrmr-admin", argc, argv, own, 0);
+	all[1].arg = without_places(admin, &texts, global);
+	if (options != NULL) {
+		all[0].arg = without_places(admin, &texts, options);
+	}
+	context = poptGetContext("mrmr-admin", argc, argv,
+				 options != NULL ? all : all + 1, 0);
 	admin_need(context);
-	result = read_options(admin, verb, context);
+	result = read_options(admin, verb, &texts, context);
 	if (result == ADMIN_GO_ON) {
 		int num = take_arguments(admin, context, arguments);
 

@@ -153,9 +153,6 @@ static int run(struct admin *admin, const struct admin_verb *verb, int argc,
 	int status =
 		admin_parse(admin, verb, options, argc, argv, 1, 1, &words);
 
-	wishes.role = admin_take_text(admin, &wishes.role);
-	wishes.stack = admin_take_text(admin, &wishes.stack);
-	wishes.min_free = admin_take_text(admin, &wishes.min_free);
 	if (status != ADMIN_GO_ON) {
 		return status;
 	}

@@ -528,10 +528,6 @@ static int run(struct admin *admin, const struct admin_verb *verb, int argc,
 	int status = admin_parse(admin, verb, options, argc, argv, 1,
 				 MRMR_MEMBERS_MAX, &words);
 
-	parity = admin_take_text(admin, &parity);
-	state_dir = admin_take_text(admin, &state_dir);
-	placement = admin_take_text(admin, &placement);
-	pool_id = admin_take_text(admin, &pool_id);
 	if (status != ADMIN_GO_ON) {
 		return status;
 	}

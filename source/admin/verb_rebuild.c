@@ -550,7 +550,6 @@ static int run(struct admin *admin, const struct admin_verb *verb, int argc,
 	int status =
 		admin_parse(admin, verb, options, argc, argv, 1, 1, &words);
 
-	onto = admin_take_text(admin, &onto);
 	if (status != ADMIN_GO_ON) {
 		return status;
 	}

@@ -319,10 +319,9 @@ static int run(struct admin *admin, const struct admin_verb *verb, int argc,
 	const char **words = NULL;
 	int status =
 		admin_parse(admin, verb, options, argc, argv, 0, 0, &words);
-	const char *days = admin_take_text(admin, &older);
 
 	if (status == ADMIN_GO_ON) {
-		status = take_options(admin, percent, days, &wish);
+		status = take_options(admin, percent, older, &wish);
 	}
 	if (status != ADMIN_GO_ON) {
 		return status;

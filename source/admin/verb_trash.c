@@ -467,13 +467,11 @@ static int run(struct admin *admin, const struct admin_verb *verb, int argc,
 	const char **words = NULL;
 	int status = admin_parse(admin, verb, options, argc, argv, 1, 1000000,
 				 &words);
-	const char *to_text = admin_take_text(admin, &to);
-	const char *older_text = admin_take_text(admin, &older);
 
 	if (status != ADMIN_GO_ON) {
 		return status;
 	}
-	status = run_words(&t, words, to_text, older_text);
+	status = run_words(&t, words, to, older);
 	close_trash(&t);
 	return status;
 }

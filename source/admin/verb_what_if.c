@@ -268,12 +268,11 @@ static int run(struct admin *admin, const struct admin_verb *verb, int argc,
 	const char **words = NULL;
 	int status =
 		admin_parse(admin, verb, options, argc, argv, 0, 0, &words);
-	char *list = admin_take_text(admin, &lose);
 
 	if (status != ADMIN_GO_ON) {
 		return status;
 	}
-	if (list == NULL) {
+	if (lose == NULL) {
 		return admin_fail(admin, ADMIN_USAGE,
 				  "which members? say --lose M,M");
 	}
@@ -291,7 +290,7 @@ static int run(struct admin *admin, const struct admin_verb *verb, int argc,
 				  (unsigned int)w.engine->pool->num_members));
 	w.lost_lines = admin_need(talloc_strdup(admin, ""));
 	w.reverted_lines = admin_need(talloc_strdup(admin, ""));
-	status = mark_members(&w, list);
+	status = mark_members(&w, lose);
 	if (status == ADMIN_GO_ON) {
 		w.lost = admin_need(json_array());
 		w.reverted = admin_need(json_array());

@@ -151,15 +151,9 @@ static enum step follow(struct walker *w, struct mrmr_dir *dir, size_t member,
 
 	inside = within_spine(w->pool, target);
 	if (inside == NULL) {
-		/* Out of the pool: tell where to, and go no further. */
-		if (strlen(target) + 1 + strlen(rest) >= MRMR_PATH_MAX) {
-			errno = ENAMETOOLONG;
-			return STEP_FAILED;
-		}
+		/* Out of the pool: tell where to, and go no further. With what
+		   follows it could look like a path in the pool again. */
 		strcpy(resolved, target);
-		if (rest[0] != '\0') {
-			strcat(strcat(resolved, "/"), rest);
-		}
 		return STEP_DONE;
 	}
 	fd = openat(w->pool->spine_fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);

@@ -36,12 +36,14 @@
 #include <limits.h>
 #include <linux/falloc.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -497,6 +499,12 @@ int main(int argc, char **argv)
 	fuse = fuse_new(&args, &operations, sizeof(operations), NULL);
 	if (fuse == NULL || fuse_mount(fuse, argv[1]) != 0) {
 		die("%s cannot be mounted", argv[1]);
+	}
+	/* What is mounted on our images must not be ours: killed, we would be the
+	   one to unmount it, and to wait for ourselves. */
+	if (unshare(CLONE_NEWNS) == -1 ||
+	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == -1) {
+		die("a mount namespace");
 	}
 	say("on");
 	if (pthread_create(&thread, NULL, obey, NULL) != 0) {

@@ -143,6 +143,8 @@ static void out_of_the_pool(void **state)
 {
 	struct world *w = with_links();
 	char path[MRMR_PATH_MAX];
+	char back[MRMR_PATH_MAX + 32];
+	char *spine = NULL;
 
 	assert_string_equal(resolved(w, ".."), "EXDEV");
 	assert_string_equal(resolved(w, "a/../.."), "EXDEV");
@@ -158,7 +160,7 @@ static void out_of_the_pool(void **state)
 	assert_int_equal(do_symlink(w, "/etc/passwd", "out"), 0);
 	assert_string_equal(resolved(w, "out"), "/etc/passwd");
 	assert_int_equal(do_symlink(w, "/etc", "etc"), 0);
-	assert_string_equal(resolved(w, "etc/passwd"), "/etc/passwd");
+	assert_string_equal(resolved(w, "etc/passwd"), "/etc");
 	assert_int_equal(do_symlink(w, "../..", "up"), 0);
 	assert_string_equal(resolved(w, "up"), "EXDEV");
 	assert_string_equal(resolved(w, "up/etc"), "EXDEV");
@@ -166,7 +168,20 @@ static void out_of_the_pool(void **state)
 	assert_string_equal(resolved(w, "a/b/up"), "EXDEV");
 	/* members by their own paths are outside as well */
 	assert_int_equal(do_symlink(w, world_member(w, 0, "c"), "raw"), 0);
-	assert_string_equal(resolved(w, "raw/g"), world_member(w, 0, "c/g"));
+	assert_string_equal(resolved(w, "raw/g"), world_member(w, 0, "c"));
+
+	/* what follows it does not lead back, nor to what is private */
+	snprintf(path, sizeof(path), "%s", world_spine(w, ""));
+	spine = strrchr(path, '/');
+	assert_non_null(spine);
+	*spine++ = '\0';
+	assert_int_equal(do_symlink(w, path, "around"), 0);
+	snprintf(back, sizeof(back), "around/%s/a/b/f", spine);
+	assert_string_equal(resolved(w, back), path);
+	snprintf(back, sizeof(back), "around/%s/.mrmr", spine);
+	assert_string_equal(resolved(w, back), path);
+	snprintf(back, sizeof(back), "around/%s/../x", spine);
+	assert_string_equal(resolved(w, back), path);
 	world_free(w);
 }
 
