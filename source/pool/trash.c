@@ -365,7 +365,6 @@ int mrmr_trash_return(struct mrmr_pool *pool, size_t member,
 		      const char *trash_path, int clone_fd, const char *name)
 {
 	char path[MRMR_TRASH_PATH_MAX + sizeof(MRMR_TRASH)];
-
 	const char *last = NULL;
 	int saved_errno;
 	int ret;
