@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -15,6 +14,7 @@
 #include <talloc.h>
 
 #include <mrmr/dir.h>
+#include <mrmr/fd_path.h>
 #include <mrmr/log.h>
 #include <mrmr/pool.h>
 #include <mrmr/protection.h>
@@ -47,16 +47,11 @@ static int pool_destructor(struct mrmr_pool *pool)
    config's path goes through. */
 static char *kernel_path(void *mem_ctx, int fd)
 {
-	char link[64];
 	char path[PATH_MAX];
-	ssize_t len;
 
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	len = readlink(link, path, sizeof(path) - 1);
-	if (len == -1) {
+	if (mrmr_fd_path(fd, path, sizeof(path)) == -1) {
 		return NULL;
 	}
-	path[len] = '\0';
 	return talloc_strdup(mem_ctx, path);
 }
 
