@@ -34,7 +34,6 @@ after the other. mergerfs is mounted as its manual recommends when no mmap is
 needed (Samba needs none).
 """
 
-import argparse
 import json
 import os
 import statistics
@@ -43,8 +42,9 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.dont_write_bytecode = True
+import benchmark    # noqa: E402
 import testpool    # noqa: E402
-from tables import markdown, plain_text, ratio    # noqa: E402
+from tables import ratio    # noqa: E402
 
 FILE_PHASES = ['create', 'list', 'stat', 'read', 'rename', 'unlink']
 BIG_PHASES = ['write', 'readbig']
@@ -240,7 +240,7 @@ def numbers(text):
 
 
 def main():
-    parser = argparse.ArgumentParser(add_help=False)
+    parser = benchmark.parser()
     parser.add_argument('--members', type=numbers, default=[3, 12])
     parser.add_argument('--rounds', type=int, default=5)
     parser.add_argument('--clients', type=numbers, default=[1, 4])
@@ -251,22 +251,11 @@ def main():
     parser.add_argument('--shares', type=lambda text: text.split(','),
                         default=['plain', 'pool', 'mergerfs'])
     parser.add_argument('--vfs', default='')
-    parser.add_argument('--build')
     parser.add_argument('--no-pin', dest='pin', action='store_false')
     parser.add_argument('--stand-in', action='store_true')
-    parser.add_argument('--markdown')
-    parser.add_argument('--json')
-    parser.add_argument('-h', '--help', action='store_true')
-    options = parser.parse_args()
-    if options.help:
-        print(__doc__.strip())
-        return 0
-
-    testpool.isolate()
-    if not options.build:
-        options.build = testpool.build(['bench'])
-    options.build = os.path.abspath(options.build)
-    texts = []
+    options = benchmark.parse(parser, __doc__)
+    benchmark.prepare(options)
+    results = benchmark.Results(options)
     raw = []
     for members in options.members:
         with testpool.Workspace() as work:
@@ -282,27 +271,14 @@ def main():
             for what, rows in (('rates', bench.rate_rows(clients)),
                                ("the server's processor time in microseconds "
                                 'per operation', bench.cpu_rows(clients))):
-                heading = '%s: %s' % (title, what)
-                print('\n%s\n\n%s' % (heading,
-                                       plain_text(bench.head(), rows)),
-                      flush=True)
-                texts.append('%s\n\n%s\n' % (heading,
-                                             markdown(bench.head(), rows)))
+                results.table('%s: %s' % (title, what), bench.head(), rows)
             raw.append({'members': members, 'clients': clients, 'results': {
                 phase: by_share
                 for (phase, n), by_share in bench.results.items()
                 if n == clients}})
-    if options.markdown:
-        with open(options.markdown, 'w') as out:
-            out.write('\n'.join(texts))
-    if options.json:
-        with open(options.json, 'w') as out:
-            json.dump(raw, out, indent=1)
+    results.save(raw)
     return 0
 
 
 if __name__ == '__main__':
-    try:
-        sys.exit(main())
-    except testpool.Failure as problem:
-        sys.exit('bench: %s' % problem)
+    benchmark.run(main)
