@@ -9,15 +9,14 @@ import random
 import subprocess
 import threading
 import time
-import uuid
 
 import catalog_reader
 import smb2
 import trial_clients
 from power_clients import Writer
-from power_drives import Drive, Drives
+from power_drives import PowerPool
 from power_model import Share
-from sharetest import complaints, eventually
+from sharetest import complaints
 
 MEMBERS = 5
 ROWS = 2
@@ -32,9 +31,8 @@ class Finding(Exception):
     """What must not be, in a line."""
 
 
-class PowerTrial:
+class PowerTrial(PowerPool):
     def __init__(self, world, seed, log):
-        self.world = world
         self.seed = seed
         self.out = log
         self.number = 0
@@ -45,27 +43,14 @@ class PowerTrial:
         kinds = list(KINDS) + [self.rng.choice(KINDS)
                                for _ in range(MEMBERS - len(KINDS))]
         self.rng.shuffle(kinds)
-        self.members = [Drive('m%d' % i, kind, world.work.join('m%d' % i))
-                        for i, kind in enumerate(kinds)]
-        self.pool = world.pool([d.path for d in self.members], parity=ROWS,
-                               protect='queue')
-        # where quickstart.sh puts the state directory
-        self.state = Drive('state', self.rng.choice(KINDS),
-                           os.path.join(self.pool.directory, 'state'))
-        self.drives = Drives(world.work, world.build_dir,
-                             self.members + [self.state])
-        self.new_boot()
-        # by that, quickstart.sh knows a directory that is its own
-        os.makedirs(os.path.join(self.pool.directory, 'run'))
-        open(os.path.join(self.pool.directory, 'run', 'lock'), 'w').close()
+        super().__init__(world, kinds, self.rng.choice(KINDS), ROWS)
         self.say('file systems: ' + self.kinds())
         self.pool.up(vfs='streams_xattr')
         with self.pool.config() as config:
             config['block_size'] = '1M'
             config['placement'] = 'spread'
             config['trash_max_percent'] = 30
-        self.pool.down()
-        self.pool.up()
+        self.pool.restart()
         self.make_dirs()
 
     # --- words -------------------------------------------------------------------
@@ -198,25 +183,13 @@ class PowerTrial:
                  'cache' % (writes, percent))
         return promised
 
-    def new_boot(self):
-        """What tells processes that the machine was started anew."""
-        of_kernel = '/proc/sys/kernel/random/boot_id'
-        own = self.world.work.join('boot_id')
-        is_first = not os.path.exists(own)
-        with open(own, 'w') as out:
-            out.write('%s\n' % uuid.UUID(int=self.rng.getrandbits(128)))
-        if is_first:
-            self.world.work.mount('--bind', own, of_kernel)
-
     # --- and after it ------------------------------------------------------------------
 
     def come_up(self):
         """Without some of the members, and perhaps without what was in the
         state directory."""
         self.say('unmount')
-        self.drives.unmount_all()
-        self.drives.power_on()
-        self.new_boot()
+        self.boot()
         lost = self.rng.sample(self.members, self.rng.choice(
             (0, 1, ROWS, ROWS, ROWS)))
         loses_state = self.rng.random() < 0.2
@@ -225,9 +198,7 @@ class PowerTrial:
                                  if loses_state else ''))
         if loses_state:
             self.drives.make_anew(self.state)
-        for drive in self.drives.all:
-            if drive not in lost:
-                self.drives.mount(drive)
+        self.mount_but(lost)
         if loses_state:
             self.count('state directories lost')
             self.admin('--yes', 'recover', allowed=(0, 1))
@@ -246,11 +217,7 @@ class PowerTrial:
             self.drives.mount(drive)
         if not runs:
             self.pool.up()
-        # a shell's exit status: nobody is away
-        if not eventually(60, lambda: subprocess.run(
-                [self.pool.env['MRMR_ADMIN'], 'status', '--quick', '--json'],
-                stdout=subprocess.PIPE, text=True).stdout.count('"online"') ==
-                MEMBERS):
+        if not self.all_are_online():
             raise Finding('not all members are online')
 
     def seen(self):
@@ -349,10 +316,6 @@ class PowerTrial:
                           'wb') as out:
                     out.write(content or b'')
 
-    def is_on_a_member(self, path):
-        return any(os.path.lexists(os.path.join(d.path, path))
-                   for d in self.members)
-
     def wrong_attributes(self, story, path):
         with self.pool.client() as c:
             got = self.attributes(c, path)
@@ -435,7 +398,3 @@ class PowerTrial:
         if found:
             raise Finding(found[0])
         self.count('cuts')
-
-    def close(self):
-        self.pool.down()
-        self.drives.close()
