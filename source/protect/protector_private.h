@@ -300,6 +300,11 @@ int target_prepare(struct protector *p, struct batch *batch, uint32_t entry,
 struct mrmr_live_member *batch_member(struct batch *batch, uint16_t number);
 
 struct batch *batch_new(struct protector *p);
+/* As mrmr_catalog_path(), for files of which many are in the same directory. To
+   be forgotten when names may have changed. */
+char *batch_path(struct batch *batch, void *mem_ctx,
+		 const struct mrmr_node *node, bool *in_trash);
+void batch_forget_paths(struct batch *batch);
 /* Pieces of that (protector_target.c). */
 int target_load_extents(struct protector *p, void *mem_ctx,
 			const struct mrmr_node *node,
