@@ -313,43 +313,6 @@ static void test_protector_is_killed(void **state)
 
 /* --- written to, and its new member leaves as well --------------------------------- */
 
-static ssize_t read_served(void *buf, size_t len, uint64_t offset,
-			   void *private_data)
-{
-	struct mrmr_error err = {0};
-
-	return mrmr_served_prepare(private_data, offset, len, &err) == 0
-		       ? mrmr_served_read(private_data, buf, len, offset)
-		       : -1;
-}
-
-/* As before a client writes to a file of a member that is away: it is made anew.
-   Where. */
-static size_t make_anew(struct world *w)
-{
-	struct mrmr_move_source source = {.read = read_served};
-	struct mrmr_move *move = NULL;
-	struct mrmr_ghost ghost;
-	struct mrmr_error err = {0};
-	int fd = do_open(w, "d/old", O_RDONLY);
-	size_t member = SIZE_MAX;
-	int new_fd = -1;
-
-	assert_return_code(fd, errno);
-	assert_return_code(mrmr_ghost_read(fd, &ghost), errno);
-	source.private_data = mrmr_served_get(w->pool, &ghost, &err);
-	assert_non_null(source.private_data);
-	move = mrmr_move_begin_ghost(NULL, do_dir(w, "d"), "old", fd, &source);
-	assert_non_null(move);
-	assert_return_code(mrmr_move_copy(move), errno);
-	assert_return_code(mrmr_move_finish(move, &new_fd, &member), errno);
-	mrmr_served_put(source.private_data);
-	talloc_free(move);
-	close(new_fd);
-	close(fd);
-	return member;
-}
-
 /* It is listed, and read as it was protected. */
 static void check_served(struct world *w, const char *list)
 {
@@ -374,7 +337,7 @@ static void check_served(struct world *w, const char *list)
 		fail_msg("%s", err.text);
 	}
 	while (at < LEN) {
-		ssize_t n = read_served(got + at, LEN - at, at, served);
+		ssize_t n = client_read_served(got + at, LEN - at, at, served);
 
 		assert_true(n > 0);
 		at += (size_t)n;
@@ -402,7 +365,7 @@ static void test_two_leave(void **state)
 #endif
 		w = pool_of();
 		serve(w);
-		first = make_anew(w);
+		first = client_make_anew(w, "d", "old");
 		client_write(w, "d/old", 5, LEN + 5);
 		if (seen == 1) { /* the protector has heard of it, no more */
 			stop_serving(w);
@@ -418,7 +381,7 @@ static void test_two_leave(void **state)
 		}
 		check_served(w, "here old too");
 		/* and once more, with what is read */
-		second = make_anew(w);
+		second = client_make_anew(w, "d", "old");
 		assert_int_not_equal(second, first);
 		stop_serving(w);
 		protect(w);
@@ -465,12 +428,12 @@ static void tell(enum mrmr_rebuild_trouble kind, const char *path,
 	fail_msg("%s: %s", path, why);
 }
 
-static bool rebuild(struct world *w)
+static bool rebuild(struct world *w, bool has_changed)
 {
 	const struct mrmr_rebuild_options options = {
 		.lost = 0,
 		.onto = MRMR_REBUILD_SPREAD,
-		.trouble = tell,
+		.trouble = has_changed ? NULL : tell,
 	};
 	struct mrmr_engine *engine = open_engine(w, MRMR_ENGINE_WRITE);
 	struct mrmr_rebuild_result result;
@@ -524,10 +487,41 @@ static void test_rebuilt(void **state)
 
 		take_away(w, way);
 		protect(w);
-		assert_true(rebuild(w));
+		assert_true(rebuild(w, false));
 		check_rebuilt(w, way);
 		world_free(w);
 	}
+}
+
+/* The protector hears of what happened before that when it is rebuilt. */
+static void test_heard_of_late(void **state)
+{
+	struct world *w = world_new(
+		&(struct world_shape){.num_members = 5, .parity = "2"});
+	size_t i;
+
+	client_write_on(w, 0, "d/changed", 1, LEN);
+	client_write_on(w, 0, "d/renamed", 2, LEN);
+	client_write_on(w, 1, "d/here", 3, LEN);
+	protect(w);
+	client_write(w, "d/changed", 4, LEN + 5);
+	assert_int_equal(do_rename(w, "d/renamed", "d/new"), 0);
+	client_write(w, "d/new", 5, LEN + 5);
+	world_unplug(w, 0);
+	world_later(w);
+	for (i = 0; i < 2; i++) {
+		if (i == 0) {
+			assert_true(rebuild(w, true));
+		}
+		protect(w);
+		assert_int_equal(pending_of(w), 0);
+		verify(w, "d/changed", 1, LEN, 2);
+		verify(w, "d/new", 2, LEN, 2);
+		verify_unknown(w, "d/renamed");
+		verify_decodable(w);
+	}
+	assert_int_equal(trash_bytes(w), 0);
+	world_free(w);
 }
 
 static void test_rebuild_is_killed(void **state)
@@ -554,13 +548,13 @@ static void test_rebuild_is_killed(void **state)
 		if (pid == 0) {
 			world_open_in_child(w);
 			setenv("MRMR_FAULT", points[i], 1);
-			_exit(!rebuild(w));
+			_exit(!rebuild(w, false));
 		}
 		assert_int_equal(waitpid(pid, &status, 0), pid);
 		assert_true(WIFSIGNALED(status));
 		world_close(w);
 		world_open(w);
-		assert_true(rebuild(w));
+		assert_true(rebuild(w, false));
 		check_rebuilt(w, REMOVED);
 		world_free(w);
 	}
@@ -577,6 +571,7 @@ int main(void)
 		cmocka_unit_test(test_two_leave),
 		cmocka_unit_test(test_is_there_after_all),
 		cmocka_unit_test(test_rebuilt),
+		cmocka_unit_test(test_heard_of_late),
 		cmocka_unit_test(test_rebuild_is_killed),
 	};
 
