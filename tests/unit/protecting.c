@@ -25,6 +25,7 @@
 #include <mrmr/blob.h>
 #include <mrmr/decode.h>
 #include <mrmr/hex.h>
+#include <mrmr/move.h>
 #include <mrmr/protection.h>
 #include <mrmr/rebuild.h>
 #include <mrmr/serve.h>
@@ -141,13 +142,42 @@ void stop_serving(struct world *w)
 	mrmr_dir_cache_clear(w->pool);
 }
 
-ssize_t read_served(void *buf, size_t len, uint64_t offset, void *private_data)
+ssize_t client_read_served(void *buf, size_t len, uint64_t offset,
+			   void *private_data)
 {
 	struct mrmr_error err = {0};
 
 	return mrmr_served_prepare(private_data, offset, len, &err) == 0
 		       ? mrmr_served_read(private_data, buf, len, offset)
 		       : -1;
+}
+
+size_t client_make_anew(struct world *w, const char *dir, const char *name)
+{
+	struct mrmr_move_source source = {.read = client_read_served};
+	struct mrmr_move *move = NULL;
+	struct mrmr_ghost ghost;
+	struct mrmr_error err = {0};
+	size_t member = SIZE_MAX;
+	char path[256];
+	int new_fd = -1;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	fd = do_open(w, path, O_RDONLY);
+	assert_return_code(fd, errno);
+	assert_return_code(mrmr_ghost_read(fd, &ghost), errno);
+	source.private_data = mrmr_served_get(w->pool, &ghost, &err);
+	assert_non_null(source.private_data);
+	move = mrmr_move_begin_ghost(NULL, do_dir(w, dir), name, fd, &source);
+	assert_non_null(move);
+	assert_return_code(mrmr_move_copy(move), errno);
+	assert_return_code(mrmr_move_finish(move, &new_fd, &member), errno);
+	mrmr_served_put(source.private_data);
+	talloc_free(move);
+	close(new_fd);
+	close(fd);
+	return member;
 }
 
 /* --- the protector ---------------------------------------------------------------- */
@@ -525,7 +555,7 @@ void verify_served(struct world *w, const char *path, unsigned int seed,
 		fail_msg("%s", err.text);
 	}
 	while (at < len) {
-		ssize_t n = read_served(got + at, len - at, at, served);
+		ssize_t n = client_read_served(got + at, len - at, at, served);
 
 		assert_true(n > 0);
 		at += (size_t)n;
