@@ -29,14 +29,15 @@ void client_overwrite(struct world *w, const char *path, unsigned int seed,
 		      size_t len, off_t offset);
 void client_tell(struct world *w, const char *path, enum mrmr_event_kind kind);
 
+/* private_data: a struct mrmr_served. */
+ssize_t client_read_served(void *buf, size_t len, uint64_t offset,
+			   void *private_data);
 /* The events that nobody has taken are lost, as by a power cut. */
 void lose_events(struct world *w);
 
 /* As smbd does, with the names of members that are away; until stop_serving(). */
 void serve(struct world *w);
 void stop_serving(struct world *w);
-/* For mrmr_move_source. */
-ssize_t read_served(void *buf, size_t len, uint64_t offset, void *private_data);
 
 /* --- the protector ---------------------------------------------------------------- */
 
@@ -52,8 +53,9 @@ int try_protect(struct world *w, struct mrmr_protect_result *result);
    by it. */
 bool protect_killed(struct world *w, const char *fault);
 
-/* What was lost, onto the others. False: it failed. */
-bool rebuild(struct world *w, size_t lost);
+/* What was on a member, onto the others. False: it failed. Unless may_tell, what
+   it has to tell fails the test. */
+bool rebuild_lost(struct world *w, size_t lost, bool may_tell);
 
 /* --- proof -------------------------------------------------------------------------- */
 
