@@ -8,7 +8,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
@@ -16,6 +15,7 @@
 
 #include <mrmr/absent.h>
 #include <mrmr/dirattr.h>
+#include <mrmr/fd_path.h>
 #include <mrmr/thread_root.h>
 
 /* On disk, on the machine that wrote it. */
@@ -116,15 +116,15 @@ int mrmr_ghost_read(int fd, struct mrmr_ghost *ghost)
 {
 	struct mrmr_thread_root root;
 	struct tag tag;
-	char path[64];
+	char path[MRMR_FD_LINK_LEN];
 	ssize_t len;
 
-	/* fgetxattr refuses descriptors made with O_PATH. */
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	if (mrmr_thread_root_enter(&root) == -1) {
 		return -1;
 	}
-	len = getxattr(path, MRMR_GHOST_TAG, &tag, sizeof(tag));
+	/* fgetxattr refuses descriptors made with O_PATH. */
+	len = getxattr(mrmr_fd_link(fd, path), MRMR_GHOST_TAG, &tag,
+		       sizeof(tag));
 	mrmr_thread_root_leave(&root);
 	if (len == -1) {
 		return -1;

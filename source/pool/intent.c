@@ -256,6 +256,20 @@ int mrmr_intent_begin(struct mrmr_pool *pool, struct mrmr_intent *intent)
 	return ret;
 }
 
+int mrmr_intent_begin_as_root(struct mrmr_pool *pool,
+			      struct mrmr_intent *intent)
+{
+	int saved_errno;
+	int ret;
+
+	pool->identity.become_root();
+	ret = mrmr_intent_begin(pool, intent);
+	saved_errno = errno;
+	pool->identity.unbecome_root();
+	errno = saved_errno;
+	return ret;
+}
+
 int intent_keep_for(struct mrmr_pool *pool, struct mrmr_intent *intent,
 		    const size_t *members, size_t num_members)
 {

@@ -315,12 +315,18 @@ int target_prepare(struct protector *p, struct batch *batch, uint32_t entry,
 struct mrmr_live_member *batch_member(struct batch *batch, uint16_t number);
 
 struct batch *batch_new(struct protector *p);
-/* Pieces of that (protector_target.c). */
+/* What changes with a file (protector_changes.c). */
+uint32_t target_count_extents(uint64_t size_bytes, uint32_t grid_bytes);
 int target_load_extents(struct protector *p, void *mem_ctx,
 			const struct mrmr_node *node,
 			struct mrmr_extent **extents);
+/* By len bytes; 0: it is to leave. Into target->changes, which has room. */
 void target_add_change(struct target *target, uint32_t index, uint32_t len,
 		       const struct mrmr_extent *old);
+/*
+ * Those extents that the catalogue does not have as they are. In parts, up to
+ * max_bytes of them, unless some are of another version.
+ */
 int target_find_changes(struct protector *p, void *mem_ctx,
 			struct target *target, bool unchanged,
 			uint64_t max_bytes);

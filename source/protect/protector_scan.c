@@ -10,7 +10,6 @@
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -25,9 +24,9 @@
 #include <mrmr/log.h>
 #include <mrmr/names.h>
 #include <mrmr/scan.h>
-#include <mrmr/staging.h>
 
 #include "protector_private.h"
+#include "trash_private.h"
 
 #define PER_TRANSACTION 4096
 
@@ -340,67 +339,27 @@ static int see_trashed(struct scan *scan, void *frame, uint16_t number,
 	return mrmr_catalog_link(p->catalog, id, MRMR_ID_TRASH, name);
 }
 
-static int scan_trash(struct scan *scan, uint16_t number, int at_fd,
-		      const char *path);
+struct trash_scan {
+	struct scan *scan;
+	uint16_t number; /* of the member */
+};
 
-static int trash_entry(struct scan *scan, uint16_t number, int dir_fd,
-		       const char *path, const char *name)
+static int scan_trashed(const char *path, const struct stat *st,
+			void *private_data)
 {
-	void *frame = talloc_new(scan->p);
-	char *below = talloc_asprintf(frame, "%s%s%s", path,
-				      path[0] != '\0' ? "/" : "", name);
-	struct stat st = {0};
+	const struct trash_scan *ts = private_data;
+	void *frame = NULL;
 	int saved_errno;
-	int ret = 0;
+	int ret;
 
-	if (below == NULL) {
-		errno = ENOMEM;
-		ret = -1;
-	} else if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == -1) {
-		ret = errno == ENOENT ? 0 : -1;
-	} else if (S_ISREG(st.st_mode)) {
-		scan->in_transaction++;
-		ret = see_trashed(scan, frame, number, below, &st);
-	} else if (S_ISDIR(st.st_mode)) {
-		int fd =
-			openat(dir_fd, name,
-			       O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-
-		ret = fd != -1 ? scan_trash(scan, number, fd, below) : -1;
+	if (!S_ISREG(st->st_mode)) {
+		return 0;
 	}
+	ts->scan->in_transaction++;
+	frame = talloc_new(ts->scan->p);
+	ret = see_trashed(ts->scan, frame, ts->number, path, st);
 	saved_errno = errno;
 	talloc_free(frame);
-	errno = saved_errno;
-	return ret;
-}
-
-/* Takes over dir_fd. */
-static int scan_trash(struct scan *scan, uint16_t number, int dir_fd,
-		      const char *path)
-{
-	DIR *dir = fdopendir(dir_fd);
-	struct dirent *entry = NULL;
-	int saved_errno;
-	int ret = 0;
-
-	if (dir == NULL) {
-		saved_errno = errno;
-		close(dir_fd);
-		errno = saved_errno;
-		return -1;
-	}
-	while (ret == 0 && (errno = 0, entry = readdir(dir)) != NULL) {
-		if (strcmp(entry->d_name, ".") != 0 &&
-		    strcmp(entry->d_name, "..") != 0) {
-			ret = trash_entry(scan, number, dirfd(dir), path,
-					  entry->d_name);
-		}
-	}
-	if (ret == 0 && errno != 0) {
-		ret = -1;
-	}
-	saved_errno = errno;
-	closedir(dir);
 	errno = saved_errno;
 	return ret;
 }
@@ -412,18 +371,10 @@ static int scan_all_trash(struct scan *scan)
 
 	for (i = 0; i < p->pool->num_members; i++) {
 		const struct mrmr_member *member = &p->pool->members[i];
-		int fd;
+		struct trash_scan ts = {scan, p->engine->number[i]};
 
-		if (member->state != MRMR_MEMBER_ONLINE) {
-			continue;
-		}
-		fd = openat(member->private_fd, MRMR_TRASH,
-			    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		if (fd == -1 && errno == ENOENT) {
-			continue;
-		}
-		if (fd == -1 ||
-		    scan_trash(scan, p->engine->number[i], fd, "") == -1) {
+		if (member->state == MRMR_MEMBER_ONLINE &&
+		    trash_walk(member, scan_trashed, &ts) == -1) {
 			return -1;
 		}
 	}

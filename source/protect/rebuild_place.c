@@ -18,6 +18,7 @@
 
 #include <mrmr/dirattr.h>
 #include <mrmr/fault.h>
+#include <mrmr/fd_path.h>
 #include <mrmr/names.h>
 #include <mrmr/staging.h>
 
@@ -217,16 +218,14 @@ static int give(const struct rebuild_file *file, int staging_fd, int from_fd,
 		bool is_last, int to_fd, const char *name)
 {
 	struct stat st;
-	char proc_path[64];
+	char proc_path[MRMR_FD_LINK_LEN];
 
 	if (mrmr_fault("rebuild-place") != 0) {
 		return -1;
 	}
 	if (!is_last || file->staged[0] == '\0') {
-		snprintf(proc_path, sizeof(proc_path), "/proc/self/fd/%d",
-			 from_fd);
-		return linkat(AT_FDCWD, proc_path, to_fd, name,
-			      AT_SYMLINK_FOLLOW);
+		return linkat(AT_FDCWD, mrmr_fd_link(from_fd, proc_path), to_fd,
+			      name, AT_SYMLINK_FOLLOW);
 	}
 	if (renameat2(staging_fd, file->staged, to_fd, name,
 		      RENAME_NOREPLACE) == 0) {
