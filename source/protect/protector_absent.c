@@ -5,8 +5,7 @@
  * catalogue has it (mrmr/absent.h), so the spine must have that directory. It
  * does, as directories are made and renamed there first; but not if a power cut
  * took the event of a rename: then the spine, and the members that are there,
- * have the new name, and the catalogue has the file under the old one. Nor if
- * the state directory was lost, and with it the only member that had it.
+ * have the new name, and the catalogue has the file under the old one.
  *
  * So a scan that finds a directory gone, and something in it of members that are
  * away, goes by what is noted for these members: what clients did while they were

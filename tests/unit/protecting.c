@@ -123,6 +123,16 @@ void client_overwrite(struct world *w, const char *path, unsigned int seed,
 	client_tell(w, path, MRMR_EVENT_CHANGED);
 }
 
+ssize_t client_read_served(void *buf, size_t len, uint64_t offset,
+			   void *private_data)
+{
+	struct mrmr_error err = {0};
+
+	return mrmr_served_prepare(private_data, offset, len, &err) == 0
+		       ? mrmr_served_read(private_data, buf, len, offset)
+		       : -1;
+}
+
 void lose_events(struct world *w)
 {
 	assert_return_code(truncate(world_path(w, "state/queue/log"), 0),
@@ -140,16 +150,6 @@ void stop_serving(struct world *w)
 {
 	mrmr_serve_stop(w->pool);
 	mrmr_dir_cache_clear(w->pool);
-}
-
-ssize_t client_read_served(void *buf, size_t len, uint64_t offset,
-			   void *private_data)
-{
-	struct mrmr_error err = {0};
-
-	return mrmr_served_prepare(private_data, offset, len, &err) == 0
-		       ? mrmr_served_read(private_data, buf, len, offset)
-		       : -1;
 }
 
 size_t client_make_anew(struct world *w, const char *dir, const char *name)
@@ -250,12 +250,12 @@ static void tell_of_rebuild(enum mrmr_rebuild_trouble kind, const char *path,
 	fail_msg("%s: %s", path, why);
 }
 
-bool rebuild(struct world *w, size_t lost)
+bool rebuild_lost(struct world *w, size_t lost, bool may_tell)
 {
 	const struct mrmr_rebuild_options options = {
 		.lost = lost,
 		.onto = MRMR_REBUILD_SPREAD,
-		.trouble = tell_of_rebuild,
+		.trouble = may_tell ? NULL : tell_of_rebuild,
 	};
 	struct mrmr_engine *engine = open_engine(w, MRMR_ENGINE_WRITE);
 	struct mrmr_rebuild_result result;

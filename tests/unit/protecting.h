@@ -56,8 +56,9 @@ int try_protect(struct world *w, struct mrmr_protect_result *result);
    by it. */
 bool protect_killed(struct world *w, const char *fault);
 
-/* What was lost, onto the others. False: it failed. */
-bool rebuild(struct world *w, size_t lost);
+/* What was on a member, onto the others. False: it failed. Unless may_tell, what
+   it has to tell fails the test. */
+bool rebuild_lost(struct world *w, size_t lost, bool may_tell);
 
 /* --- proof -------------------------------------------------------------------------- */
 

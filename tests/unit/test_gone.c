@@ -429,7 +429,7 @@ static void test_rebuilt(void **state)
 
 		take_away(w, way);
 		protect(w);
-		assert_true(rebuild(w, 0));
+		assert_true(rebuild_lost(w, 0, false));
 		check_rebuilt(w, way);
 		world_free(w);
 	}
@@ -490,13 +490,13 @@ static void test_rebuild_is_killed(void **state)
 		if (pid == 0) {
 			world_open_in_child(w);
 			setenv("MRMR_FAULT", points[i], 1);
-			_exit(!rebuild(w, 0));
+			_exit(!rebuild_lost(w, 0, false));
 		}
 		assert_int_equal(waitpid(pid, &status, 0), pid);
 		assert_true(WIFSIGNALED(status));
 		world_close(w);
 		world_open(w);
-		assert_true(rebuild(w, 0));
+		assert_true(rebuild_lost(w, 0, false));
 		check_rebuilt(w, REMOVED);
 		world_free(w);
 	}

@@ -107,7 +107,7 @@ static void test_rebuilt(void **state)
 		if (scanned) {
 			protect(w);
 		}
-		assert_true(rebuild(w, 0));
+		assert_true(rebuild_lost(w, 0, false));
 		protect(w);
 		assert_string_equal(do_list(w, "a"), "d/ e/ too");
 		assert_string_equal(do_list(w, "a/d"), "lost sub/");
