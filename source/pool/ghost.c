@@ -14,9 +14,9 @@
 #include <unistd.h>
 
 #include <mrmr/absent.h>
+#include <mrmr/dirattr.h>
 #include <mrmr/fd_path.h>
 #include <mrmr/thread_root.h>
-#include <mrmr/xattrs.h>
 
 /* On disk, on the machine that wrote it. */
 struct tag {
@@ -50,17 +50,6 @@ static void set_times(int folder_fd, const char *name, int64_t mtime_ns)
 	utimensat(folder_fd, name, ts, AT_SYMLINK_NOFOLLOW);
 }
 
-/* What this file system cannot keep of them is left out. */
-static int set_attributes(int fd, const struct mrmr_node *node)
-{
-	if (fchown(fd, node->uid, node->gid) == -1 ||
-	    mrmr_xattrs_write(fd, node->xattrs, node->xattrs_len, NULL) == -1) {
-		return -1;
-	}
-	/* The mode last: it holds the ACL's mask, which then agrees. */
-	return fchmod(fd, node->mode & 07777);
-}
-
 static int make_file(int folder_fd, const char *name,
 		     const struct mrmr_node *node,
 		     const struct mrmr_uuid *member)
@@ -75,7 +64,7 @@ static int make_file(int folder_fd, const char *name,
 		return -1;
 	}
 	if (ftruncate(fd, (off_t)node->size_bytes) == 0 &&
-	    set_attributes(fd, node) == 0) {
+	    mrmr_attributes_set(fd, node) == 0) {
 		ret = set_tag(fd, node, member);
 	}
 	saved_errno = errno;

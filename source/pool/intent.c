@@ -304,8 +304,8 @@ void intent_end(struct mrmr_pool *pool, const struct mrmr_intent *intent)
 	if (folder == -1) {
 		return;
 	}
-	/* Not synced: an intent that comes back after a power cut finds what
-	   the spine, on the same file system, says. */
+	/* Not synced: one that was not committed, and comes back after a power
+	   cut, finds what the spine, on the same file system, says. */
 	file_name(intent->sequence, name);
 	unlinkat(folder, name, 0);
 	close(folder);

@@ -21,7 +21,6 @@
 #include <mrmr/fd_path.h>
 #include <mrmr/names.h>
 #include <mrmr/staging.h>
-#include <mrmr/xattrs.h>
 
 #include "rebuild_private.h"
 
@@ -39,9 +38,7 @@ static void set_attributes(struct rebuild *r, int fd,
 	};
 	struct mrmr_dir *dir = NULL;
 
-	if (fchown(fd, node->uid, node->gid) == -1 ||
-	    mrmr_xattrs_write(fd, node->xattrs, node->xattrs_len, NULL) == -1 ||
-	    fchmod(fd, node->mode & 07777) == -1) {
+	if (mrmr_attributes_set(fd, node) == -1) {
 		return; /* it stays root's alone */
 	}
 	dir = mrmr_dir_get(r->pool, fd);

@@ -28,8 +28,10 @@ one share after the other before the next kind begins, and the order of the
 shares is turned around from round to round (plain, pool, mergerfs, mergerfs,
 pool, plain, ...). The tables show medians over the rounds: rates, which include
 the client's work, and the processor time of the server's processes (smbd,
-mergerfs) per operation, which does not and is the steadier number. mergerfs is
-mounted as its manual recommends when no mmap is needed (Samba needs none).
+mergerfs) per operation, which does not and is the steadier number. A ratio is
+the median of the ratios within the rounds, as its two sides were measured one
+after the other. mergerfs is mounted as its manual recommends when no mmap is
+needed (Samba needs none).
 """
 
 import json
@@ -178,6 +180,12 @@ class Bench:
         return {share: statistics.median(n[key] for n in numbers)
                 for share, numbers in self.results[phase, clients].items()}
 
+    def ratio(self, phase, clients, key, one, other):
+        """The median of the ratios of two shares within the rounds."""
+        by_share = self.results[phase, clients]
+        return statistics.median(a[key] / b[key] for a, b in
+                                 zip(by_share[one], by_share[other]))
+
     def phases(self, clients):
         for phase in FILE_PHASES + BIG_PHASES + ['dir']:
             if (phase, clients) in self.results:
@@ -195,11 +203,13 @@ class Bench:
             row = [name] + ['%.0f' % medians[share]
                             for share in self.options.shares]
             if 'pool' in medians and 'plain' in medians:
-                row.append(ratio(medians['pool'] / medians['plain'],
-                                 target_of_plain(phase, self.members)))
+                row.append(ratio(
+                    self.ratio(phase, clients, 'rate', 'pool', 'plain'),
+                    target_of_plain(phase, self.members)))
             if 'pool' in medians and 'mergerfs' in medians:
-                row.append(ratio(medians['pool'] / medians['mergerfs'],
-                                 OF_MERGERFS.get(phase, 1.0)))
+                row.append(ratio(
+                    self.ratio(phase, clients, 'rate', 'pool', 'mergerfs'),
+                    OF_MERGERFS.get(phase, 1.0)))
             rows.append(row)
         return rows
 
@@ -211,7 +221,8 @@ class Bench:
             row += ['%.1f' % medians[share] for share in self.options.shares]
             for other in ('plain', 'mergerfs'):
                 if 'pool' in medians and other in medians:
-                    row.append('%.2f' % (medians['pool'] / medians[other]))
+                    row.append('%.2f' % self.ratio(phase, clients, 'cpu_us',
+                                                   'pool', other))
             rows.append(row)
         return rows
 
