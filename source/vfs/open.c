@@ -11,6 +11,8 @@
 #include "telling.h"
 #include "vfs_mrmr.h"
 
+#include <mrmr/fd_path.h>
+
 #include <poll.h>
 
 /* The flags that vfs_default would come to. */
@@ -209,10 +211,10 @@ static int cut(struct vfs_handle_struct *handle, int fd)
 	if (!S_ISREG(st.st_mode)) {
 		return 0;
 	}
+	mrmr_tell_changing(handle, fd);
 	if (mrmr_keep_cut_now(handle, fd, 0) == -1) {
 		return -1;
 	}
-	mrmr_tell_changing(handle, fd);
 	return ftruncate(fd, 0);
 }
 
@@ -299,15 +301,14 @@ static void make_changeable(struct vfs_handle_struct *handle,
 	struct mrmr_pool *pool = NULL;
 	struct mrmr_place place;
 	struct mrmr_ghost ghost;
-	char proc_path[64];
+	char proc_path[MRMR_FD_LINK_LEN];
 
 	if (smb_fname->fsp == NULL || is_named_stream(smb_fname) ||
 	    !asks_to_write(access_mask, disposition) ||
 	    !mrmr_fsp_is_ghost(handle, smb_fname->fsp, &ghost)) {
 		return;
 	}
-	snprintf(proc_path, sizeof(proc_path), "/proc/self/fd/%d",
-		 fsp_get_pathref_fd(smb_fname->fsp));
+	mrmr_fd_link(fsp_get_pathref_fd(smb_fname->fsp), proc_path);
 	pool = mrmr_pool_of(handle);
 	if (faccessat(AT_FDCWD, proc_path, W_OK, AT_EACCESS) == -1 ||
 	    mrmr_place_at(pool, NULL, smb_fname, &place) == -1 ||

@@ -39,7 +39,6 @@ files of the state directory's catalogue grew by, on disk; they begin with some
 room to grow into, which is shown, too.
 """
 
-import argparse
 import json
 import os
 import statistics
@@ -48,10 +47,11 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.dont_write_bytecode = True
+import benchmark    # noqa: E402
 import parity_smb    # noqa: E402
 import testpool    # noqa: E402
 from parity_sides import Data, Mrmr, SnapRaid    # noqa: E402
-from tables import at_most, markdown, plain_text, ratio    # noqa: E402
+from tables import at_most, ratio    # noqa: E402
 
 MIB = 1 << 20
 
@@ -292,7 +292,7 @@ def words(text):
 
 
 def main():
-    parser = argparse.ArgumentParser(add_help=False)
+    parser = benchmark.parser()
     parser.add_argument('--parts', type=words, default=PARTS)
     parser.add_argument('--rounds', type=int, default=3)
     parser.add_argument('--sides', type=words, default=['snapraid', 'mrmr'])
@@ -307,41 +307,22 @@ def main():
     parser.add_argument('--busy-files', type=int, default=2000)
     parser.add_argument('--busy-write', type=int, default=512)
     parser.add_argument('--backlog', type=int, default=3072)
-    parser.add_argument('--build')
-    parser.add_argument('--markdown')
-    parser.add_argument('--json')
-    parser.add_argument('-h', '--help', action='store_true')
-    options = parser.parse_args()
-    if options.help:
-        print(__doc__.strip())
-        return 0
+    options = benchmark.parse(parser, __doc__)
     for part in options.parts:
         if part not in PARTS:
             parser.error('--parts: there is no "%s"' % part)
 
-    testpool.isolate()
-    if not options.build:
-        options.build = testpool.build(['bench'])
-    options.build = os.path.abspath(options.build)
-    texts = []
+    benchmark.prepare(options)
+    results = benchmark.Results(options)
     raw = {}
     for part in options.parts:
         with testpool.Workspace() as work:
             tables, raw[part] = run_part(work, options, part)
         for title, head, rows in tables:
-            print('\n%s\n\n%s' % (title, plain_text(head, rows)), flush=True)
-            texts.append('%s\n\n%s\n' % (title, markdown(head, rows)))
-    if options.markdown:
-        with open(options.markdown, 'w') as out:
-            out.write('\n'.join(texts))
-    if options.json:
-        with open(options.json, 'w') as out:
-            json.dump(raw, out, indent=1)
+            results.table(title, head, rows)
+    results.save(raw)
     return 0
 
 
 if __name__ == '__main__':
-    try:
-        sys.exit(main())
-    except testpool.Failure as problem:
-        sys.exit('bench: %s' % problem)
+    benchmark.run(main)

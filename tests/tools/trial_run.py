@@ -43,7 +43,6 @@ class Trial:
         self.unsure = set()      # not as the model says while a member is away
         self.disturbed = False   # something may fail until the next check
         self.untold = False      # a killed smbd may have kept a name to itself
-        self.was_broken_off = False    # an operation, ever
         self.is_odd = False      # the trash has what no client has deleted
         self.memory = {}         # of smbds, by pid, when they were new
         self.rng = random.Random(seed)
@@ -179,8 +178,8 @@ class Trial:
     def may_use(self, path):
         return path not in self.unsure
 
-    def operate(self, kill_after=None):
-        op = self.maker.op(self.model, self.may_use)
+    def operate(self, kill_after=None, op=None):
+        op = op or self.maker.op(self.model, self.may_use)
         c = self.client()
         self.say(op.text)
         self.count('operation')
@@ -283,7 +282,6 @@ class Trial:
             self.look(path)
         seen = {path: self.look(path) for path in op.paths}
         self.untold = True
-        self.was_broken_off = True
         if op.makes_two and all(is_there for is_there, _ in seen.values()):
             self.say('  both names are there')
             self.client().unlink(trial_clients.windows(op.paths[1]))

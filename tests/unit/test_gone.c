@@ -48,32 +48,11 @@ static struct world *pool_of(void)
 	return w;
 }
 
-/* As smbd does, with the names of members that are away. */
-static void serve(struct world *w)
-{
-	assert_int_equal(mrmr_serve_start(w->pool, NULL), 0);
-	world_use(w);
-}
-
-static void stop_serving(struct world *w)
-{
-	mrmr_serve_stop(w->pool);
-	mrmr_dir_cache_clear(w->pool);
-}
-
 static void come_back(struct world *w)
 {
 	world_plug(w, 0);
 	world_later(w);
 	assert_int_equal(w->pool->members[0].state, MRMR_MEMBER_ONLINE);
-}
-
-/* The events that nobody has taken are lost, as by a power cut. */
-static void lose_events(struct world *w)
-{
-	assert_return_code(truncate(world_path(w, "state/queue/log"), 0),
-			   errno);
-	mrmr_tell(w->pool, MRMR_EVENT_SCAN, MRMR_NO_MEMBER, 0, "", NULL);
 }
 
 static uint64_t trash_bytes(struct world *w)
@@ -313,77 +292,11 @@ static void test_protector_is_killed(void **state)
 
 /* --- written to, and its new member leaves as well --------------------------------- */
 
-static ssize_t read_served(void *buf, size_t len, uint64_t offset,
-			   void *private_data)
-{
-	struct mrmr_error err = {0};
-
-	return mrmr_served_prepare(private_data, offset, len, &err) == 0
-		       ? mrmr_served_read(private_data, buf, len, offset)
-		       : -1;
-}
-
-/* As before a client writes to a file of a member that is away: it is made anew.
-   Where. */
-static size_t make_anew(struct world *w)
-{
-	struct mrmr_move_source source = {.read = read_served};
-	struct mrmr_move *move = NULL;
-	struct mrmr_ghost ghost;
-	struct mrmr_error err = {0};
-	int fd = do_open(w, "d/old", O_RDONLY);
-	size_t member = SIZE_MAX;
-	int new_fd = -1;
-
-	assert_return_code(fd, errno);
-	assert_return_code(mrmr_ghost_read(fd, &ghost), errno);
-	source.private_data = mrmr_served_get(w->pool, &ghost, &err);
-	assert_non_null(source.private_data);
-	move = mrmr_move_begin_ghost(NULL, do_dir(w, "d"), "old", fd, &source);
-	assert_non_null(move);
-	assert_return_code(mrmr_move_copy(move), errno);
-	assert_return_code(mrmr_move_finish(move, &new_fd, &member), errno);
-	mrmr_served_put(source.private_data);
-	talloc_free(move);
-	close(new_fd);
-	close(fd);
-	return member;
-}
-
 /* It is listed, and read as it was protected. */
 static void check_served(struct world *w, const char *list)
 {
-	uint8_t *bytes = seeded(1, LEN);
-	uint8_t *got = malloc(LEN);
-	struct mrmr_served *served = NULL;
-	struct mrmr_error err = {0};
-	struct mrmr_ghost ghost;
-	struct stat st;
-	size_t member;
-	size_t at = 0;
-	int fd;
-
 	assert_string_equal(do_list(w, "d"), list);
-	assert_int_equal(do_stat(w, "d/old", &member, &st), 0);
-	assert_int_equal(st.st_size, LEN);
-	fd = do_open(w, "d/old", O_RDONLY);
-	assert_return_code(fd, errno);
-	assert_return_code(mrmr_ghost_read(fd, &ghost), errno);
-	served = mrmr_served_get(w->pool, &ghost, &err);
-	if (served == NULL) {
-		fail_msg("%s", err.text);
-	}
-	while (at < LEN) {
-		ssize_t n = read_served(got + at, LEN - at, at, served);
-
-		assert_true(n > 0);
-		at += (size_t)n;
-	}
-	assert_memory_equal(got, bytes, LEN);
-	mrmr_served_put(served);
-	close(fd);
-	free(got);
-	free(bytes);
+	verify_served(w, "d/old", 1, LEN);
 }
 
 static void test_two_leave(void **state)
@@ -402,7 +315,7 @@ static void test_two_leave(void **state)
 #endif
 		w = pool_of();
 		serve(w);
-		first = make_anew(w);
+		first = client_make_anew(w, "d", "old");
 		client_write(w, "d/old", 5, LEN + 5);
 		if (seen == 1) { /* the protector has heard of it, no more */
 			stop_serving(w);
@@ -418,7 +331,7 @@ static void test_two_leave(void **state)
 		}
 		check_served(w, "here old too");
 		/* and once more, with what is read */
-		second = make_anew(w);
+		second = client_make_anew(w, "d", "old");
 		assert_int_not_equal(second, first);
 		stop_serving(w);
 		protect(w);
@@ -459,31 +372,23 @@ static void test_is_there_after_all(void **state)
 	world_free(w);
 }
 
-static void tell(enum mrmr_rebuild_trouble kind, const char *path,
-		 uint64_t size_bytes, const char *why, void *private_data)
-{
-	fail_msg("%s: %s", path, why);
-}
-
-static bool rebuild(struct world *w)
+/* What clients have changed since comes back as it was protected, and that is
+   told. */
+static void rebuild_changed(struct world *w)
 {
 	const struct mrmr_rebuild_options options = {
 		.lost = 0,
 		.onto = MRMR_REBUILD_SPREAD,
-		.trouble = tell,
 	};
 	struct mrmr_engine *engine = open_engine(w, MRMR_ENGINE_WRITE);
 	struct mrmr_rebuild_result result;
 	struct mrmr_error err = {0};
 
 	if (mrmr_rebuild(engine, &options, &result, &err) == -1) {
-		print_message("rebuild: %s\n", err.text);
-		talloc_free(engine);
-		return false;
+		fail_msg("rebuild: %s", err.text);
 	}
 	assert_true(result.is_complete);
 	talloc_free(engine);
-	return true;
 }
 
 /* It comes into the trash of another member, and can be undeleted there. */
@@ -524,10 +429,41 @@ static void test_rebuilt(void **state)
 
 		take_away(w, way);
 		protect(w);
-		assert_true(rebuild(w));
+		assert_true(rebuild_lost(w, 0, false));
 		check_rebuilt(w, way);
 		world_free(w);
 	}
+}
+
+/* The protector hears of what happened before that when it is rebuilt. */
+static void test_heard_of_late(void **state)
+{
+	struct world *w = world_new(
+		&(struct world_shape){.num_members = 5, .parity = "2"});
+	size_t i;
+
+	client_write_on(w, 0, "d/changed", 1, LEN);
+	client_write_on(w, 0, "d/renamed", 2, LEN);
+	client_write_on(w, 1, "d/here", 3, LEN);
+	protect(w);
+	client_write(w, "d/changed", 4, LEN + 5);
+	assert_int_equal(do_rename(w, "d/renamed", "d/new"), 0);
+	client_write(w, "d/new", 5, LEN + 5);
+	world_unplug(w, 0);
+	world_later(w);
+	for (i = 0; i < 2; i++) {
+		if (i == 0) {
+			rebuild_changed(w);
+		}
+		protect(w);
+		assert_int_equal(pending_of(w), 0);
+		verify(w, "d/changed", 1, LEN, 2);
+		verify(w, "d/new", 2, LEN, 2);
+		verify_unknown(w, "d/renamed");
+		verify_decodable(w);
+	}
+	assert_int_equal(trash_bytes(w), 0);
+	world_free(w);
 }
 
 static void test_rebuild_is_killed(void **state)
@@ -554,13 +490,13 @@ static void test_rebuild_is_killed(void **state)
 		if (pid == 0) {
 			world_open_in_child(w);
 			setenv("MRMR_FAULT", points[i], 1);
-			_exit(!rebuild(w));
+			_exit(!rebuild_lost(w, 0, false));
 		}
 		assert_int_equal(waitpid(pid, &status, 0), pid);
 		assert_true(WIFSIGNALED(status));
 		world_close(w);
 		world_open(w);
-		assert_true(rebuild(w));
+		assert_true(rebuild_lost(w, 0, false));
 		check_rebuilt(w, REMOVED);
 		world_free(w);
 	}
@@ -577,6 +513,7 @@ int main(void)
 		cmocka_unit_test(test_two_leave),
 		cmocka_unit_test(test_is_there_after_all),
 		cmocka_unit_test(test_rebuilt),
+		cmocka_unit_test(test_heard_of_late),
 		cmocka_unit_test(test_rebuild_is_killed),
 	};
 
