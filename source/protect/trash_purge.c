@@ -165,6 +165,19 @@ static int add_changes(struct batch *b, struct leaving *leaving)
 					&adding);
 }
 
+/* How many of its names go with this batch already. */
+static size_t count_going(const struct batch *b, uint64_t id)
+{
+	size_t num = 0;
+	size_t i;
+
+	for (i = 0; i < b->num; i++) {
+		num += b->leaving[i].node != NULL &&
+		       b->leaving[i].node->id == id;
+	}
+	return num;
+}
+
 /* 1: it may go. 0: it is to stay. -1: errno. */
 static int look_up(struct batch *b, struct leaving *leaving,
 		   const struct stat *st)
@@ -184,7 +197,8 @@ static int look_up(struct batch *b, struct leaving *leaving,
 				       &num) == -1) {
 			return -1;
 		}
-		leaving->is_last_name = num == 1;
+		leaving->is_last_name =
+			num == count_going(b, leaving->node->id) + 1;
 		talloc_free(links);
 		return 1;
 	}
