@@ -82,6 +82,14 @@ struct mrmr_absent_removed *mrmr_absent_removed_load(void *mem_ctx,
 bool mrmr_absent_was_removed(const struct mrmr_absent_removed *removed,
 			     const char *path);
 
+/*
+ * Where a directory is that was called path, by what clients did with directories
+ * while members were away, as far as that is still to be done on one of them. A
+ * talloc child of mem_ctx; NULL with ENOENT: it was removed. Needs root.
+ */
+char *mrmr_absent_directory_now(void *mem_ctx, struct mrmr_pool *pool,
+				const char *path);
+
 /* Is its marker there again, which we have not looked at for a second? */
 bool mrmr_member_has_returned(struct mrmr_pool *pool,
 			      const struct mrmr_member *member);

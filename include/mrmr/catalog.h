@@ -311,6 +311,10 @@ int mrmr_catalog_list(struct mrmr_catalog *cat, uint64_t dir_id,
    can be interrupted. Directories are among them. */
 int mrmr_catalog_next(struct mrmr_catalog *cat, void *mem_ctx, uint64_t after,
 		      struct mrmr_node **node);
+/* The next one that lies on a member; or, with directories, that is one. */
+int mrmr_catalog_next_on(struct mrmr_catalog *cat, void *mem_ctx,
+			 uint16_t member, bool directories, uint64_t after,
+			 struct mrmr_node **node);
 
 /* --- extents ---------------------------------------------------------------------------- */
 

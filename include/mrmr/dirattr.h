@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <sys/stat.h>
 
+#include <mrmr/catalog.h>
 #include <mrmr/dir.h>
 
 /*
@@ -35,6 +36,9 @@ bool mrmr_directory_is_bare(const struct stat *st);
  */
 int mrmr_attributes_copy(int from_fd, int to_fd);
 
+/* Those that the catalogue has of a node. Needs root. 0, or -1 with errno. */
+int mrmr_attributes_set(int fd, const struct mrmr_node *node);
+
 /* Set atime and mtime of a descriptor. */
 int mrmr_times_set(int fd, const struct stat *st);
 
@@ -48,6 +52,11 @@ int mrmr_sync(int fd);
  * wrong rights. The mtime of at_fd is kept. Needs root. EEXIST if it is there.
  */
 int mrmr_directory_copy(int from_fd, int staging_fd, int at_fd,
+			const char *name);
+
+/* The same with the attributes, and the mtime, that the catalogue has of a
+   directory. */
+int mrmr_directory_make(const struct mrmr_node *node, int staging_fd, int at_fd,
 			const char *name);
 
 /*

@@ -52,6 +52,10 @@ struct mrmr_intent {
  */
 int mrmr_intent_begin(struct mrmr_pool *pool, struct mrmr_intent *intent);
 
+/* The same in the midst of what is done as the user. */
+int mrmr_intent_begin_as_root(struct mrmr_pool *pool,
+			      struct mrmr_intent *intent);
+
 /* All of it is done, or all was undone. Needs root. */
 void mrmr_intent_end(struct mrmr_pool *pool, const struct mrmr_intent *intent);
 

@@ -20,20 +20,15 @@
 
 #include "admin.h"
 #include "members.h"
-#include "overlap.h"
+#include "overlap_status.h"
 #include "scrub_status.h"
 
 #define WALK_SECONDS_DEFAULT 10
-#define OVERLAPS_SHOWN 20
 
 struct status {
 	struct admin *admin;
 	struct mrmr_pool *pool;
 	struct mrmr_catalog *catalog; /* NULL: nothing was ever protected */
-	json_t *duplicates;
-	json_t *directories;
-	char *lines; /* for people: the first overlaps, */
-	size_t num;  /* of so many */
 	bool has_work;
 	bool has_losses;
 };
@@ -412,127 +407,6 @@ static void report_members(struct status *status)
 	}
 }
 
-/* --- names on several members --------------------------------------------- */
-
-static const char *kind_name(enum overlap_kind kind)
-{
-	switch (kind) {
-	case OVERLAP_DUPLICATE:
-		return "duplicate";
-	case OVERLAP_TYPE:
-		return "type";
-	case OVERLAP_CASE:
-		return "case";
-	case OVERLAP_RIGHTS:
-		return "rights";
-	}
-	return "unknown";
-}
-
-static const char *kind_text(enum overlap_kind kind)
-{
-	switch (kind) {
-	case OVERLAP_DUPLICATE:
-		return "is there more than once; the first is in the share";
-	case OVERLAP_TYPE:
-		return "is a directory here and a file there";
-	case OVERLAP_CASE:
-		return "has another case elsewhere, and is one name to Windows";
-	case OVERLAP_RIGHTS:
-		return "has different owners or modes";
-	}
-	return "";
-}
-
-static void show_overlap(struct status *status, const struct overlap *overlap)
-{
-	const struct mrmr_pool *pool = status->pool;
-	char *path = admin_printable(status->admin, overlap->path);
-	size_t i;
-
-	if (status->num++ >= OVERLAPS_SHOWN) {
-		return;
-	}
-	status->lines = admin_need(
-		talloc_asprintf_append(status->lines, "  %s %s:",
-				       path[0] != '\0' ? path : "(root)",
-				       kind_text(overlap->kind)));
-	for (i = 0; i < overlap->num_members; i++) {
-		const struct mrmr_member *member =
-			&pool->members[overlap->members[i]];
-
-		status->lines = admin_need(
-			talloc_asprintf_append(status->lines, "%s %s",
-					       i > 0 ? "," : "",
-					       mrmr_member_name(member)));
-	}
-	status->lines = admin_need(talloc_asprintf_append(status->lines, "\n"));
-	talloc_free(path);
-}
-
-static json_t *member_id(const struct status *status, size_t member)
-{
-	return admin_json_uuid(&status->pool->members[member].config->id);
-}
-
-static void take_overlap(const struct overlap *overlap, void *private_data)
-{
-	struct status *status = private_data;
-	bool is_duplicate = overlap->kind == OVERLAP_DUPLICATE;
-	json_t *object = admin_need(json_object());
-	json_t *members = admin_need(json_array());
-	size_t i;
-
-	admin_set(object, "path", admin_json_text(overlap->path));
-	if (is_duplicate) {
-		admin_set(object, "winner",
-			  member_id(status, overlap->members[0]));
-	} else {
-		admin_set(object, "trouble",
-			  json_string(kind_name(overlap->kind)));
-	}
-	for (i = is_duplicate ? 1 : 0; i < overlap->num_members; i++) {
-		admin_append(members, member_id(status, overlap->members[i]));
-	}
-	admin_set(object, is_duplicate ? "others" : "members", members);
-	admin_append(is_duplicate ? status->duplicates : status->directories,
-		     object);
-	if (is_duplicate || overlap->kind == OVERLAP_TYPE) {
-		status->has_work = true;
-	}
-	show_overlap(status, overlap);
-}
-
-static void report_overlaps(struct status *status, bool quick,
-			    unsigned int seconds)
-{
-	struct admin *admin = status->admin;
-	bool complete = false;
-
-	status->duplicates = admin_need(json_array());
-	status->directories = admin_need(json_array());
-	status->lines = admin_need(talloc_strdup(admin, ""));
-	if (!quick) {
-		complete = admin_overlaps_find(status->pool, seconds,
-					       take_overlap, status);
-	}
-	admin_set(admin->result, "duplicates", status->duplicates);
-	admin_set(admin->result, "directories", status->directories);
-	admin_set(admin->result, "names_complete", json_boolean(complete));
-	if (status->num > 0) {
-		admin_say(admin, "\nNames that are on several members:\n%.*s",
-			  (int)strlen(status->lines) - 1, status->lines);
-	}
-	if (status->num > OVERLAPS_SHOWN) {
-		admin_say(admin, "  and %zu more; --json lists them all",
-			  status->num - OVERLAPS_SHOWN);
-	}
-	if (!quick && !complete) {
-		admin_note(admin, "not all directories were looked at; "
-				  "mrmr-admin status --full takes the time");
-	}
-}
-
 static int run(struct admin *admin, const struct admin_verb *verb, int argc,
 	       const char **argv)
 {
@@ -569,7 +443,10 @@ static int run(struct admin *admin, const struct admin_verb *verb, int argc,
 	}
 	admin_say(admin, "%s", "");
 	report_members(&status);
-	report_overlaps(&status, quick != 0, full ? 0 : WALK_SECONDS_DEFAULT);
+	if (admin_overlap_status(admin, status.pool, quick != 0,
+				 full ? 0 : WALK_SECONDS_DEFAULT)) {
+		status.has_work = true;
+	}
 	talloc_free(status.catalog);
 	talloc_free(status.pool);
 	if (status.has_losses) {

@@ -162,8 +162,7 @@ static int save_entry(struct mrmr_catalog *cat, const struct place *place,
 		      const struct entry *old, const struct entry *entry)
 {
 	if (old->protected_bytes != entry->protected_bytes &&
-	    (sums_node(cat, old, place->dir_id, -1) == -1 ||
-	     sums_node(cat, entry, place->dir_id, 1) == -1)) {
+	    sums_change(cat, old, entry, place->dir_id) == -1) {
 		return -1;
 	}
 	return node_store(cat, place, entry);
@@ -272,7 +271,7 @@ int mrmr_catalog_put_extents(struct mrmr_catalog *cat, uint64_t id,
 	}
 	ret = extents_put(cat, id, first, extents, num);
 	if (ret == 0) {
-		ret = touch_node(cat, id);
+		ret = touch_content(cat, id);
 	}
 	if (ret == 0) {
 		ret = touch_extents(cat, id, first, num);
@@ -352,7 +351,7 @@ int mrmr_catalog_cut_extents(struct mrmr_catalog *cat, uint64_t id,
 		ret = extents_cut(cat, id, num);
 	}
 	if (ret == 0) {
-		ret = touch_node(cat, id);
+		ret = touch_content(cat, id);
 	}
 	if (ret == 0 && num < entry.num_extents) {
 		/* so that a part gets them back if this comes to nothing */

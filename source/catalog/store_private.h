@@ -44,8 +44,6 @@ static inline uint64_t store_record_bytes(size_t key_len, size_t len)
 
 /* store.c */
 
-/* An open file's errno for what tdb says, with the system's errno. */
-int store_errno(struct tdb_context *tdb, int system_errno);
 /* EILSEQ, with what to do. */
 int store_damaged(const struct store *store, const char *what,
 		  struct mrmr_error *err);
@@ -54,14 +52,6 @@ uint32_t store_checksum(TDB_DATA key, const uint8_t *value, size_t len);
 /* The record that the store keeps about itself. */
 bool store_is_own_key(const uint8_t *key, size_t key_len);
 
-void store_file_name(const struct store *store, size_t file,
-		     char name[KEY_MAX + 64]);
-/* Open one file; make it, if need be, as an empty one. */
-int store_open_file(struct store *store, size_t file, bool make,
-		    struct mrmr_error *err);
-/* NULL is none. */
-void store_close_tdb(struct tdb_context *tdb);
-void store_close_files(struct store *store);
 /* All files anew; with what was left unfinished finished. */
 int store_reopen(struct store *store, struct mrmr_error *err);
 
@@ -72,6 +62,20 @@ int store_fetch_from(struct tdb_context *tdb, const struct key *key,
 /* What the store's own record says; ENOENT if there is none yet. */
 int store_load_self(struct store *store);
 
+/* store_file.c */
+
+/* An open file's errno for what tdb says, with the system's errno. */
+int store_errno(struct tdb_context *tdb, int system_errno);
+
+void store_file_name(const struct store *store, size_t file,
+		     char name[KEY_MAX + 64]);
+/* Open one file; make it, if need be, as an empty one. */
+int store_open_file(struct store *store, size_t file, bool make,
+		    struct mrmr_error *err);
+/* NULL is none. */
+void store_close_tdb(struct tdb_context *tdb);
+void store_close_files(struct store *store);
+/* flock() of file 0. */
 int store_lock_file(struct store *store, int how);
 
 /* store_whole.c */
@@ -97,7 +101,24 @@ bool journal_is_there(const struct store *store);
  */
 int journal_redo(struct store *store);
 
-/* store_write.c */
+/* store_place.c */
+
+/* One under way (store_write.c). */
+struct commit {
+	struct store *store;
+	void *frame;
+	bool is_used[STORE_FILES_MAX]; /* a transaction was begun */
+	bool is_locked;
+	bool has_journal;
+	struct placed *placed;
+	size_t num_placed;
+	size_t max_placed;
+};
+
+/* All changes, and that of the store's own record, in transactions of the files
+   they belong to. */
+int commit_place(struct commit *c, const struct change *changes,
+		 size_t num_changes);
 
 /* The store's own record, as it is to be; a talloc child of mem_ctx. */
 int store_make_self(void *mem_ctx, const struct store *store, uint8_t **value,

@@ -287,6 +287,13 @@ void mrmr_absent_drop(struct mrmr_pool *pool, size_t member)
 				 pool->config->state_dir, path,
 				 strerror(errno));
 		}
+		/* If a power cut brought them back, they would be taken for
+		   true the next time that the member is away. */
+		if (ret == 0 && mrmr_sync(lock_fd) == -1) {
+			mrmr_log(MRMR_LOG_ERROR, "%s/%s: %s",
+				 pool->config->state_dir, MRMR_GHOSTS,
+				 strerror(errno));
+		}
 		close(lock_fd);
 		if (ret == 0) {
 			mrmr_remove_tree(staging_fd, staged);

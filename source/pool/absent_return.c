@@ -25,6 +25,7 @@
 #include <mrmr/absent.h>
 #include <mrmr/dirattr.h>
 #include <mrmr/fault.h>
+#include <mrmr/fd_path.h>
 #include <mrmr/log.h>
 #include <mrmr/protection.h>
 #include <mrmr/thread_root.h>
@@ -36,7 +37,7 @@
 
 static int mark(const struct mrmr_pool *pool, int fd, const char *folder)
 {
-	char proc_path[64];
+	char proc_path[MRMR_FD_LINK_LEN];
 	char path[128];
 	int flag_fd;
 
@@ -48,8 +49,7 @@ static int mark(const struct mrmr_pool *pool, int fd, const char *folder)
 	}
 	close(flag_fd);
 	/* fsetxattr refuses descriptors made with O_PATH. */
-	snprintf(proc_path, sizeof(proc_path), "/proc/self/fd/%d", fd);
-	return setxattr(proc_path, MARK, "", 0, 0);
+	return setxattr(mrmr_fd_link(fd, proc_path), MARK, "", 0, 0);
 }
 
 int mrmr_ghost_mark_changed(const struct mrmr_pool *pool,

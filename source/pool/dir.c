@@ -12,7 +12,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/openat2.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -20,6 +19,7 @@
 
 #include <talloc.h>
 
+#include <mrmr/fd_path.h>
 #include <mrmr/marker.h>
 #include <mrmr/shared.h>
 
@@ -176,15 +176,10 @@ static int path_of(struct mrmr_pool *pool, int fd, char path[MRMR_PATH_MAX])
 {
 	size_t spine_len = strlen(pool->spine_path);
 	char buf[MRMR_PATH_MAX + 256];
-	char link[64];
-	ssize_t len;
 
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	len = readlink(link, buf, sizeof(buf) - 1);
-	if (len == -1) {
+	if (mrmr_fd_path(fd, buf, sizeof(buf)) == -1) {
 		return -1;
 	}
-	buf[len] = '\0';
 	if (strncmp(buf, pool->spine_path, spine_len) != 0 ||
 	    (buf[spine_len] != '/' && buf[spine_len] != '\0')) {
 		errno = EXDEV;

@@ -19,7 +19,9 @@
 #include <mrmr/missed.h>
 #include <mrmr/shared.h>
 #include <mrmr/staging.h>
+#include <mrmr/xattrs.h>
 
+#define NS_PER_S INT64_C(1000000000)
 #define XATTR_MAX 65536 /* the kernel's own limit, for a list and a value */
 
 /* Labels that security modules give are theirs, not the directory's, and what
@@ -169,37 +171,45 @@ int mrmr_sync(int fd)
 	return 0;
 }
 
-int mrmr_directory_copy(int from_fd, int staging_fd, int at_fd,
-			const char *name)
+int mrmr_attributes_set(int fd, const struct mrmr_node *node)
 {
-	struct stat from;
-	struct stat parent;
-	char staged[128];
-	int saved_errno;
-	int fd;
-
-	if (fstat(from_fd, &from) == -1 || fstat(at_fd, &parent) == -1) {
+	if (fchown(fd, node->uid, node->gid) == -1 ||
+	    mrmr_xattrs_write(fd, node->xattrs, node->xattrs_len, NULL) == -1) {
 		return -1;
 	}
-	mrmr_staging_name(staged, sizeof(staged));
+	/* The mode last: it holds the ACL's mask, which then agrees. */
+	return fchmod(fd, node->mode & 07777);
+}
+
+/* --- directories with the right attributes ------------------------------------ */
+
+/* A descriptor of a new one, that only root can enter. */
+static int make_staged(int staging_fd, char staged[128])
+{
+	int fd;
+
+	mrmr_staging_name(staged, 128);
 	if (mkdirat(staging_fd, staged, 0700) == -1) {
 		return -1;
 	}
 	fd = openat(staging_fd, staged,
 		    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd == -1) {
-		goto fail;
-	}
-	if (mrmr_attributes_copy(from_fd, fd) == -1 ||
-	    mrmr_times_set(fd, &from) == -1) {
-		saved_errno = errno;
-		close(fd);
+		int saved_errno = errno;
+
+		unlinkat(staging_fd, staged, AT_REMOVEDIR);
 		errno = saved_errno;
-		goto fail;
 	}
-	close(fd);
-	if (mrmr_fault("directory-copy") != 0) {
-		goto fail;
+	return fd;
+}
+
+static int place_staged(int staging_fd, const char *staged, int at_fd,
+			const char *name)
+{
+	struct stat parent;
+
+	if (mrmr_fault("directory-copy") != 0 || fstat(at_fd, &parent) == -1) {
+		return -1;
 	}
 	if (renameat2(staging_fd, staged, at_fd, name, RENAME_NOREPLACE) ==
 	    -1) {
@@ -208,7 +218,7 @@ int mrmr_directory_copy(int from_fd, int staging_fd, int at_fd,
 		if (errno != EINVAL ||
 		    faccessat(at_fd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0 ||
 		    renameat(staging_fd, staged, at_fd, name) == -1) {
-			goto fail;
+			return -1;
 		}
 	}
 	/* A clone is no change that a client should see. */
@@ -216,12 +226,67 @@ int mrmr_directory_copy(int from_fd, int staging_fd, int at_fd,
 		mrmr_times_set(at_fd, &parent);
 	}
 	return 0;
+}
 
-fail:
-	saved_errno = errno;
-	unlinkat(staging_fd, staged, AT_REMOVEDIR);
+/* Takes fd over. */
+static int end_staged(int staging_fd, const char *staged, int fd, int ret,
+		      int at_fd, const char *name)
+{
+	int saved_errno = errno;
+
+	close(fd);
+	if (ret == 0) {
+		ret = place_staged(staging_fd, staged, at_fd, name);
+		saved_errno = errno;
+	}
+	if (ret == -1) {
+		unlinkat(staging_fd, staged, AT_REMOVEDIR);
+	}
 	errno = saved_errno;
-	return -1;
+	return ret;
+}
+
+int mrmr_directory_copy(int from_fd, int staging_fd, int at_fd,
+			const char *name)
+{
+	struct stat from;
+	char staged[128];
+	int ret = -1;
+	int fd;
+
+	if (fstat(from_fd, &from) == -1) {
+		return -1;
+	}
+	fd = make_staged(staging_fd, staged);
+	if (fd == -1) {
+		return -1;
+	}
+	if (mrmr_attributes_copy(from_fd, fd) == 0) {
+		ret = mrmr_times_set(fd, &from);
+	}
+	return end_staged(staging_fd, staged, fd, ret, at_fd, name);
+}
+
+int mrmr_directory_make(const struct mrmr_node *node, int staging_fd, int at_fd,
+			const char *name)
+{
+	const struct timespec ts[2] = {
+		{.tv_nsec = UTIME_OMIT},
+		{.tv_sec = node->mtime_ns / NS_PER_S,
+		 .tv_nsec = node->mtime_ns % NS_PER_S},
+	};
+	char staged[128];
+	int fd = make_staged(staging_fd, staged);
+	int ret;
+
+	if (fd == -1) {
+		return -1;
+	}
+	ret = mrmr_attributes_set(fd, node);
+	if (ret == 0) {
+		futimens(fd, ts);
+	}
+	return end_staged(staging_fd, staged, fd, ret, at_fd, name);
 }
 
 static bool same_rights(const struct stat *a, const struct stat *b)

@@ -8,15 +8,15 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
 #include <mrmr/absent.h>
+#include <mrmr/dirattr.h>
+#include <mrmr/fd_path.h>
 #include <mrmr/thread_root.h>
-#include <mrmr/xattrs.h>
 
 /* On disk, on the machine that wrote it. */
 struct tag {
@@ -50,17 +50,6 @@ static void set_times(int folder_fd, const char *name, int64_t mtime_ns)
 	utimensat(folder_fd, name, ts, AT_SYMLINK_NOFOLLOW);
 }
 
-/* What this file system cannot keep of them is left out. */
-static int set_attributes(int fd, const struct mrmr_node *node)
-{
-	if (fchown(fd, node->uid, node->gid) == -1 ||
-	    mrmr_xattrs_write(fd, node->xattrs, node->xattrs_len, NULL) == -1) {
-		return -1;
-	}
-	/* The mode last: it holds the ACL's mask, which then agrees. */
-	return fchmod(fd, node->mode & 07777);
-}
-
 static int make_file(int folder_fd, const char *name,
 		     const struct mrmr_node *node,
 		     const struct mrmr_uuid *member)
@@ -75,7 +64,7 @@ static int make_file(int folder_fd, const char *name,
 		return -1;
 	}
 	if (ftruncate(fd, (off_t)node->size_bytes) == 0 &&
-	    set_attributes(fd, node) == 0) {
+	    mrmr_attributes_set(fd, node) == 0) {
 		ret = set_tag(fd, node, member);
 	}
 	saved_errno = errno;
@@ -127,15 +116,15 @@ int mrmr_ghost_read(int fd, struct mrmr_ghost *ghost)
 {
 	struct mrmr_thread_root root;
 	struct tag tag;
-	char path[64];
+	char path[MRMR_FD_LINK_LEN];
 	ssize_t len;
 
-	/* fgetxattr refuses descriptors made with O_PATH. */
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	if (mrmr_thread_root_enter(&root) == -1) {
 		return -1;
 	}
-	len = getxattr(path, MRMR_GHOST_TAG, &tag, sizeof(tag));
+	/* fgetxattr refuses descriptors made with O_PATH. */
+	len = getxattr(mrmr_fd_link(fd, path), MRMR_GHOST_TAG, &tag,
+		       sizeof(tag));
 	mrmr_thread_root_leave(&root);
 	if (len == -1) {
 		return -1;

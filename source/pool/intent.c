@@ -256,6 +256,20 @@ int mrmr_intent_begin(struct mrmr_pool *pool, struct mrmr_intent *intent)
 	return ret;
 }
 
+int mrmr_intent_begin_as_root(struct mrmr_pool *pool,
+			      struct mrmr_intent *intent)
+{
+	int saved_errno;
+	int ret;
+
+	pool->identity.become_root();
+	ret = mrmr_intent_begin(pool, intent);
+	saved_errno = errno;
+	pool->identity.unbecome_root();
+	errno = saved_errno;
+	return ret;
+}
+
 int intent_keep_for(struct mrmr_pool *pool, struct mrmr_intent *intent,
 		    const size_t *members, size_t num_members)
 {
@@ -290,8 +304,8 @@ void intent_end(struct mrmr_pool *pool, const struct mrmr_intent *intent)
 	if (folder == -1) {
 		return;
 	}
-	/* Not synced: an intent that comes back after a power cut finds what
-	   the spine, on the same file system, says. */
+	/* Not synced: one that was not committed, and comes back after a power
+	   cut, finds what the spine, on the same file system, says. */
 	file_name(intent->sequence, name);
 	unlinkat(folder, name, 0);
 	close(folder);

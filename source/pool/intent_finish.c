@@ -13,6 +13,7 @@
 #include <talloc.h>
 
 #include <mrmr/dir.h>
+#include <mrmr/dirattr.h>
 #include <mrmr/fault.h>
 #include <mrmr/intent_replay.h>
 #include <mrmr/log.h>
@@ -75,6 +76,28 @@ struct finishing {
 	size_t num_done;
 };
 
+/* What was done must be durable before the records that ask for it go. False:
+   it may not be. */
+static bool sync_members(struct mrmr_pool *pool)
+{
+	size_t i;
+
+	for (i = 0; i < pool->num_members; i++) {
+		struct mrmr_member *member = &pool->members[i];
+
+		if (!member->needs_sync) {
+			continue;
+		}
+		/* Others may have directories open that were merged. */
+		atomic_fetch_add(&pool->shared->clones_gen, 1);
+		if (member->root_fd != -1 && syncfs(member->root_fd) == -1) {
+			return false;
+		}
+		member->needs_sync = false;
+	}
+	return true;
+}
+
 static void finish_locked(struct finishing *f, const char *name)
 {
 	struct mrmr_intent *intent =
@@ -91,6 +114,7 @@ static void finish_locked(struct finishing *f, const char *name)
 	if (num_left == 0) {
 		f->done[f->num_done++] = intent;
 	} else if (intent->committed && num_left != num_before &&
+		   sync_members(f->pool) &&
 		   intent_keep_for(f->pool, intent, left, num_left) == -1) {
 		mrmr_log(MRMR_LOG_ERROR,
 			 "intents/%s in the state directory "
@@ -154,28 +178,24 @@ out:
 	return ret;
 }
 
-/* What was done must be durable before the records that ask for it go. */
+/* The records that ask for it go. */
 static void remove_done(struct finishing *f)
 {
 	size_t i;
 
-	for (i = 0; i < f->pool->num_members; i++) {
-		struct mrmr_member *member = &f->pool->members[i];
-
-		if (!member->needs_sync) {
-			continue;
-		}
-		/* Others may have directories open that were merged. */
-		atomic_fetch_add(&f->pool->shared->clones_gen, 1);
-		if (member->root_fd != -1 && syncfs(member->root_fd) == -1) {
-			return; /* it is done again next time */
-		}
-		member->needs_sync = false;
+	if (!sync_members(f->pool)) {
+		return; /* it is done again next time */
 	}
 	for (i = 0; i < f->num_done; i++) {
 		if (mrmr_fault("replay-end") == 0) {
 			intent_end(f->pool, f->done[i]);
 		}
+	}
+	/* One that a power cut brought back would be carried out again, on what
+	   clients have made under these names since. */
+	if (f->num_done > 0 && mrmr_sync(f->folder) == -1) {
+		mrmr_log(MRMR_LOG_ERROR, "%s/" MRMR_INTENTS ": %s",
+			 f->pool->config->state_dir, strerror(errno));
 	}
 }
 

@@ -4,28 +4,14 @@
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <talloc.h>
 
+#include <mrmr/fd_path.h>
 #include <mrmr/move.h>
-
-static int kernel_path(int fd, char *path, size_t size)
-{
-	char link[64];
-	ssize_t len;
-
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	len = readlink(link, path, size - 1);
-	if (len == -1) {
-		return -1;
-	}
-	path[len] = '\0';
-	return 0;
-}
 
 /* The root of a member that is online, or NULL. */
 static const char *root_path_of(struct mrmr_pool *pool,
@@ -37,7 +23,7 @@ static const char *root_path_of(struct mrmr_pool *pool,
 		return member->root_path;
 	}
 	TALLOC_FREE(member->root_path);
-	if (kernel_path(member->root_fd, path, sizeof(path)) == -1) {
+	if (mrmr_fd_path(member->root_fd, path, sizeof(path)) == -1) {
 		return NULL;
 	}
 	member->root_path = talloc_strdup(pool, path);
@@ -79,7 +65,7 @@ int mrmr_file_locate_seen(struct mrmr_pool *pool, int fd, const struct stat *st,
 	char full[MRMR_PATH_MAX + 256];
 	size_t i;
 
-	if (kernel_path(fd, full, sizeof(full)) == -1) {
+	if (mrmr_fd_path(fd, full, sizeof(full)) == -1) {
 		return -1;
 	}
 	if (st->st_nlink == 0) {

@@ -21,6 +21,7 @@
 #include <mrmr/absent.h>
 #include <mrmr/dirattr.h>
 #include <mrmr/fault.h>
+#include <mrmr/fd_path.h>
 #include <mrmr/file.h>
 #include <mrmr/intent.h>
 #include <mrmr/log.h>
@@ -362,11 +363,10 @@ static struct mrmr_move *move_new(void *mem_ctx, struct mrmr_pool *pool)
 
 static int begin_ghost(struct mrmr_move *m, struct mrmr_dir *dir, int fd)
 {
-	char proc_path[64];
+	char proc_path[MRMR_FD_LINK_LEN];
 	struct stat st;
 
-	snprintf(proc_path, sizeof(proc_path), "/proc/self/fd/%d", fd);
-	m->from_fd = open(proc_path, O_RDONLY | O_CLOEXEC);
+	m->from_fd = open(mrmr_fd_link(fd, proc_path), O_RDONLY | O_CLOEXEC);
 	m->dir_fd = fcntl(dir->spine_fd, F_DUPFD_CLOEXEC, 0);
 	if (m->from_fd == -1 || m->dir_fd == -1 ||
 	    fstat(m->from_fd, &m->st) == -1 ||
@@ -410,7 +410,7 @@ struct mrmr_move *mrmr_move_begin(void *mem_ctx, struct mrmr_pool *pool, int fd,
 				  uint64_t size_bytes)
 {
 	struct mrmr_move *m = move_new(mem_ctx, pool);
-	char proc_path[64];
+	char proc_path[MRMR_FD_LINK_LEN];
 	int saved_errno;
 
 	if (m == NULL) {
@@ -431,8 +431,7 @@ struct mrmr_move *mrmr_move_begin(void *mem_ctx, struct mrmr_pool *pool, int fd,
 		goto fail;
 	}
 	/* fd may be open for writing only. */
-	snprintf(proc_path, sizeof(proc_path), "/proc/self/fd/%d", fd);
-	m->from_fd = open(proc_path, O_RDONLY | O_CLOEXEC);
+	m->from_fd = open(mrmr_fd_link(fd, proc_path), O_RDONLY | O_CLOEXEC);
 	if (m->from_fd == -1 || choose_target(m, size_bytes) == -1) {
 		goto fail;
 	}

@@ -58,20 +58,17 @@ static int check_away(struct mrmr_pool *pool, size_t member)
 static int begin(struct mrmr_pool *pool, struct mrmr_intent *intent)
 {
 	int saved_errno;
-	int ret;
 
 	if (mrmr_tree_lock(pool, false) == -1) {
 		return -1;
 	}
-	pool->identity.become_root();
-	ret = mrmr_intent_begin(pool, intent);
-	saved_errno = errno;
-	pool->identity.unbecome_root();
-	if (ret == -1) {
+	if (mrmr_intent_begin_as_root(pool, intent) == -1) {
+		saved_errno = errno;
 		mrmr_tree_unlock(pool);
+		errno = saved_errno;
+		return -1;
 	}
-	errno = saved_errno;
-	return ret;
+	return 0;
 }
 
 /* The member has still to follow, if it was done. */

@@ -315,18 +315,13 @@ static int remove_noted(struct mrmr_dir *parent, struct mrmr_dir *dir,
 		.members = away,
 		.num_members = num_away,
 	};
-	int saved_errno;
 	int ret;
 
 	if (mrmr_name_path(parent, name, path) == -1 ||
 	    mrmr_tree_lock(pool, false) == -1) {
 		return -1;
 	}
-	pool->identity.become_root();
-	ret = mrmr_intent_begin(pool, &intent);
-	saved_errno = errno;
-	pool->identity.unbecome_root();
-	errno = saved_errno;
+	ret = mrmr_intent_begin_as_root(pool, &intent);
 	if (ret == 0) {
 		ret = remove_clones(parent, dir, name);
 		if (ret == 0) {

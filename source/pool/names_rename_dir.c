@@ -186,7 +186,6 @@ static int rename_directory_locked(struct renaming *r)
 	struct mrmr_intent intent = {.kind = MRMR_INTENT_RENAME_DIR};
 	bool consistent = true;
 	size_t num_online;
-	int saved_errno;
 	int ret;
 
 	if (atomic_load(&pool->shared->num_intents) > 0) {
@@ -206,12 +205,7 @@ static int rename_directory_locked(struct renaming *r)
 	intent.to = r->to_path;
 	intent.members = r->members;
 	intent.num_members = r->num_members;
-	pool->identity.become_root();
-	ret = mrmr_intent_begin(pool, &intent);
-	saved_errno = errno;
-	pool->identity.unbecome_root();
-	errno = saved_errno;
-	if (ret == -1) {
+	if (mrmr_intent_begin_as_root(pool, &intent) == -1) {
 		return -1;
 	}
 	ret = rename_everywhere(r, num_online, &consistent);

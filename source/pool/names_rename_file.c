@@ -328,11 +328,7 @@ static int rename_file_with_intent(struct renaming *r, size_t keep,
 	    mrmr_tree_lock(pool, false) == -1) {
 		return -1;
 	}
-	pool->identity.become_root();
-	ret = mrmr_intent_begin(pool, &intent);
-	saved_errno = errno;
-	pool->identity.unbecome_root();
-	errno = saved_errno;
+	ret = mrmr_intent_begin_as_root(pool, &intent);
 	if (ret == -1) {
 		goto out;
 	}

@@ -9,10 +9,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include <mrmr/fd_path.h>
 #include <mrmr/names.h>
 
 /* Replace path by target and what follows the symlink. */
@@ -49,26 +49,12 @@ static const char *within_spine(const struct mrmr_pool *pool, const char *path)
 	return path + strspn(path, "/");
 }
 
-static int fd_path(int fd, char path[MRMR_PATH_MAX])
-{
-	char link[64];
-	ssize_t len;
-
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	len = readlink(link, path, MRMR_PATH_MAX - 1);
-	if (len == -1) {
-		return -1;
-	}
-	path[len] = '\0';
-	return 0;
-}
-
 /* resolved = the path of fd, then "/name". */
 static int finish(int fd, const char *name, char resolved[MRMR_PATH_MAX])
 {
 	size_t len;
 
-	if (fd_path(fd, resolved) == -1) {
+	if (mrmr_fd_path(fd, resolved, MRMR_PATH_MAX) == -1) {
 		return -1;
 	}
 	len = strlen(resolved);

@@ -56,7 +56,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -66,6 +65,7 @@
 #include <mrmr/beneath.h>
 #include <mrmr/dirattr.h>
 #include <mrmr/fault.h>
+#include <mrmr/fd_path.h>
 #include <mrmr/file.h>
 #include <mrmr/guard.h>
 #include <mrmr/move.h>
@@ -236,7 +236,7 @@ static struct mrmr_undo *undo_new(void *mem_ctx, struct mrmr_pool *pool, int fd,
 				  uint64_t inode)
 {
 	struct mrmr_undo *undo = talloc_zero(mem_ctx, struct mrmr_undo);
-	char proc_path[64];
+	char proc_path[MRMR_FD_LINK_LEN];
 	int saved_errno;
 
 	if (undo == NULL) {
@@ -252,8 +252,8 @@ static struct mrmr_undo *undo_new(void *mem_ctx, struct mrmr_pool *pool, int fd,
 	pthread_mutex_init(&undo->mutex, NULL);
 	undo->private_fd = openat(member->private_fd, ".",
 				  O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	snprintf(proc_path, sizeof(proc_path), "/proc/self/fd/%d", fd);
-	undo->file_fd = open(proc_path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	undo->file_fd = open(mrmr_fd_link(fd, proc_path),
+			     O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	talloc_set_destructor(undo, undo_destructor);
 	if (undo->guard == NULL) {
 		errno = ENOMEM;

@@ -250,6 +250,21 @@ int protector_ask_scan(struct protector *p, struct mrmr_error *err);
 /* Do the scan that was asked for, if any. */
 int scan_run(struct protector *p, bool *any, struct mrmr_error *err);
 
+/* --- is it to be believed? (protector_doubt.c) ---------------------------------- */
+
+/* 1: it is not, *err says why. 0, or -1 with *err. */
+int doubt_scan(struct protector *p, struct mrmr_error *err);
+/* What was asked for stays, in the catalogue, until a person has answered. */
+int doubt_refuse(struct protector *p, struct mrmr_error *err);
+
+/* --- directories of members that are away (protector_absent.c) ---------------- */
+
+/* The directory `name` in dir is not there, and what of it is left in the
+   catalogue could not lose its names. 1: it was made, or came; 0: it is not to
+   be there; or -1 with errno. */
+int absent_show_directory(struct protector *p, struct mrmr_dir *dir,
+			  uint64_t dir_id, const char *name, const char *path);
+
 /* --- members that a scan has not seen (protector_unseen.c) -------------------- */
 
 /* Who is there as a scan of everything begins; a talloc child of p. */
@@ -300,12 +315,23 @@ int target_prepare(struct protector *p, struct batch *batch, uint32_t entry,
 struct mrmr_live_member *batch_member(struct batch *batch, uint16_t number);
 
 struct batch *batch_new(struct protector *p);
-/* Pieces of that (protector_target.c). */
+/* As mrmr_catalog_path(), for files of which many are in the same directory. To
+   be forgotten when names may have changed. */
+char *batch_path(struct batch *batch, void *mem_ctx,
+		 const struct mrmr_node *node, bool *in_trash);
+void batch_forget_paths(struct batch *batch);
+/* What changes with a file (protector_changes.c). */
+uint32_t target_count_extents(uint64_t size_bytes, uint32_t grid_bytes);
 int target_load_extents(struct protector *p, void *mem_ctx,
 			const struct mrmr_node *node,
 			struct mrmr_extent **extents);
+/* By len bytes; 0: it is to leave. Into target->changes, which has room. */
 void target_add_change(struct target *target, uint32_t index, uint32_t len,
 		       const struct mrmr_extent *old);
+/*
+ * Those extents that the catalogue does not have as they are. In parts, up to
+ * max_bytes of them, unless some are of another version.
+ */
 int target_find_changes(struct protector *p, void *mem_ctx,
 			struct target *target, bool unchanged,
 			uint64_t max_bytes);

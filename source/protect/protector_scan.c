@@ -10,7 +10,6 @@
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -25,9 +24,9 @@
 #include <mrmr/log.h>
 #include <mrmr/names.h>
 #include <mrmr/scan.h>
-#include <mrmr/staging.h>
 
 #include "protector_private.h"
+#include "trash_private.h"
 
 #define PER_TRANSACTION 4096
 
@@ -121,9 +120,33 @@ static int find_gone(const struct mrmr_node *node, void *private_data)
 	return 0;
 }
 
-/* What the catalogue has in a directory, and the listing has not. */
-static int drop_gone(struct scan *scan, void *frame, uint64_t dir_id,
-		     const char *path, struct mrmr_listing *listing)
+/* A name that the catalogue has in a directory, and the listing has not. */
+static int drop(struct scan *scan, void *frame, struct mrmr_dir *dir,
+		uint64_t dir_id, const char *path, const char *name)
+{
+	struct protector *p = scan->p;
+	char *below = talloc_asprintf(frame, "%s%s%s", path,
+				      path[0] != '\0' ? "/" : "", name);
+	struct look look;
+	int ret;
+
+	/* it may have come since */
+	if (below == NULL || look_at(p, frame, below, &look) == -1) {
+		return -1;
+	}
+	if (look.is_there) {
+		return 0;
+	}
+	if (names_detach(p, dir_id, name, NAMES_SEEMS) == -1) {
+		return -1;
+	}
+	ret = absent_show_directory(p, dir, dir_id, name, below);
+	return ret == 1 ? push(scan, below) : ret;
+}
+
+static int drop_gone(struct scan *scan, void *frame, struct mrmr_dir *dir,
+		     uint64_t dir_id, const char *path,
+		     struct mrmr_listing *listing)
 {
 	struct protector *p = scan->p;
 	struct known known = {.mem_ctx = frame};
@@ -143,17 +166,7 @@ static int drop_gone(struct scan *scan, void *frame, uint64_t dir_id,
 		return -1;
 	}
 	for (i = 0; i < known.num_gone; i++) {
-		char *below = talloc_asprintf(frame, "%s%s%s", path,
-					      path[0] != '\0' ? "/" : "",
-					      known.gone[i]);
-		struct look look;
-
-		/* it may have come since */
-		if (below == NULL || look_at(p, frame, below, &look) == -1) {
-			return -1;
-		}
-		if (!look.is_there &&
-		    names_detach(p, dir_id, known.gone[i], NAMES_SEEMS) == -1) {
+		if (drop(scan, frame, dir, dir_id, path, known.gone[i]) == -1) {
 			return -1;
 		}
 	}
@@ -212,7 +225,7 @@ static int scan_entries(struct scan *scan, struct mrmr_dir *dir,
 		talloc_free(frame);
 	}
 	if (ret == 0) {
-		ret = drop_gone(scan, listing, dir_id, path, listing);
+		ret = drop_gone(scan, listing, dir, dir_id, path, listing);
 	}
 	talloc_free(listing);
 	return ret;
@@ -326,67 +339,27 @@ static int see_trashed(struct scan *scan, void *frame, uint16_t number,
 	return mrmr_catalog_link(p->catalog, id, MRMR_ID_TRASH, name);
 }
 
-static int scan_trash(struct scan *scan, uint16_t number, int at_fd,
-		      const char *path);
+struct trash_scan {
+	struct scan *scan;
+	uint16_t number; /* of the member */
+};
 
-static int trash_entry(struct scan *scan, uint16_t number, int dir_fd,
-		       const char *path, const char *name)
+static int scan_trashed(const char *path, const struct stat *st,
+			void *private_data)
 {
-	void *frame = talloc_new(scan->p);
-	char *below = talloc_asprintf(frame, "%s%s%s", path,
-				      path[0] != '\0' ? "/" : "", name);
-	struct stat st = {0};
+	const struct trash_scan *ts = private_data;
+	void *frame = NULL;
 	int saved_errno;
-	int ret = 0;
+	int ret;
 
-	if (below == NULL) {
-		errno = ENOMEM;
-		ret = -1;
-	} else if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == -1) {
-		ret = errno == ENOENT ? 0 : -1;
-	} else if (S_ISREG(st.st_mode)) {
-		scan->in_transaction++;
-		ret = see_trashed(scan, frame, number, below, &st);
-	} else if (S_ISDIR(st.st_mode)) {
-		int fd =
-			openat(dir_fd, name,
-			       O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-
-		ret = fd != -1 ? scan_trash(scan, number, fd, below) : -1;
+	if (!S_ISREG(st->st_mode)) {
+		return 0;
 	}
+	ts->scan->in_transaction++;
+	frame = talloc_new(ts->scan->p);
+	ret = see_trashed(ts->scan, frame, ts->number, path, st);
 	saved_errno = errno;
 	talloc_free(frame);
-	errno = saved_errno;
-	return ret;
-}
-
-/* Takes over dir_fd. */
-static int scan_trash(struct scan *scan, uint16_t number, int dir_fd,
-		      const char *path)
-{
-	DIR *dir = fdopendir(dir_fd);
-	struct dirent *entry = NULL;
-	int saved_errno;
-	int ret = 0;
-
-	if (dir == NULL) {
-		saved_errno = errno;
-		close(dir_fd);
-		errno = saved_errno;
-		return -1;
-	}
-	while (ret == 0 && (errno = 0, entry = readdir(dir)) != NULL) {
-		if (strcmp(entry->d_name, ".") != 0 &&
-		    strcmp(entry->d_name, "..") != 0) {
-			ret = trash_entry(scan, number, dirfd(dir), path,
-					  entry->d_name);
-		}
-	}
-	if (ret == 0 && errno != 0) {
-		ret = -1;
-	}
-	saved_errno = errno;
-	closedir(dir);
 	errno = saved_errno;
 	return ret;
 }
@@ -398,18 +371,10 @@ static int scan_all_trash(struct scan *scan)
 
 	for (i = 0; i < p->pool->num_members; i++) {
 		const struct mrmr_member *member = &p->pool->members[i];
-		int fd;
+		struct trash_scan ts = {scan, p->engine->number[i]};
 
-		if (member->state != MRMR_MEMBER_ONLINE) {
-			continue;
-		}
-		fd = openat(member->private_fd, MRMR_TRASH,
-			    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		if (fd == -1 && errno == ENOENT) {
-			continue;
-		}
-		if (fd == -1 ||
-		    scan_trash(scan, p->engine->number[i], fd, "") == -1) {
+		if (member->state == MRMR_MEMBER_ONLINE &&
+		    trash_walk(member, scan_trashed, &ts) == -1) {
 			return -1;
 		}
 	}
@@ -462,82 +427,6 @@ int scan_load(struct protector *p)
 	return 0;
 }
 
-/* --- is it to be believed? --------------------------------------------------------- */
-
-static bool is_pending(uint64_t id, void *private_data)
-{
-	const struct protector *p = private_data;
-
-	return pending_find(p->pending, id) != PENDING_NONE;
-}
-
-static bool is_stopped(void *private_data)
-{
-	return protector_should_stop(private_data);
-}
-
-static void describe_doubt(const struct protector *p, size_t index,
-			   const struct mrmr_scan_member *counts,
-			   struct mrmr_error *err)
-{
-	const char *name = mrmr_member_name(&p->pool->members[index]);
-
-	mrmr_error_set(err, ECANCELED,
-		       "member %s: of %llu files that are known, %llu are gone "
-		       "and %llu have changed, and nobody has told of it; if "
-		       "the drive is not what it should be (made anew, "
-		       "encrypted), parity is what brings them back; if it is "
-		       "right so: mrmr-admin scan --accept-loss %s",
-		       name, (unsigned long long)counts->num_files,
-		       (unsigned long long)(counts->num_gone -
-					    counts->num_moved),
-		       (unsigned long long)counts->num_changed, name);
-}
-
-/* 1: it is not, *err says why. */
-static int doubt(struct protector *p, struct mrmr_error *err)
-{
-	const struct mrmr_scan_options options = {
-		.is_expected = is_pending,
-		.should_stop = is_stopped,
-		.private_data = p,
-	};
-	const bool *accept = p->options->accept_loss;
-	struct mrmr_scan_member *members =
-		talloc_zero_array(p, struct mrmr_scan_member,
-				  p->pool->num_members);
-	size_t i;
-	int ret = 0;
-
-	if (members == NULL) {
-		return protector_no_memory(err);
-	}
-	ret = mrmr_scan_look(p->engine, &options, members, err);
-	for (i = 0; ret == 0 && i < p->pool->num_members; i++) {
-		if (mrmr_scan_is_doubtful(&members[i]) &&
-		    (accept == NULL || !accept[i])) {
-			describe_doubt(p, i, &members[i], err);
-			ret = 1;
-		}
-	}
-	talloc_free(members);
-	return ret;
-}
-
-/* What was asked for stays, in the catalogue, until a person has answered. */
-static int refuse(struct protector *p, struct mrmr_error *err)
-{
-	p->is_doubtful = true;
-	p->result->is_scan_refused = true;
-	if (p->options->scan) {
-		errno = ECANCELED;
-		return -1;
-	}
-	mrmr_log(MRMR_LOG_ERROR, "%s", err->text);
-	err->code = 0;
-	return 0;
-}
-
 /* What was asked for meanwhile stays so. */
 static int scan_and_note(struct scan *scan, const char *path)
 {
@@ -568,9 +457,9 @@ int scan_run(struct protector *p, bool *any, struct mrmr_error *err)
 		return 0;
 	}
 	if (p->scan_path[0] == '\0') {
-		ret = doubt(p, err);
+		ret = doubt_scan(p, err);
 		if (ret != 0) {
-			return ret == 1                   ? refuse(p, err)
+			return ret == 1                   ? doubt_refuse(p, err)
 			       : protector_should_stop(p) ? 0
 							  : -1;
 		}

@@ -12,14 +12,10 @@
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <talloc.h>
@@ -30,6 +26,7 @@
 #include <mrmr/staging.h>
 
 #include "protector_private.h"
+#include "trash_private.h"
 
 #define BATCH_FILES 512
 #define BATCH_BYTES (UINT64_C(512) << 20)
@@ -56,24 +53,11 @@ struct trash {
 
 /* --- what there is ------------------------------------------------------------- */
 
-/* The name of a folder begins with when it was made; 0: it does not. */
-static int64_t time_of(const char *path)
+static int add_file(const char *path, const struct stat *st, void *private_data)
 {
-	struct tm tm = {0};
-
-	if (sscanf(path, "%4d%2d%2dT%2d%2d%2dZ", &tm.tm_year, &tm.tm_mon,
-		   &tm.tm_mday, &tm.tm_hour, &tm.tm_min, &tm.tm_sec) != 6) {
-		return 0;
-	}
-	tm.tm_year -= 1900;
-	tm.tm_mon -= 1;
-	return (int64_t)timegm(&tm) * NS_PER_S;
-}
-
-static int add_file(struct trash *trash, char *path, const struct stat *st)
-{
+	struct trash *trash = private_data;
 	size_t size = talloc_array_length(trash->files);
-	int64_t time_ns = time_of(path);
+	struct trashed *file = NULL;
 
 	if (trash->num == size) {
 		struct trashed *files =
@@ -86,76 +70,21 @@ static int add_file(struct trash *trash, char *path, const struct stat *st)
 		}
 		trash->files = files;
 	}
-	trash->files[trash->num++] = (struct trashed){
-		.path = talloc_steal(trash, path),
-		/* one whose time is not known is as old as its last change */
-		.time_ns = time_ns != 0
-				   ? time_ns
-				   : (int64_t)st->st_ctim.tv_sec * NS_PER_S,
+	file = &trash->files[trash->num];
+	*file = (struct trashed){
+		.path = talloc_strdup(trash, path),
+		.time_ns = trash_time_s(path, st) * NS_PER_S,
 		.inode = (uint64_t)st->st_ino,
 		.bytes = st->st_nlink == 1 ? (uint64_t)st->st_blocks * 512 : 0,
 		.is_last_name = st->st_nlink == 1,
 	};
-	trash->bytes += trash->files[trash->num - 1].bytes;
-	return 0;
-}
-
-static int walk(struct trash *trash, int dir_fd, const char *path);
-
-static int walk_entry(struct trash *trash, int dir_fd, const char *path,
-		      const char *name)
-{
-	char *below = talloc_asprintf(trash, "%s%s%s", path,
-				      path[0] != '\0' ? "/" : "", name);
-	struct stat st = {0};
-	int ret = 0;
-	int fd;
-
-	if (below == NULL) {
+	if (file->path == NULL) {
 		errno = ENOMEM;
 		return -1;
 	}
-	if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == -1) {
-		ret = errno == ENOENT ? 0 : -1;
-	} else if (!S_ISDIR(st.st_mode)) {
-		return add_file(trash, below, &st);
-	} else {
-		fd = openat(dir_fd, name,
-			    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		ret = fd != -1 ? walk(trash, fd, below) : -1;
-	}
-	talloc_free(below);
-	return ret;
-}
-
-/* Takes over dir_fd. */
-static int walk(struct trash *trash, int dir_fd, const char *path)
-{
-	DIR *dir = fdopendir(dir_fd);
-	struct dirent *entry = NULL;
-	int saved_errno;
-	int ret = 0;
-
-	if (dir == NULL) {
-		saved_errno = errno;
-		close(dir_fd);
-		errno = saved_errno;
-		return -1;
-	}
-	while (ret == 0 && (errno = 0, entry = readdir(dir)) != NULL) {
-		if (strcmp(entry->d_name, ".") != 0 &&
-		    strcmp(entry->d_name, "..") != 0) {
-			ret = walk_entry(trash, dirfd(dir), path,
-					 entry->d_name);
-		}
-	}
-	if (ret == 0 && errno != 0) {
-		ret = -1;
-	}
-	saved_errno = errno;
-	closedir(dir);
-	errno = saved_errno;
-	return ret;
+	trash->num++;
+	trash->bytes += file->bytes;
+	return 0;
 }
 
 static int compare(const void *a_void, const void *b_void)
@@ -181,7 +110,6 @@ static int close_trash(struct trash *trash)
 static struct trash *look(struct protector *p, struct mrmr_member *member)
 {
 	struct trash *trash = talloc_zero(p, struct trash);
-	int fd;
 
 	if (trash == NULL) {
 		return NULL;
@@ -196,8 +124,7 @@ static struct trash *look(struct protector *p, struct mrmr_member *member)
 		talloc_free(trash);
 		return NULL;
 	}
-	fd = openat(trash->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd == -1 || walk(trash, fd, "") == -1) {
+	if (trash_walk(member, add_file, trash) == -1) {
 		mrmr_log(MRMR_LOG_WARNING,
 			 "member %s: its trash cannot be read: %s",
 			 mrmr_member_name(member), strerror(errno));

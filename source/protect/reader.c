@@ -377,7 +377,8 @@ static bool is_within(const uint8_t *at, const uint8_t *buf, size_t len)
 	return at != NULL && at >= buf && at < buf + len;
 }
 
-/* Nobody may be at the buffer of a read that ends. */
+/* Nobody may be at the buffer of a read that ends. Who waits until its owner has
+   come by need not wait any longer. */
 static void take_back(struct mrmr_reader *reader, const uint8_t *buf,
 		      size_t len)
 {
@@ -398,6 +399,7 @@ static void take_back(struct mrmr_reader *reader, const uint8_t *buf,
 			entry->state = READER_PREPARED;
 		}
 		entry->direct = NULL;
+		pthread_cond_broadcast(&readers.done);
 	}
 }
 

@@ -18,9 +18,9 @@
 
 #include <mrmr/dirattr.h>
 #include <mrmr/fault.h>
+#include <mrmr/fd_path.h>
 #include <mrmr/names.h>
 #include <mrmr/staging.h>
-#include <mrmr/xattrs.h>
 
 #include "rebuild_private.h"
 
@@ -38,9 +38,7 @@ static void set_attributes(struct rebuild *r, int fd,
 	};
 	struct mrmr_dir *dir = NULL;
 
-	if (fchown(fd, node->uid, node->gid) == -1 ||
-	    mrmr_xattrs_write(fd, node->xattrs, node->xattrs_len, NULL) == -1 ||
-	    fchmod(fd, node->mode & 07777) == -1) {
+	if (mrmr_attributes_set(fd, node) == -1) {
 		return; /* it stays root's alone */
 	}
 	dir = mrmr_dir_get(r->pool, fd);
@@ -220,16 +218,14 @@ static int give(const struct rebuild_file *file, int staging_fd, int from_fd,
 		bool is_last, int to_fd, const char *name)
 {
 	struct stat st;
-	char proc_path[64];
+	char proc_path[MRMR_FD_LINK_LEN];
 
 	if (mrmr_fault("rebuild-place") != 0) {
 		return -1;
 	}
 	if (!is_last || file->staged[0] == '\0') {
-		snprintf(proc_path, sizeof(proc_path), "/proc/self/fd/%d",
-			 from_fd);
-		return linkat(AT_FDCWD, proc_path, to_fd, name,
-			      AT_SYMLINK_FOLLOW);
+		return linkat(AT_FDCWD, mrmr_fd_link(from_fd, proc_path), to_fd,
+			      name, AT_SYMLINK_FOLLOW);
 	}
 	if (renameat2(staging_fd, file->staged, to_fd, name,
 		      RENAME_NOREPLACE) == 0) {

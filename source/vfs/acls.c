@@ -12,6 +12,8 @@
  */
 #include "vfs_mrmr.h"
 
+#include <mrmr/fd_path.h>
+
 #include <sys/xattr.h>
 
 #define ACCESS_ACL "system.posix_acl_access"
@@ -25,15 +27,14 @@ static bool has_none(struct vfs_handle_struct *handle,
 	const char *name =
 		type == SMB_ACL_TYPE_DEFAULT ? DEFAULT_ACL : ACCESS_ACL;
 	const struct mrmr_dir *dir = NULL;
-	char path[64];
+	char path[MRMR_FD_LINK_LEN];
 	ssize_t len;
 
 	dir = mrmr_dir_known_of_fsp(mrmr_share_of(handle)->pool, fsp);
 	if (dir != NULL) {
 		len = fgetxattr(dir->spine_fd, name, NULL, 0);
 	} else {
-		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-		len = getxattr(path, name, NULL, 0);
+		len = getxattr(mrmr_fd_link(fd, path), name, NULL, 0);
 	}
 	return len == -1 && errno == ENODATA;
 }

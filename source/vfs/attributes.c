@@ -15,6 +15,7 @@
 #include "write.h"
 
 #include <mrmr/dirattr.h>
+#include <mrmr/fd_path.h>
 #include <mrmr/protection.h>
 
 #include "lib/util/tevent_ntstatus.h"
@@ -232,7 +233,7 @@ static void getxattrat_done(struct tevent_req *subreq);
 static ssize_t read_xattr(TALLOC_CTX *mem_ctx, struct mrmr_place *place,
 			  const char *name, size_t alloc_hint, uint8_t **value)
 {
-	char proc_path[64];
+	char proc_path[MRMR_FD_LINK_LEN];
 	struct stat st;
 	size_t member;
 	ssize_t len;
@@ -244,7 +245,6 @@ static ssize_t read_xattr(TALLOC_CTX *mem_ctx, struct mrmr_place *place,
 	if (fd == -1) {
 		return -1;
 	}
-	snprintf(proc_path, sizeof(proc_path), "/proc/self/fd/%d", fd);
 	*value = NULL;
 	if (alloc_hint > 0) {
 		*value = talloc_zero_array(mem_ctx, uint8_t, alloc_hint);
@@ -254,7 +254,7 @@ static ssize_t read_xattr(TALLOC_CTX *mem_ctx, struct mrmr_place *place,
 			return -1;
 		}
 	}
-	len = getxattr(proc_path, name, *value, alloc_hint);
+	len = getxattr(mrmr_fd_link(fd, proc_path), name, *value, alloc_hint);
 	saved_errno = errno;
 	close(fd);
 	errno = saved_errno;

@@ -14,6 +14,7 @@
 #include "moving.h"
 #include "numbers.h"
 
+#include <mrmr/fd_path.h>
 #include <mrmr/log.h>
 #include <mrmr/move.h>
 #include <mrmr/serve.h>
@@ -59,7 +60,7 @@ static struct files_struct *prepare_one(struct files_struct *fsp,
 					void *private_data)
 {
 	struct replacements *r = private_data;
-	char proc_path[64];
+	char proc_path[MRMR_FD_LINK_LEN];
 	struct stat st;
 	int fd = fsp_get_pathref_fd(fsp);
 	int flags;
@@ -76,10 +77,10 @@ static struct files_struct *prepare_one(struct files_struct *fsp,
 		return fsp;
 	}
 	flags &= O_ACCMODE | O_APPEND | O_NONBLOCK | O_SYNC | O_DSYNC | O_PATH;
-	snprintf(proc_path, sizeof(proc_path), "/proc/self/fd/%d", r->new_fd);
 	r->list[r->num] = (struct replacement){
 		.fd = fd,
-		.new_fd = open(proc_path, flags | O_CLOEXEC),
+		.new_fd = open(mrmr_fd_link(r->new_fd, proc_path),
+			       flags | O_CLOEXEC),
 	};
 	if (r->list[r->num].new_fd == -1) {
 		r->failed = true;

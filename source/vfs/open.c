@@ -11,6 +11,8 @@
 #include "telling.h"
 #include "vfs_mrmr.h"
 
+#include <mrmr/fd_path.h>
+
 #include <poll.h>
 
 /* The flags that vfs_default would come to. */
@@ -299,15 +301,14 @@ static void make_changeable(struct vfs_handle_struct *handle,
 	struct mrmr_pool *pool = NULL;
 	struct mrmr_place place;
 	struct mrmr_ghost ghost;
-	char proc_path[64];
+	char proc_path[MRMR_FD_LINK_LEN];
 
 	if (smb_fname->fsp == NULL || is_named_stream(smb_fname) ||
 	    !asks_to_write(access_mask, disposition) ||
 	    !mrmr_fsp_is_ghost(handle, smb_fname->fsp, &ghost)) {
 		return;
 	}
-	snprintf(proc_path, sizeof(proc_path), "/proc/self/fd/%d",
-		 fsp_get_pathref_fd(smb_fname->fsp));
+	mrmr_fd_link(fsp_get_pathref_fd(smb_fname->fsp), proc_path);
 	pool = mrmr_pool_of(handle);
 	if (faccessat(AT_FDCWD, proc_path, W_OK, AT_EACCESS) == -1 ||
 	    mrmr_place_at(pool, NULL, smb_fname, &place) == -1 ||

@@ -16,6 +16,7 @@
  */
 #include "watch.h"
 
+#include <mrmr/fd_path.h>
 #include <mrmr/log.h>
 #include <mrmr/shared.h>
 
@@ -146,15 +147,10 @@ static char *share_name(struct mrmr_watcher *watcher, struct watch *watch,
 	const char *root = watcher->handle->conn->connectpath;
 	size_t root_len = strlen(root);
 	char dir[PATH_MAX];
-	char link[64];
-	ssize_t len;
 
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", watch->spine_fd);
-	len = readlink(link, dir, sizeof(dir) - 1);
-	if (len == -1) {
+	if (mrmr_fd_path(watch->spine_fd, dir, sizeof(dir)) == -1) {
 		return NULL;
 	}
-	dir[len] = '\0';
 	if (strncmp(dir, root, root_len) != 0) {
 		return NULL;
 	}

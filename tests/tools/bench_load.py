@@ -33,7 +33,6 @@ written whole.
 Exit status 1: there were errors.
 """
 
-import argparse
 import collections
 import json
 import os
@@ -45,9 +44,10 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.dont_write_bytecode = True
+import benchmark    # noqa: E402
 import testpool    # noqa: E402
 import smb2    # noqa: E402
-from tables import markdown, plain_text, ratio    # noqa: E402
+from tables import ratio    # noqa: E402
 
 SHARES = ('pool', 'plain')
 P99_OF_PLAIN = 1.3
@@ -460,7 +460,7 @@ def report(bench, options, samples, num_failed):
                 times[key] += values
             errors += its_errors
             expected += its_expected
-    texts = []
+    results = benchmark.Results(options)
     head = ['request', 'number', 'plain p50', 'plain p99', 'pool p50',
             'pool p99', 'plain/pool p99']
     tables = [('milliseconds, all members there', head,
@@ -473,8 +473,7 @@ def report(bench, options, samples, num_failed):
                    ['of', '1st', '2nd', '3rd', '4th'],
                    samples.rows(options.minutes * 60)))
     for title, columns, rows in tables:
-        print('\n%s\n\n%s' % (title, plain_text(columns, rows)))
-        texts.append('%s\n\n%s\n' % (title, markdown(columns, rows)))
+        results.table(title, columns, rows)
     line = ('%d clients, %g minutes, %d requests to each share; errors that '
             'plain did not give: %d; of files that were lost unprotected: %d; '
             'clients that could not go on: %d' % (
@@ -484,21 +483,15 @@ def report(bench, options, samples, num_failed):
     print('\n' + line)
     for error in errors[:20]:
         print('    ' + error)
-    if options.markdown:
-        with open(options.markdown, 'w') as out:
-            out.write('\n'.join(texts + [line + '\n']))
-    if options.json:
-        with open(options.json, 'w') as out:
-            json.dump({'tables': tables, 'errors': errors,
-                       'lost_unprotected': expected,
-                       'clients_failed': num_failed,
-                       'smbd_kib': samples.smbd,
-                       'protector_kib': samples.protector}, out, indent=1)
+    results.texts.append(line + '\n')
+    results.save({'tables': tables, 'errors': errors,
+                  'lost_unprotected': expected, 'clients_failed': num_failed,
+                  'smbd_kib': samples.smbd, 'protector_kib': samples.protector})
     return 1 if errors or num_failed else 0
 
 
 def main():
-    parser = argparse.ArgumentParser(add_help=False)
+    parser = benchmark.parser()
     parser.add_argument('--minutes', type=float, default=10)
     parser.add_argument('--clients', type=int, default=50)
     parser.add_argument('--rate', type=float, default=2)
@@ -507,25 +500,12 @@ def main():
     parser.add_argument('--seed', type=int, default=1)
     parser.add_argument('--keep', action='store_true')
     parser.add_argument('--vfs', default='acl_xattr')
-    parser.add_argument('--build')
-    parser.add_argument('--markdown')
-    parser.add_argument('--json')
-    parser.add_argument('-h', '--help', action='store_true')
-    options = parser.parse_args()
-    if options.help:
-        print(__doc__.strip())
-        return 0
-    testpool.isolate()
-    if not options.build:
-        options.build = testpool.build(['bench'])
-    options.build = os.path.abspath(options.build)
+    options = benchmark.parse(parser, __doc__)
+    benchmark.prepare(options)
     with testpool.Workspace() as work:
         bench = Bench(work, options)
         return report(bench, options, *bench.run())
 
 
 if __name__ == '__main__':
-    try:
-        sys.exit(main())
-    except testpool.Failure as problem:
-        sys.exit('bench: %s' % problem)
+    benchmark.run(main)

@@ -28,11 +28,12 @@ one share after the other before the next kind begins, and the order of the
 shares is turned around from round to round (plain, pool, mergerfs, mergerfs,
 pool, plain, ...). The tables show medians over the rounds: rates, which include
 the client's work, and the processor time of the server's processes (smbd,
-mergerfs) per operation, which does not and is the steadier number. mergerfs is
-mounted as its manual recommends when no mmap is needed (Samba needs none).
+mergerfs) per operation, which does not and is the steadier number. A ratio is
+the median of the ratios within the rounds, as its two sides were measured one
+after the other. mergerfs is mounted as its manual recommends when no mmap is
+needed (Samba needs none).
 """
 
-import argparse
 import json
 import os
 import statistics
@@ -41,8 +42,9 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.dont_write_bytecode = True
+import benchmark    # noqa: E402
 import testpool    # noqa: E402
-from tables import markdown, plain_text, ratio    # noqa: E402
+from tables import ratio    # noqa: E402
 
 FILE_PHASES = ['create', 'list', 'stat', 'read', 'rename', 'unlink']
 BIG_PHASES = ['write', 'readbig']
@@ -178,6 +180,12 @@ class Bench:
         return {share: statistics.median(n[key] for n in numbers)
                 for share, numbers in self.results[phase, clients].items()}
 
+    def ratio(self, phase, clients, key, one, other):
+        """The median of the ratios of two shares within the rounds."""
+        by_share = self.results[phase, clients]
+        return statistics.median(a[key] / b[key] for a, b in
+                                 zip(by_share[one], by_share[other]))
+
     def phases(self, clients):
         for phase in FILE_PHASES + BIG_PHASES + ['dir']:
             if (phase, clients) in self.results:
@@ -195,11 +203,13 @@ class Bench:
             row = [name] + ['%.0f' % medians[share]
                             for share in self.options.shares]
             if 'pool' in medians and 'plain' in medians:
-                row.append(ratio(medians['pool'] / medians['plain'],
-                                 target_of_plain(phase, self.members)))
+                row.append(ratio(
+                    self.ratio(phase, clients, 'rate', 'pool', 'plain'),
+                    target_of_plain(phase, self.members)))
             if 'pool' in medians and 'mergerfs' in medians:
-                row.append(ratio(medians['pool'] / medians['mergerfs'],
-                                 OF_MERGERFS.get(phase, 1.0)))
+                row.append(ratio(
+                    self.ratio(phase, clients, 'rate', 'pool', 'mergerfs'),
+                    OF_MERGERFS.get(phase, 1.0)))
             rows.append(row)
         return rows
 
@@ -211,7 +221,8 @@ class Bench:
             row += ['%.1f' % medians[share] for share in self.options.shares]
             for other in ('plain', 'mergerfs'):
                 if 'pool' in medians and other in medians:
-                    row.append('%.2f' % (medians['pool'] / medians[other]))
+                    row.append('%.2f' % self.ratio(phase, clients, 'cpu_us',
+                                                   'pool', other))
             rows.append(row)
         return rows
 
@@ -229,7 +240,7 @@ def numbers(text):
 
 
 def main():
-    parser = argparse.ArgumentParser(add_help=False)
+    parser = benchmark.parser()
     parser.add_argument('--members', type=numbers, default=[3, 12])
     parser.add_argument('--rounds', type=int, default=5)
     parser.add_argument('--clients', type=numbers, default=[1, 4])
@@ -240,22 +251,11 @@ def main():
     parser.add_argument('--shares', type=lambda text: text.split(','),
                         default=['plain', 'pool', 'mergerfs'])
     parser.add_argument('--vfs', default='')
-    parser.add_argument('--build')
     parser.add_argument('--no-pin', dest='pin', action='store_false')
     parser.add_argument('--stand-in', action='store_true')
-    parser.add_argument('--markdown')
-    parser.add_argument('--json')
-    parser.add_argument('-h', '--help', action='store_true')
-    options = parser.parse_args()
-    if options.help:
-        print(__doc__.strip())
-        return 0
-
-    testpool.isolate()
-    if not options.build:
-        options.build = testpool.build(['bench'])
-    options.build = os.path.abspath(options.build)
-    texts = []
+    options = benchmark.parse(parser, __doc__)
+    benchmark.prepare(options)
+    results = benchmark.Results(options)
     raw = []
     for members in options.members:
         with testpool.Workspace() as work:
@@ -271,27 +271,14 @@ def main():
             for what, rows in (('rates', bench.rate_rows(clients)),
                                ("the server's processor time in microseconds "
                                 'per operation', bench.cpu_rows(clients))):
-                heading = '%s: %s' % (title, what)
-                print('\n%s\n\n%s' % (heading,
-                                       plain_text(bench.head(), rows)),
-                      flush=True)
-                texts.append('%s\n\n%s\n' % (heading,
-                                             markdown(bench.head(), rows)))
+                results.table('%s: %s' % (title, what), bench.head(), rows)
             raw.append({'members': members, 'clients': clients, 'results': {
                 phase: by_share
                 for (phase, n), by_share in bench.results.items()
                 if n == clients}})
-    if options.markdown:
-        with open(options.markdown, 'w') as out:
-            out.write('\n'.join(texts))
-    if options.json:
-        with open(options.json, 'w') as out:
-            json.dump(raw, out, indent=1)
+    results.save(raw)
     return 0
 
 
 if __name__ == '__main__':
-    try:
-        sys.exit(main())
-    except testpool.Failure as problem:
-        sys.exit('bench: %s' % problem)
+    benchmark.run(main)

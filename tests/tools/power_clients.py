@@ -44,7 +44,7 @@ class Writer(threading.Thread):
     # --- names -------------------------------------------------------------------
 
     def dirs(self):
-        return sorted(d for d in self.share.dirs
+        return sorted(d for d in list(self.share.dirs)
                       if (d + '/').startswith(self.directory + '/'))
 
     def a_file(self):
@@ -164,7 +164,7 @@ class Writer(threading.Thread):
         with self.share.lock:
             if path in self.share.dirs:
                 return
-            self.share.dirs.add(path)
+            self.share.add_dir(path)
         self.client.mkdir(windows(path))
 
     def rename_dir(self):

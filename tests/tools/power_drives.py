@@ -1,13 +1,14 @@
 """Drives whose power can be cut, all at one instant (powercut.c): a file system
-on each, on a loop device with direct I/O.
+on each, on a loop device with direct I/O; and a pool on such drives.
 """
 
 import os
 import queue
 import subprocess
 import threading
+import uuid
 
-from sharetest import run
+from sharetest import eventually, run
 
 SIZES = {'ext4': 160, 'xfs': 320, 'btrfs': 288}    # MiB; XFS wants 300
 MAKE = {'ext4': ['mkfs.ext4', '-q', '-F', '-m', '0'],
@@ -130,3 +131,65 @@ class Drives:
                 subprocess.run(['umount', '-l', drive.path])
         self.process.stdin.close()
         self.process.wait()
+
+
+class PowerPool:
+    """A pool whose members, and state directory, are on such drives; down."""
+
+    def __init__(self, world, kinds, state_kind, rows):
+        self.world = world
+        self.members = [Drive('m%d' % i, kind,
+                              world.work.join(world.fresh('m')))
+                        for i, kind in enumerate(kinds)]
+        self.pool = world.pool([d.path for d in self.members], parity=rows,
+                               protect='queue')
+        # where quickstart.sh puts the state directory
+        self.state = Drive('state', state_kind,
+                           os.path.join(self.pool.directory, 'state'))
+        self.drives = Drives(world.work, world.build_dir,
+                             self.members + [self.state])
+        self.new_boot()
+        # by that, quickstart.sh knows a directory that is its own
+        os.makedirs(os.path.join(self.pool.directory, 'run'))
+        open(os.path.join(self.pool.directory, 'run', 'lock'), 'w').close()
+
+    def new_boot(self):
+        """What tells processes that the machine was started anew."""
+        of_kernel = '/proc/sys/kernel/random/boot_id'
+        own = self.world.work.join('boot_id')
+        is_first = not os.path.exists(own)
+        with open(own, 'w') as out:
+            out.write('%s\n' % uuid.uuid4())
+        if is_first:
+            self.world.work.mount('--bind', own, of_kernel)
+
+    def write_something(self, drive):
+        """So that a cut need not wait for others to write. Is it off?"""
+        name = os.path.join(drive.path, '.mrmr', 'something')
+        subprocess.run(['dd', 'if=/dev/zero', 'of=' + name, 'bs=1', 'count=1',
+                        'conv=fsync'], stderr=subprocess.DEVNULL)
+        return self.drives.off.wait(1)
+
+    def boot(self):
+        """After a cut; all processes have ended. Nothing is mounted yet."""
+        self.drives.unmount_all()
+        self.drives.power_on()
+        self.new_boot()
+
+    def mount_but(self, lost):
+        for drive in self.drives.all:
+            if drive not in lost:
+                self.drives.mount(drive)
+
+    def all_are_online(self):
+        return eventually(60, lambda: run(
+            self.pool.env['MRMR_ADMIN'], 'status', '--quick', '--json',
+            check=False).count('"online"') == len(self.members))
+
+    def is_on_a_member(self, path):
+        return any(os.path.lexists(os.path.join(d.path, path))
+                   for d in self.members)
+
+    def close(self):
+        self.pool.down()
+        self.drives.close()

@@ -12,9 +12,11 @@ before the operation that leads to it begins. What must hold afterwards:
 - It was renamed since: it has one of these names.
 - It was removed or replaced since: it may be gone.
 - It was never reported, or it was empty then: nothing is promised.
+- Whatever is there under a name is what a file of that name may have.
 
-A new directory is no state of a file; one that is renamed is one for each file
-in it.
+A directory that is renamed may be under either name afterwards, on each of its
+members: so a name is one in a folder, and a folder has all the names that it has
+had. A file that was made in it under its new name may be under the old one.
 """
 
 import collections
@@ -26,23 +28,25 @@ from trial_model import cut, difference
 WINDOW = 4096
 GRID = 1 << 20
 
-State = collections.namedtuple('State', 'path content')    # path None: gone
+# path None: gone. folder: what its directory has been called
+State = collections.namedtuple('State', 'path content folder')
 
 
 class Story:
-    def __init__(self, path, content, attributes=None):
-        self.states = [State(path, content)]
-        self.is_reported = attributes is not None
+    def __init__(self, path, content, folder, attributes=None):
+        self.states = [State(path, content, folder)]
+        # of an empty one there is nothing to be had
+        self.is_reported = attributes is not None and content != b''
         self.attributes = attributes    # at the report
-        self.is_settled = self.is_reported
+        self.is_settled = attributes is not None
         self.hashes = {}
 
     @property
     def last(self):
         return self.states[-1]
 
-    def add(self, path, content):
-        self.states.append(State(path, content))
+    def add(self, path, content, folder):
+        self.states.append(State(path, content, folder))
         self.is_settled = False
 
     def report(self, path, hashes):
@@ -69,7 +73,8 @@ class Story:
 
     def copy(self):
         other = Story(*self.states[0])
-        other.states = list(self.states)
+        other.states = [State(s.path, s.content, list(s.folder))
+                        for s in self.states]
         other.is_reported = self.is_reported
         other.attributes = self.attributes
         other.is_settled = self.is_settled
@@ -90,7 +95,9 @@ class Story:
 
     @property
     def paths(self):
-        return {s.path for s in self.states if s.path is not None}
+        return {folder + s.path[s.path.rindex('/'):]
+                for s in self.states if s.path is not None
+                for folder in s.folder}
 
     def may_be(self, content, is_lost):
         """Could it have this content? is_lost: its member is."""
@@ -98,6 +105,10 @@ class Story:
         if self.is_reported and (is_lost or self.is_firm):
             return content in versions
         return content is None or is_mixture(content, versions)
+
+    def explains(self, content):
+        """Could these bytes, under its name, be its own?"""
+        return is_mixture(content, [s.content for s in self.states])
 
     def why_not(self, content):
         if content is None:
@@ -136,11 +147,17 @@ class Share:
         self.lock = threading.RLock()
         self.stories = []
         self.now = {}        # path: story
-        self.dirs = set()
+        self.dirs = {}       # path: all that it has been called
+
+    def add_dir(self, path):
+        self.dirs[path] = [path]
+
+    def folder(self, path):
+        return self.dirs[path[:path.rindex('/')]]
 
     def adopt(self, path, content, attributes):
         """It is there, and all is protected."""
-        story = Story(path, content, attributes)
+        story = Story(path, content, self.folder(path), attributes)
         self.stories.append(story)
         self.now[path] = story
 
@@ -148,30 +165,33 @@ class Share:
 
     def write(self, path, content):
         if path in self.now:
-            self.now[path].add(path, content)
+            self.now[path].add(path, content, self.folder(path))
         else:
-            self.now[path] = Story(path, content)
+            self.now[path] = Story(path, content, self.folder(path))
             self.stories.append(self.now[path])
 
     def remove(self, path):
         story = self.now.pop(path)
-        story.add(None, story.last.content)
+        story.add(None, story.last.content, [])
 
     def rename(self, old, new):
         if new in self.now:
             self.remove(new)
         story = self.now.pop(old)
-        story.add(new, story.last.content)
+        story.add(new, story.last.content, self.folder(new))
         self.now[new] = story
 
     def set_attribute(self, path):
         self.now[path].is_settled = False
 
     def rename_dir(self, old, new):
+        for path in [d for d in self.dirs
+                     if (d + '/').startswith(old + '/')]:
+            now = new + path[len(old):]
+            self.dirs[now] = self.dirs.pop(path)
+            self.dirs[now].append(now)
         for path in [p for p in self.now if p.startswith(old + '/')]:
             self.rename(path, new + path[len(old):])
-        self.dirs = {new + d[len(old):] if (d + '/').startswith(old + '/')
-                     else d for d in self.dirs}
 
     # --- reports ----------------------------------------------------------------------
 

@@ -21,11 +21,13 @@
 #include <cmocka.h>
 #include <talloc.h>
 
+#include <mrmr/absent.h>
 #include <mrmr/blob.h>
 #include <mrmr/decode.h>
 #include <mrmr/hex.h>
 #include <mrmr/move.h>
 #include <mrmr/protection.h>
+#include <mrmr/rebuild.h>
 #include <mrmr/serve.h>
 #include <mrmr/undo.h>
 
@@ -131,6 +133,25 @@ ssize_t client_read_served(void *buf, size_t len, uint64_t offset,
 		       : -1;
 }
 
+void lose_events(struct world *w)
+{
+	assert_return_code(truncate(world_path(w, "state/queue/log"), 0),
+			   errno);
+	mrmr_tell(w->pool, MRMR_EVENT_SCAN, MRMR_NO_MEMBER, 0, "", NULL);
+}
+
+void serve(struct world *w)
+{
+	assert_int_equal(mrmr_serve_start(w->pool, NULL), 0);
+	world_use(w);
+}
+
+void stop_serving(struct world *w)
+{
+	mrmr_serve_stop(w->pool);
+	mrmr_dir_cache_clear(w->pool);
+}
+
 size_t client_make_anew(struct world *w, const char *dir, const char *name)
 {
 	struct mrmr_move_source source = {.read = client_read_served};
@@ -220,6 +241,34 @@ bool protect_killed(struct world *w, const char *fault)
 		return true;
 	}
 	return false;
+}
+
+static void tell_of_rebuild(enum mrmr_rebuild_trouble kind, const char *path,
+			    uint64_t size_bytes, const char *why,
+			    void *private_data)
+{
+	fail_msg("%s: %s", path, why);
+}
+
+bool rebuild_lost(struct world *w, size_t lost, bool may_tell)
+{
+	const struct mrmr_rebuild_options options = {
+		.lost = lost,
+		.onto = MRMR_REBUILD_SPREAD,
+		.trouble = may_tell ? NULL : tell_of_rebuild,
+	};
+	struct mrmr_engine *engine = open_engine(w, MRMR_ENGINE_WRITE);
+	struct mrmr_rebuild_result result;
+	struct mrmr_error err = {0};
+
+	if (mrmr_rebuild(engine, &options, &result, &err) == -1) {
+		print_message("rebuild: %s\n", err.text);
+		talloc_free(engine);
+		return false;
+	}
+	assert_true(result.is_complete);
+	talloc_free(engine);
+	return true;
 }
 
 /* --- proof -------------------------------------------------------------------------- */
@@ -481,4 +530,39 @@ uint64_t pending_of(struct world *w)
 	assert_false(needs_scan);
 	talloc_free(engine);
 	return files;
+}
+
+void verify_served(struct world *w, const char *path, unsigned int seed,
+		   size_t len)
+{
+	uint8_t *bytes = seeded(seed, len);
+	uint8_t *got = malloc(len);
+	struct mrmr_served *served = NULL;
+	struct mrmr_error err = {0};
+	struct mrmr_ghost ghost;
+	struct stat st;
+	size_t member;
+	size_t at = 0;
+	int fd;
+
+	assert_int_equal(do_stat(w, path, &member, &st), 0);
+	assert_int_equal(st.st_size, len);
+	fd = do_open(w, path, O_RDONLY);
+	assert_return_code(fd, errno);
+	assert_return_code(mrmr_ghost_read(fd, &ghost), errno);
+	served = mrmr_served_get(w->pool, &ghost, &err);
+	if (served == NULL) {
+		fail_msg("%s", err.text);
+	}
+	while (at < len) {
+		ssize_t n = client_read_served(got + at, len - at, at, served);
+
+		assert_true(n > 0);
+		at += (size_t)n;
+	}
+	assert_memory_equal(got, bytes, len);
+	mrmr_served_put(served);
+	close(fd);
+	free(got);
+	free(bytes);
 }

@@ -31,9 +31,16 @@ void client_tell(struct world *w, const char *path, enum mrmr_event_kind kind);
 /* As before a client writes to dir/name, whose member is away, in a pool that is
    served (mrmr/serve.h): it is made anew. Where. */
 size_t client_make_anew(struct world *w, const char *dir, const char *name);
-/* private_data: a struct mrmr_served. */
+/* For mrmr_move_source; private_data: a struct mrmr_served. */
 ssize_t client_read_served(void *buf, size_t len, uint64_t offset,
 			   void *private_data);
+
+/* The events that nobody has taken are lost, as by a power cut. */
+void lose_events(struct world *w);
+
+/* As smbd does, with the names of members that are away; until stop_serving(). */
+void serve(struct world *w);
+void stop_serving(struct world *w);
 
 /* --- the protector ---------------------------------------------------------------- */
 
@@ -49,6 +56,10 @@ int try_protect(struct world *w, struct mrmr_protect_result *result);
    by it. */
 bool protect_killed(struct world *w, const char *fault);
 
+/* What was on a member, onto the others. False: it failed. Unless may_tell, what
+   it has to tell fails the test. */
+bool rebuild_lost(struct world *w, size_t lost, bool may_tell);
+
 /* --- proof -------------------------------------------------------------------------- */
 
 struct mrmr_engine *open_engine(struct world *w, enum mrmr_engine_mode mode);
@@ -62,6 +73,10 @@ void verify(struct world *w, const char *path, unsigned int seed, size_t len,
 	    unsigned int lose);
 void verify_bytes(struct world *w, const char *path, const uint8_t *bytes,
 		  size_t len, unsigned int lose);
+/* While its member is away, and with serve(): it is read, and these are its
+   bytes. */
+void verify_served(struct world *w, const char *path, unsigned int seed,
+		   size_t len);
 /* Whatever is in stripes can be computed without the member it lies on. */
 void verify_decodable(struct world *w);
 /* No file is known under this path. */

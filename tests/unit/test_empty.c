@@ -44,7 +44,7 @@ static bool accept_loss(const struct mrmr_rebuild_result *result,
 	return true;
 }
 
-static struct told rebuild(struct world *w, size_t lost)
+static struct told rebuild_told(struct world *w, size_t lost)
 {
 	struct told told = {0};
 	const struct mrmr_rebuild_options options = {
@@ -126,7 +126,7 @@ static void test_comes_back_empty(void **state)
 		if (hears == AFTER) {
 			protect(w);
 		}
-		told = rebuild(w, 0);
+		told = rebuild_told(w, 0);
 		assert_int_equal(told.num[MRMR_REBUILD_UNPROTECTED], 0);
 		assert_int_equal(told.num[MRMR_REBUILD_LOST], 0);
 		assert_int_equal(told.num[MRMR_REBUILD_OLDER], 1);
@@ -159,7 +159,7 @@ static void test_is_empty_still(void **state)
 	protect(w);
 	assert_int_equal(pending_of(w), 0);
 	lose(w);
-	told = rebuild(w, 0);
+	told = rebuild_told(w, 0);
 	assert_int_equal(told.num[MRMR_REBUILD_UNPROTECTED], 0);
 	assert_int_equal(told.num[MRMR_REBUILD_OLDER], 0);
 	assert_int_equal(do_stat(w, "d/empty", &member, &st), 0);
@@ -200,7 +200,7 @@ static void test_is_open(void **state)
 	assert_int_equal(write(fd, "x", 1), 1);
 	close(fd);
 	lose(w);
-	told = rebuild(w, 0);
+	told = rebuild_told(w, 0);
 	assert_int_equal(told.num[MRMR_REBUILD_UNPROTECTED], 1);
 	assert_int_equal(do_where(w, "d/newer"), SIZE_MAX);
 	assert_int_not_equal(do_where(w, "d/new"), SIZE_MAX);

@@ -48,32 +48,11 @@ static struct world *pool_of(void)
 	return w;
 }
 
-/* As smbd does, with the names of members that are away. */
-static void serve(struct world *w)
-{
-	assert_int_equal(mrmr_serve_start(w->pool, NULL), 0);
-	world_use(w);
-}
-
-static void stop_serving(struct world *w)
-{
-	mrmr_serve_stop(w->pool);
-	mrmr_dir_cache_clear(w->pool);
-}
-
 static void come_back(struct world *w)
 {
 	world_plug(w, 0);
 	world_later(w);
 	assert_int_equal(w->pool->members[0].state, MRMR_MEMBER_ONLINE);
-}
-
-/* The events that nobody has taken are lost, as by a power cut. */
-static void lose_events(struct world *w)
-{
-	assert_return_code(truncate(world_path(w, "state/queue/log"), 0),
-			   errno);
-	mrmr_tell(w->pool, MRMR_EVENT_SCAN, MRMR_NO_MEMBER, 0, "", NULL);
 }
 
 static uint64_t trash_bytes(struct world *w)
@@ -316,37 +295,8 @@ static void test_protector_is_killed(void **state)
 /* It is listed, and read as it was protected. */
 static void check_served(struct world *w, const char *list)
 {
-	uint8_t *bytes = seeded(1, LEN);
-	uint8_t *got = malloc(LEN);
-	struct mrmr_served *served = NULL;
-	struct mrmr_error err = {0};
-	struct mrmr_ghost ghost;
-	struct stat st;
-	size_t member;
-	size_t at = 0;
-	int fd;
-
 	assert_string_equal(do_list(w, "d"), list);
-	assert_int_equal(do_stat(w, "d/old", &member, &st), 0);
-	assert_int_equal(st.st_size, LEN);
-	fd = do_open(w, "d/old", O_RDONLY);
-	assert_return_code(fd, errno);
-	assert_return_code(mrmr_ghost_read(fd, &ghost), errno);
-	served = mrmr_served_get(w->pool, &ghost, &err);
-	if (served == NULL) {
-		fail_msg("%s", err.text);
-	}
-	while (at < LEN) {
-		ssize_t n = client_read_served(got + at, LEN - at, at, served);
-
-		assert_true(n > 0);
-		at += (size_t)n;
-	}
-	assert_memory_equal(got, bytes, LEN);
-	mrmr_served_put(served);
-	close(fd);
-	free(got);
-	free(bytes);
+	verify_served(w, "d/old", 1, LEN);
 }
 
 static void test_two_leave(void **state)
@@ -422,31 +372,23 @@ static void test_is_there_after_all(void **state)
 	world_free(w);
 }
 
-static void tell(enum mrmr_rebuild_trouble kind, const char *path,
-		 uint64_t size_bytes, const char *why, void *private_data)
-{
-	fail_msg("%s: %s", path, why);
-}
-
-static bool rebuild(struct world *w, bool has_changed)
+/* What clients have changed since comes back as it was protected, and that is
+   told. */
+static void rebuild_changed(struct world *w)
 {
 	const struct mrmr_rebuild_options options = {
 		.lost = 0,
 		.onto = MRMR_REBUILD_SPREAD,
-		.trouble = has_changed ? NULL : tell,
 	};
 	struct mrmr_engine *engine = open_engine(w, MRMR_ENGINE_WRITE);
 	struct mrmr_rebuild_result result;
 	struct mrmr_error err = {0};
 
 	if (mrmr_rebuild(engine, &options, &result, &err) == -1) {
-		print_message("rebuild: %s\n", err.text);
-		talloc_free(engine);
-		return false;
+		fail_msg("rebuild: %s", err.text);
 	}
 	assert_true(result.is_complete);
 	talloc_free(engine);
-	return true;
 }
 
 /* It comes into the trash of another member, and can be undeleted there. */
@@ -487,7 +429,7 @@ static void test_rebuilt(void **state)
 
 		take_away(w, way);
 		protect(w);
-		assert_true(rebuild(w, false));
+		assert_true(rebuild_lost(w, 0, false));
 		check_rebuilt(w, way);
 		world_free(w);
 	}
@@ -511,7 +453,7 @@ static void test_heard_of_late(void **state)
 	world_later(w);
 	for (i = 0; i < 2; i++) {
 		if (i == 0) {
-			assert_true(rebuild(w, true));
+			rebuild_changed(w);
 		}
 		protect(w);
 		assert_int_equal(pending_of(w), 0);
@@ -548,13 +490,13 @@ static void test_rebuild_is_killed(void **state)
 		if (pid == 0) {
 			world_open_in_child(w);
 			setenv("MRMR_FAULT", points[i], 1);
-			_exit(!rebuild(w, false));
+			_exit(!rebuild_lost(w, 0, false));
 		}
 		assert_int_equal(waitpid(pid, &status, 0), pid);
 		assert_true(WIFSIGNALED(status));
 		world_close(w);
 		world_open(w);
-		assert_true(rebuild(w, false));
+		assert_true(rebuild_lost(w, 0, false));
 		check_rebuilt(w, REMOVED);
 		world_free(w);
 	}

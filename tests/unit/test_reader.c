@@ -318,7 +318,8 @@ static void *read_whole_in_thread(void *private_data)
 	return NULL;
 }
 
-/* Several at a time, with some of them wanted by others, too. */
+/* Several at a time, with some of them wanted by others, too; so often that a wait
+   for what nobody tells of shows. */
 static void *read_several_in_thread(void *private_data)
 {
 	struct threads *t = private_data;
@@ -326,7 +327,7 @@ static void *read_several_in_thread(void *private_data)
 	unsigned int seed = (unsigned int)(uintptr_t)pthread_self();
 	unsigned int round;
 
-	for (round = 0; round < 60; round++) {
+	for (round = 0; round < 1500; round++) {
 		uint64_t first = (uint64_t)rand_r(&seed) % (NUM_EXTENTS - 9);
 		size_t num = (size_t)rand_r(&seed) % 8 + 1;
 		size_t less = round % 4 == 0 ? 100 : 0;

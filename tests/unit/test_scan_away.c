@@ -1,0 +1,252 @@
+/*
+ * Unit tests: a scan while a member is away, after directories were renamed: what
+ * the member has in them is shown, read, and rebuilt.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <talloc.h>
+
+#include "protecting.h"
+
+#define LEN 30000
+
+/* Files of the first member, which leaves, beside and below those of others. */
+static struct world *pool_of(void)
+{
+	struct world *w = world_new(
+		&(struct world_shape){.num_members = 5, .parity = "2"});
+
+	assert_int_equal(do_mkdir(w, "a", 0755), 0);
+	assert_int_equal(do_mkdir(w, "a/d", 0750), 0);
+	client_write_on(w, 0, "a/d/lost", 1, LEN);
+	client_write_on(w, 0, "a/d/sub/deep", 2, LEN + 1);
+	client_write_on(w, 1, "a/d/here", 3, LEN);
+	client_write_on(w, 2, "a/too", 4, LEN);
+	protect(w);
+	return w;
+}
+
+static void leave(struct world *w)
+{
+	world_unplug(w, 0);
+	world_later(w);
+}
+
+/* --- the event of the rename was lost ------------------------------------------- */
+
+static struct world *renamed_of(void)
+{
+	struct world *w = pool_of();
+
+	assert_int_equal(do_rename(w, "a/d", "a/e"), 0);
+	lose_events(w);
+	leave(w);
+	return w;
+}
+
+/* Nobody knows of the new name but the member itself: its files are under the old
+   one, in directories that no member has. */
+static void test_shown(void **state)
+{
+	struct world *w = renamed_of();
+	struct stat st;
+	size_t member;
+
+	protect(w);
+	assert_string_equal(world_where(w, "a/d"), "s");
+	serve(w);
+	assert_string_equal(do_list(w, "a"), "d/ e/ too");
+	assert_string_equal(do_list(w, "a/e"), "here sub/");
+	assert_string_equal(do_list(w, "a/d"), "lost sub/");
+	assert_string_equal(do_list(w, "a/d/sub"), "deep");
+	verify_served(w, "a/d/lost", 1, LEN);
+	verify_served(w, "a/d/sub/deep", 2, LEN + 1);
+	assert_int_equal(do_stat(w, "a/d", &member, &st), 0);
+	assert_int_equal(st.st_mode, S_IFDIR | 0750);
+	stop_serving(w);
+	/* once more: it is there */
+	lose_events(w);
+	protect(w);
+	assert_string_equal(world_where(w, "a/d"), "s");
+
+	world_plug(w, 0);
+	world_later(w);
+	protect(w);
+	assert_string_equal(do_list(w, "a"), "e/ too");
+	assert_string_equal(do_list(w, "a/e"), "here lost sub/");
+	verify(w, "a/e/lost", 1, LEN, 2);
+	verify(w, "a/e/sub/deep", 2, LEN + 1, 2);
+	verify(w, "a/e/here", 3, LEN, 2);
+	verify_unknown(w, "a/d");
+	assert_int_equal(pending_of(w), 0);
+	verify_decodable(w);
+	verify_tidy(w);
+	world_free(w);
+}
+
+/* It does not come back: whether the scan has been there or not. */
+static void test_rebuilt(void **state)
+{
+	unsigned int scanned;
+
+	for (scanned = 0; scanned < 2; scanned++) {
+		struct world *w = renamed_of();
+
+		if (scanned) {
+			protect(w);
+		}
+		assert_true(rebuild_lost(w, 0, false));
+		protect(w);
+		assert_string_equal(do_list(w, "a"), "d/ e/ too");
+		assert_string_equal(do_list(w, "a/d"), "lost sub/");
+		assert_int_not_equal(do_where(w, "a/d/lost"), 0);
+		verify(w, "a/d/lost", 1, LEN, 2);
+		verify(w, "a/d/sub/deep", 2, LEN + 1, 2);
+		verify(w, "a/e/here", 3, LEN, 2);
+		assert_int_equal(pending_of(w), 0);
+		verify_decodable(w);
+		world_free(w);
+	}
+}
+
+/* --- what clients did while it was away -------------------------------------------- */
+
+/* What is noted for the member tells of it. */
+static void test_moved(void **state)
+{
+	struct world *w = pool_of();
+
+	leave(w);
+	serve(w);
+	assert_int_equal(do_rename(w, "a/d", "a/e"), 0);
+	assert_int_equal(do_rename(w, "a/e/sub", "a/s"), 0);
+	assert_int_equal(do_mkdir(w, "a/d", 0755), 0);
+	assert_int_equal(do_rename(w, "a/d", "a/f"), 0);
+	stop_serving(w);
+	lose_events(w);
+	protect(w);
+	serve(w);
+	assert_string_equal(do_list(w, "a"), "e/ f/ s/ too");
+	assert_string_equal(do_list(w, "a/e"), "here lost");
+	assert_string_equal(do_list(w, "a/s"), "deep");
+	verify_served(w, "a/e/lost", 1, LEN);
+	verify_served(w, "a/s/deep", 2, LEN + 1);
+	stop_serving(w);
+	world_plug(w, 0);
+	world_later(w);
+	protect(w);
+	assert_string_equal(do_list(w, "a"), "e/ f/ s/ too");
+	verify(w, "a/e/lost", 1, LEN, 2);
+	verify(w, "a/s/deep", 2, LEN + 1, 2);
+	assert_int_equal(pending_of(w), 0);
+	verify_decodable(w);
+	verify_tidy(w);
+	world_free(w);
+}
+
+/* What a client removed does not come back with its directory. */
+static void test_removed(void **state)
+{
+	struct world *w = pool_of();
+
+	leave(w);
+	serve(w);
+	assert_int_equal(do_unlink(w, "a/d/sub/deep"), 0);
+	assert_int_equal(do_rmdir(w, "a/d/sub"), 0);
+	stop_serving(w);
+	lose_events(w);
+	protect(w);
+	serve(w);
+	assert_string_equal(do_list(w, "a/d"), "here lost");
+	stop_serving(w);
+	world_plug(w, 0);
+	world_later(w);
+	protect(w);
+	assert_string_equal(do_list(w, "a/d"), "here lost");
+	verify_decodable(w);
+	verify_tidy(w);
+	world_free(w);
+}
+
+/* --- in the middle of a scan ----------------------------------------------------- */
+
+struct client {
+	struct world *w;
+	unsigned int calls;
+	unsigned int when;
+};
+
+/* Between two directories. */
+static bool act(void *private_data)
+{
+	struct client *client = private_data;
+
+	if (++client->calls == client->when) {
+		assert_int_equal(do_rename(client->w, "a/d", "a/e"), 0);
+	}
+	return false;
+}
+
+static void test_renamed_meanwhile(void **state)
+{
+	unsigned int when = 1;
+	bool was_called = true;
+
+	for (when = 1; was_called; when++) {
+		struct world *w = pool_of();
+		struct client client = {.w = w, .when = when};
+		const struct mrmr_protect_options options = {
+			.everything = true,
+			.scan = true,
+			.should_stop = act,
+			.private_data = &client,
+		};
+		struct mrmr_protect_result result;
+		struct mrmr_error err = {0};
+		struct mrmr_engine *engine = NULL;
+
+		leave(w);
+		engine = open_engine(w, MRMR_ENGINE_WRITE);
+		if (mrmr_protect(engine, &options, &result, &err) == -1) {
+			fail_msg("%u: %s", when, err.text);
+		}
+		talloc_free(engine);
+		was_called = client.calls >= when;
+		if (was_called) {
+			serve(w);
+			assert_string_equal(do_list(w, "a"), "e/ too");
+			assert_string_equal(do_list(w, "a/e"),
+					    "here lost sub/");
+			assert_string_equal(do_list(w, "a/e/sub"), "deep");
+			verify_served(w, "a/e/lost", 1, LEN);
+			stop_serving(w);
+		}
+		world_free(w);
+	}
+	assert_true(when > 6);
+}
+
+static const struct CMUnitTest tests[] = {
+	cmocka_unit_test(test_shown),
+	cmocka_unit_test(test_rebuilt),
+	cmocka_unit_test(test_moved),
+	cmocka_unit_test(test_removed),
+	cmocka_unit_test(test_renamed_meanwhile),
+};
+
+int main(void)
+{
+	return WORLD_MAIN("scan_away", tests);
+}
