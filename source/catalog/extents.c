@@ -122,6 +122,35 @@ int mrmr_catalog_get_extents(struct mrmr_catalog *cat, uint64_t id,
 	return read_end(cat, extents_get(cat, id, first, extents, num, got));
 }
 
+int mrmr_catalog_each_extent(struct mrmr_catalog *cat,
+			     const struct mrmr_node *node, mrmr_extent_fn *fn,
+			     void *private_data)
+{
+	struct mrmr_extent extents[EXTENTS_PER_CHUNK];
+	uint32_t first = 0;
+	uint32_t got = 0;
+	uint32_t i;
+
+	for (; first < node->num_extents; first += got) {
+		if (mrmr_catalog_get_extents(cat, node->id, first, extents,
+					     EXTENTS_PER_CHUNK, &got) == -1) {
+			return -1;
+		}
+		if (got == 0) {
+			errno = EILSEQ;
+			return -1;
+		}
+		for (i = 0; i < got; i++) {
+			int ret = fn(&extents[i], first + i, private_data);
+
+			if (ret != 0) {
+				return ret;
+			}
+		}
+	}
+	return 0;
+}
+
 /* --- writing ------------------------------------------------------------------ */
 
 static uint64_t protected_in(const struct mrmr_extent *extents, uint32_t num)

@@ -31,6 +31,7 @@
 #include <mrmr/log.h>
 #include <mrmr/repair.h>
 #include <mrmr/shared.h>
+#include <mrmr/staging.h>
 
 /* What a member carries of the catalogue, as far as it is attached. */
 struct mrmr_engine_part {
@@ -210,6 +211,10 @@ static struct mrmr_catalog *open_part(struct mrmr_engine *engine,
 	mrmr_log(MRMR_LOG_WARNING,
 		 "member %s: its records are damaged, and made anew: %s",
 		 mrmr_member_name(member), err->text);
+	/* An earlier one goes, whatever it is. On a drive that somebody else had
+	   it may be a directory, or the same file, and then a rename would do
+	   nothing. */
+	mrmr_remove_tree(member->private_fd, MRMR_CATALOG_PART ".damaged");
 	if (renameat(member->private_fd, MRMR_CATALOG_PART, member->private_fd,
 		     MRMR_CATALOG_PART ".damaged") == -1) {
 		mrmr_error_set(err, errno,

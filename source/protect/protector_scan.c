@@ -23,7 +23,7 @@
 #include <mrmr/listing.h>
 #include <mrmr/log.h>
 #include <mrmr/names.h>
-#include <mrmr/scan.h>
+#include <mrmr/undo.h>
 
 #include "protector_private.h"
 #include "trash_private.h"
@@ -381,6 +381,65 @@ static int scan_all_trash(struct scan *scan)
 	return commit_some(scan);
 }
 
+/* --- what was about to be overwritten --------------------------------------------- */
+
+struct kept {
+	struct scan *scan;
+	uint16_t number;
+	bool has_failed; /* the catalogue; not the member */
+};
+
+static int see_kept(uint64_t inode, uint64_t bytes, void *private_data)
+{
+	struct kept *kept = private_data;
+	struct protector *p = kept->scan->p;
+	struct mrmr_node *node = NULL;
+	uint64_t id;
+	int ret = 0;
+
+	(void)bytes;
+	if (mrmr_catalog_find_inode(p->catalog, kept->number, inode, &id) ==
+		    -1 ||
+	    mrmr_catalog_get(p->catalog, p, id, &node) == -1) {
+		kept->has_failed = errno != ENOENT;
+		return kept->has_failed ? -1 : 0;
+	}
+	if (node->kind == MRMR_NODE_FILE && node->dir_id != MRMR_ID_TRASH &&
+	    pending_find(p->pending, id) == PENDING_NONE) {
+		ret = pending_add(p->pending, id, node->member,
+				  node->size_bytes, 0);
+		kept->has_failed = ret == -1;
+	}
+	talloc_free(node);
+	return ret;
+}
+
+/* A client has kept protected bytes of a file, to overwrite them, and nobody has
+   told of the change. After a power cut the file may have the new bytes, or some
+   of them, and its old time: so it is read again. */
+static int scan_kept(struct scan *scan)
+{
+	struct protector *p = scan->p;
+	size_t i;
+
+	for (i = 0; i < p->pool->num_members; i++) {
+		const struct mrmr_member *member = &p->pool->members[i];
+		struct kept kept = {scan, p->engine->number[i], false};
+
+		if (member->state != MRMR_MEMBER_ONLINE ||
+		    mrmr_undo_walk(member->private_fd, see_kept, &kept) != -1) {
+			continue;
+		}
+		if (kept.has_failed) {
+			return -1;
+		}
+		mrmr_log(MRMR_LOG_WARNING,
+			 "member %s: its pre-images cannot be seen: %s",
+			 mrmr_member_name(member), strerror(errno));
+	}
+	return 0;
+}
+
 /* --- all of it -------------------------------------------------------------------- */
 
 static int scan_all(struct scan *scan, const char *path)
@@ -391,7 +450,8 @@ static int scan_all(struct scan *scan, const char *path)
 	int ret = -1;
 
 	if (scan_all_trash(scan) == 0 &&
-	    (path[0] != '\0' || names_seek_gone(p) == 0) &&
+	    (path[0] != '\0' ||
+	     (names_seek_gone(p) == 0 && scan_kept(scan) == 0)) &&
 	    look_at(p, frame, path, &look) == 0 &&
 	    names_see_path(p, path, &look, false) == 0) {
 		ret = 0;

@@ -7,6 +7,7 @@
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -158,6 +159,64 @@ static void test_parts_are_written_by_several_threads(void **state)
 		files += catalog_world_num_files(w, member);
 	}
 	assert_true(files > 2 * MODEL_MEMBERS);
+}
+
+/* The name that the journal of a member's part has when there is one. */
+static void journal_of(int member_fd, char *name, size_t size)
+{
+	DIR *dir = fdopendir(openat(member_fd, ".", O_RDONLY | O_DIRECTORY));
+	struct dirent *entry = NULL;
+
+	assert_non_null(dir);
+	name[0] = '\0';
+	while ((entry = readdir(dir)) != NULL) {
+		if (strncmp(entry->d_name, "mrmr.db.1.", 10) == 0) {
+			snprintf(name, size, "mrmr.db.%s.journal",
+				 entry->d_name + 10);
+		}
+	}
+	closedir(dir);
+}
+
+/* Somebody has given a file, which clients see, the name of the journal, too. */
+static void test_a_journal_is_a_file_of_its_own(void **state)
+{
+	static const char text[] = "a client's";
+	struct catalog_world *w = *state;
+	char content[sizeof(text)] = {0};
+	char name[128] = "";
+	unsigned int i;
+	struct stat st;
+	int fd;
+
+	catalog_world_make_small_files(w);
+	catalog_world_attach(w, 0);
+	catalog_world_refresh(w, 0);
+	for (i = 0; i < 1000 && name[0] == '\0'; i++) {
+		catalog_world_begin(w);
+		model_change(w->model, w->cat, &w->random);
+		catalog_world_commit(w);
+		journal_of(w->member_fds[0], name, sizeof(name));
+	}
+	assert_int_not_equal(name[0], '\0');
+	fd = openat(w->member_fds[0], "seen", O_RDWR | O_CREAT | O_EXCL, 0666);
+	assert_int_not_equal(fd, -1);
+	assert_int_equal(write(fd, text, sizeof(text)), sizeof(text));
+	assert_int_equal(linkat(w->member_fds[0], "seen", w->member_fds[0],
+				name, 0),
+			 0);
+	/* until there was one */
+	for (i = 0; i < 1000 && fstat(fd, &st) == 0 && st.st_nlink > 1; i++) {
+		catalog_world_begin(w);
+		model_change(w->model, w->cat, &w->random);
+		catalog_world_commit(w);
+	}
+	assert_int_equal(st.st_nlink, 1);
+	assert_int_equal(st.st_size, sizeof(text));
+	assert_int_equal(pread(fd, content, sizeof(content), 0), sizeof(text));
+	assert_string_equal(content, text);
+	close(fd);
+	model_check_part(w->model, w->parts[0], 0);
 }
 
 static void test_two_copies_of_what_is_in_no_stripe(void **state)
@@ -444,6 +503,7 @@ int main(void)
 		TEST(test_random_changes),
 		TEST(test_random_changes_over_many_files),
 		TEST(test_parts_are_written_by_several_threads),
+		TEST(test_a_journal_is_a_file_of_its_own),
 		TEST(test_two_copies_of_what_is_in_no_stripe),
 		TEST(test_a_part_that_was_away_is_told),
 		TEST(test_names_go_round_in_a_part),

@@ -173,6 +173,34 @@ static void test_one_that_was_away(void **state)
 	world_free(w);
 }
 
+/* A power cut can leave new bytes, or some of them, in a file that has its old
+   time: what the client kept before tells of it. */
+static void test_an_old_time(void **state)
+{
+	struct world *w = make();
+	uint8_t *bytes = seeded(2, LEN);
+	uint8_t *part = seeded(900, 100);
+	struct timespec ts[2];
+	struct stat st;
+
+	assert_return_code(stat(world_member(w, 0, path_of(1)), &st), errno);
+	client_overwrite(w, path_of(1), 900, 100, 50);
+	memcpy(bytes + 50, part, 100);
+	ts[0] = st.st_atim;
+	ts[1] = st.st_mtim;
+	assert_return_code(utimensat(AT_FDCWD, world_member(w, 0, path_of(1)),
+				     ts, 0),
+			   errno);
+	lose_events(w);
+	protect(w);
+	verify_bytes(w, path_of(1), bytes, LEN, 1);
+	verify_decodable(w);
+	verify_tidy(w);
+	free(bytes);
+	free(part);
+	world_free(w);
+}
+
 /* More than are on their way at a time, on several members. */
 #define MANY 9000u
 
@@ -348,6 +376,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_few_are_believed),
 	cmocka_unit_test(test_a_link_in_the_trash),
 	cmocka_unit_test(test_one_that_was_away),
+	cmocka_unit_test(test_an_old_time),
 	cmocka_unit_test(test_very_many),
 	cmocka_unit_test(test_many_are_not_believed),
 	cmocka_unit_test(test_an_empty_drive),
