@@ -214,23 +214,41 @@ static int make(struct recover *rc)
 	return mrmr_catalog_commit(rc->catalog, rc->err);
 }
 
+/* Named by the time, and a number if there is one of that second already. -1 with
+   errno, ENOENT: there is none. */
+static int put_aside(struct recover *rc)
+{
+	char *aside = rc->result->aside;
+	const size_t size = sizeof(rc->result->aside);
+	unsigned int number = 1;
+	struct tm tm;
+	time_t now = time(NULL);
+	size_t len;
+	int ret;
+
+	gmtime_r(&now, &tm);
+	len = strftime(aside, size, MRMR_CATALOG_FOLDER ".%Y%m%dT%H%M%SZ", &tm);
+	do {
+		ret = renameat2(rc->pool->state_fd, MRMR_CATALOG_FOLDER,
+				rc->pool->state_fd, aside, RENAME_NOREPLACE);
+		if (ret == -1 && errno == EEXIST) {
+			snprintf(aside + len, size - len, ".%u", ++number);
+		}
+	} while (ret == -1 && errno == EEXIST);
+	return ret;
+}
+
 /* The new one in the place of the old one. Killed in between there is none, and
    members that carry parts tell that it is to be recovered. */
 static int put_in_place(struct recover *rc, int work_fd)
 {
 	int state_fd = rc->pool->state_fd;
 	char *aside = rc->result->aside;
-	struct tm tm;
-	time_t now = time(NULL);
 
-	gmtime_r(&now, &tm);
-	strftime(aside, sizeof(rc->result->aside),
-		 MRMR_CATALOG_FOLDER ".%Y%m%dT%H%M%SZ", &tm);
 	if (mrmr_fault("recover-aside") != 0) {
 		return recover_fail(rc);
 	}
-	if (renameat2(state_fd, MRMR_CATALOG_FOLDER, state_fd, aside,
-		      RENAME_NOREPLACE) == -1) {
+	if (put_aside(rc) == -1) {
 		aside[0] = '\0';
 		if (errno != ENOENT) {
 			return recover_fail(rc);

@@ -165,7 +165,7 @@ static int add_changes(struct batch *b, struct leaving *leaving)
 					&adding);
 }
 
-/* How many of its names go with this batch already. */
+/* How many of the catalogue's names of it go with this batch already. */
 static size_t count_going(const struct batch *b, uint64_t id)
 {
 	size_t num = 0;
@@ -176,6 +176,20 @@ static size_t count_going(const struct batch *b, uint64_t id)
 		       b->leaving[i].node->id == id;
 	}
 	return num;
+}
+
+/* Is there a name on the disk that does not go with this batch? */
+static bool keeps_a_name(const struct batch *b, const struct mrmr_trashed *item,
+			 const struct stat *st)
+{
+	nlink_t num = 1;
+	size_t i;
+
+	for (i = 0; i < b->num; i++) {
+		num += b->leaving[i].item->member == item->member &&
+		       b->leaving[i].item->st.st_ino == st->st_ino;
+	}
+	return st->st_nlink > num;
 }
 
 /* 1: it may go. 0: it is to stay. -1: errno. */
@@ -200,7 +214,8 @@ static int look_up(struct batch *b, struct leaving *leaving,
 		leaving->is_last_name =
 			num == count_going(b, leaving->node->id) + 1;
 		talloc_free(links);
-		return 1;
+		return leaving->is_last_name ||
+		       keeps_a_name(b, leaving->item, st);
 	}
 	if (errno != ENOENT) {
 		return -1;
@@ -209,7 +224,7 @@ static int look_up(struct batch *b, struct leaving *leaving,
 				    b->engine->number[leaving->item->member],
 				    (uint64_t)st->st_ino, &id) == 0) {
 		/* with another name its bytes stay */
-		return st->st_nlink > 1;
+		return keeps_a_name(b, leaving->item, st);
 	}
 	return errno == ENOENT ? 1 : -1;
 }

@@ -116,7 +116,12 @@ class Faults:
     def choose(self, rng, about=()):
         """Some: of those that begin with one of `about`, if it says so; else of
         those that clients, the protector and scans reach. Rather those that
-        never fired here, and of these the rare ones."""
+        never fired here, and of these the rare ones. Mostly of one kind, as what
+        is reached first, like reading, is always of the same one."""
+        fresh = [kind for kind in about if any(
+            p.startswith(kind) and not self.counts(p)[1] for p in self.points)]
+        if fresh and rng.random() < 0.7:
+            about = (rng.choice(fresh),)
         some = [p for p in self.points if p.startswith(about)] if about \
             else [p for p in self.points if not p.startswith(ELSEWHERE)]
         if not some:

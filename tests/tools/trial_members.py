@@ -215,6 +215,9 @@ def is_member(trial, path):
 
 
 def wipe(trial, top):
+    """The marker first: of a member that is there, what is missing was deleted."""
+    os.unlink(os.path.join(top, '.mrmr', 'config.json'))
+    time.sleep(LEAVE_SECONDS)
     for entry in os.scandir(top):
         if entry.is_dir(follow_symlinks=False):
             shutil.rmtree(entry.path)

@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -301,6 +302,37 @@ static void test_sound(void **state)
 	lossy_free(l);
 }
 
+/* One has been put aside in each second of the next minutes. */
+static void test_aside_again(void **state)
+{
+	struct lossy *l = lossy_new(1, NULL);
+	struct mrmr_recover_result result;
+	struct mrmr_error err = {0};
+	time_t now = time(NULL);
+	size_t len;
+	int i;
+
+	TALLOC_FREE(l->p->engine);
+	for (i = 0; i < 600; i++) {
+		char name[64] = "state/";
+		time_t then = now + i;
+		struct tm tm;
+
+		gmtime_r(&then, &tm);
+		strftime(name + 6, sizeof(name) - 6, "catalogue.%Y%m%dT%H%M%SZ",
+			 &tm);
+		assert_return_code(mkdir(world_path(l->p->w, name), 0700),
+				   errno);
+	}
+	for (i = 2; i < 4; i++) {
+		assert_int_equal(try_recover(l->p->w, true, &result, &err), 0);
+		len = strlen(result.aside);
+		assert_true(len > 2 && result.aside[len - 2] == '.');
+	}
+	lossy_open(l);
+	lossy_free(l);
+}
+
 static void test_nothing_to_recover_from(void **state)
 {
 	struct world *w = world_new(&(struct world_shape){.parity = "1"});
@@ -525,6 +557,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_and_a_member),
 	cmocka_unit_test(test_damaged_part),
 	cmocka_unit_test(test_sound),
+	cmocka_unit_test(test_aside_again),
 	cmocka_unit_test(test_nothing_to_recover_from),
 	cmocka_unit_test(test_old_part),
 	cmocka_unit_test(test_generations),

@@ -382,6 +382,32 @@ static void test_purge_both_names(void **state)
 	free_pool(&k);
 }
 
+/* The same, and the protector has heard of neither: one stays, as stripes need it. */
+static void test_purge_untold_names(void **state)
+{
+	struct pool k;
+	struct mrmr_purge_result result;
+	struct mrmr_trashed *items = NULL;
+	char path[512];
+	size_t num = 0;
+
+	make_pool(&k);
+	items = delete_file(&k, k.files[2], false);
+	snprintf(path, sizeof(path), ".mrmr/trash/%s", items->trash_path);
+	world_write(world_drive(k.p->w, 2, ".mrmr/trash/more/x"), "");
+	unlink(world_drive(k.p->w, 2, ".mrmr/trash/more/x"));
+	assert_return_code(link(world_drive(k.p->w, 2, path),
+				world_drive(k.p->w, 2, ".mrmr/trash/more/x")),
+			   errno);
+	items = list(&k, &num);
+	assert_int_equal(num, 2);
+	assert_int_equal(purge(&k, items, num, &result), 0);
+	assert_int_equal(result.num_removed, 1);
+	assert_int_equal(result.num_left, 1);
+	assert_int_equal(num_in_trash(&k), 1);
+	free_pool(&k);
+}
+
 /* --- restore ----------------------------------------------------------------------- */
 
 static int restore(struct pool *k, const struct mrmr_trashed *item,
@@ -623,6 +649,7 @@ int main(void)
 		cmocka_unit_test(test_purge_all),
 		cmocka_unit_test(test_purge_links),
 		cmocka_unit_test(test_purge_both_names),
+		cmocka_unit_test(test_purge_untold_names),
 		cmocka_unit_test(test_restore),
 		cmocka_unit_test(test_restore_elsewhere),
 #ifdef MRMR_WITH_FAULTS
