@@ -93,6 +93,8 @@ def options(opt):
                      help='no optimisation, for a debugger')
     group.add_option('--sanitize', action='store_true', default=False,
                      help='address and undefined behaviour sanitizers')
+    group.add_option('--sanitize-threads', action='store_true', default=False,
+                     help='the thread sanitizer, for the unit tests')
     group.add_option('--fuzz', action='store_true', default=False,
                      help='nothing but the targets of tests/fuzz, with '
                           'libFuzzer and both sanitizers; needs clang')
@@ -128,16 +130,23 @@ def configure_flags(conf):
                                    '-Wl,--as-needed'])
     if conf.options.debug:
         env.append_value('CFLAGS', ['-O0', '-g3'])
-    elif conf.options.sanitize or conf.options.fuzz:
+    elif (conf.options.sanitize or conf.options.sanitize_threads or
+          conf.options.fuzz):
         env.append_value('CFLAGS', ['-O1'])
     else:
         # fortify needs the optimiser, and hides accesses from the sanitizers
         env.append_value('CFLAGS', ['-O2'])
         env.append_value('DEFINES', ['_FORTIFY_SOURCE=2'])
+    if conf.options.sanitize and conf.options.sanitize_threads:
+        conf.fatal('--sanitize and --sanitize-threads exclude each other')
+    sanitize = []
     if conf.options.sanitize:
         sanitize = ['-fsanitize=address,undefined',
                     '-fno-sanitize-recover=undefined',
                     '-fno-omit-frame-pointer']
+    if conf.options.sanitize_threads:
+        sanitize = ['-fsanitize=thread', '-fno-omit-frame-pointer']
+    if sanitize:
         env.append_value('CFLAGS', sanitize)
         env.append_value('LINKFLAGS', sanitize)
     env.FUZZ = bool(conf.options.fuzz)
@@ -147,7 +156,6 @@ def configure_flags(conf):
         env.append_value('CFLAGS', FUZZ_FLAGS + [
             '-fsanitize=fuzzer-no-link', '-Wno-missing-field-initializers'])
         env.append_value('LINKFLAGS', FUZZ_FLAGS)
-    env.SANITIZE = bool(conf.options.sanitize)
     if conf.options.with_faults:
         env.append_value('DEFINES', ['MRMR_WITH_FAULTS=1'])
 

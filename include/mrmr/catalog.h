@@ -311,6 +311,10 @@ int mrmr_catalog_list(struct mrmr_catalog *cat, uint64_t dir_id,
    can be interrupted. Directories are among them. */
 int mrmr_catalog_next(struct mrmr_catalog *cat, void *mem_ctx, uint64_t after,
 		      struct mrmr_node **node);
+/* The next one that lies on a member; or, with directories, that is one. */
+int mrmr_catalog_next_on(struct mrmr_catalog *cat, void *mem_ctx,
+			 uint16_t member, bool directories, uint64_t after,
+			 struct mrmr_node **node);
 
 /* --- extents ---------------------------------------------------------------------------- */
 
@@ -318,6 +322,16 @@ int mrmr_catalog_next(struct mrmr_catalog *cat, void *mem_ctx, uint64_t after,
 int mrmr_catalog_get_extents(struct mrmr_catalog *cat, uint64_t id,
 			     uint32_t first, struct mrmr_extent *extents,
 			     uint32_t num, uint32_t *got);
+/*
+ * Call fn for each extent of a node, in order; what it returns, if not 0, ends
+ * that and is returned. It may change the catalogue. -1 with errno, too: EILSEQ
+ * if the node has more extents than the catalogue knows.
+ */
+typedef int mrmr_extent_fn(const struct mrmr_extent *extent, uint32_t index,
+			   void *private_data);
+int mrmr_catalog_each_extent(struct mrmr_catalog *cat,
+			     const struct mrmr_node *node, mrmr_extent_fn *fn,
+			     void *private_data);
 /* Replace, or add at the end (first <= num_extents). The node's grid_bytes, which
    none may exceed, cannot be changed as long as there are extents. */
 int mrmr_catalog_put_extents(struct mrmr_catalog *cat, uint64_t id,

@@ -31,6 +31,7 @@
 #include <stdint.h>
 
 #define MRMR_FAULT_LIST 4096
+#define MRMR_FAULT_ONCE '!'
 
 struct mrmr_fault_count {
 	char point[48];

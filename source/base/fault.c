@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -107,7 +108,7 @@ static const char *action_of(const char *item, const char *point,
 
 /* --- the file that processes share ------------------------------------------ */
 
-static const char *shared_list; /* NULL: there is no file */
+static char *shared_list; /* NULL: there is no file */
 static struct mrmr_fault_count *shared;
 static size_t num_shared;
 
@@ -178,9 +179,10 @@ static int act(const char *action, size_t len)
 	return 0;
 }
 
-/* What the first item for this point and this time says; fired counts it. */
+/* What the first item for this point and this time says; fired counts it. once:
+   the item is obeyed by who clears this byte, if it is not NULL. */
 static int obey(const char *list, const char *point, unsigned long times,
-		uint64_t *fired)
+		uint64_t *fired, char *once)
 {
 	const char *item = NULL;
 
@@ -189,6 +191,15 @@ static int obey(const char *list, const char *point, unsigned long times,
 		const char *action = action_of(item, point, times);
 
 		if (action != NULL) {
+			char is_set = MRMR_FAULT_ONCE;
+
+			if (once != NULL &&
+			    !__atomic_compare_exchange_n(once, &is_set, '\0',
+							 false,
+							 __ATOMIC_SEQ_CST,
+							 __ATOMIC_SEQ_CST)) {
+				return 0;
+			}
 			if (fired != NULL) {
 				__atomic_add_fetch(fired, 1, __ATOMIC_RELAXED);
 			}
@@ -204,6 +215,7 @@ static int obey_shared(const char *point)
 	struct mrmr_fault_count *counted = shared_count(point);
 	char list[MRMR_FAULT_LIST];
 	unsigned long times = 0;
+	bool is_once;
 
 	if (counted == NULL) {
 		return 0;
@@ -212,7 +224,9 @@ static int obey_shared(const char *point)
 	/* somebody may write it meanwhile */
 	memcpy(list, shared_list, sizeof(list));
 	list[sizeof(list) - 1] = '\0';
-	return obey(list, point, times, &counted->fired);
+	is_once = list[0] == MRMR_FAULT_ONCE;
+	return obey(list + is_once, point, times, &counted->fired,
+		    is_once ? shared_list : NULL);
 }
 
 static int reach(const char *point)
@@ -220,7 +234,7 @@ static int reach(const char *point)
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	const char *list = fault_list();
 	unsigned long times = count(list, point, 1);
-	int error = obey(list, point, times, NULL);
+	int error = obey(list, point, times, NULL, NULL);
 
 	pthread_once(&once, map_shared);
 	return error != 0 || shared_list == NULL ? error : obey_shared(point);

@@ -72,6 +72,8 @@ struct head {
 	uint16_t member; /* whose part it is */
 };
 
+#define RECENT_RECORDS 64
+
 struct record;
 struct touched;
 struct attached;
@@ -102,6 +104,7 @@ struct mrmr_catalog {
 
 	/* records.c */
 	void *records_ctx;
+	struct record *recent[RECENT_RECORDS]; /* found a moment ago, or NULL */
 	struct record **slots;
 	size_t num_slots;
 	size_t num_records;
@@ -484,6 +487,9 @@ int sums_add(struct mrmr_catalog *cat, uint16_t member,
 /* What a node counts for; sign is 1 or -1. */
 int sums_node(struct mrmr_catalog *cat, const struct entry *entry,
 	      uint64_t dir_id, int sign);
+/* One that stays in its directory, and was `old`. */
+int sums_change(struct mrmr_catalog *cat, const struct entry *old,
+		const struct entry *entry, uint64_t dir_id);
 int sums_stripe(struct mrmr_catalog *cat, const struct mrmr_stripe *stripe,
 		int sign);
 
@@ -497,17 +503,26 @@ enum touched_kind {
 
 struct touched {
 	enum touched_kind kind;
+	bool keeps_names; /* of a node: its names are what they were */
 	uint64_t id;
 	uint32_t index;
 };
 
 int touch(struct mrmr_catalog *cat, const struct touched *touched);
+/* Sort it, each once. How many there are. */
 size_t touched_unique(struct touched *list, size_t num);
+/* Both in one, a talloc child of mem_ctx; each of them is sorted, without
+   anything twice. NULL: ENOMEM. */
+struct touched *touched_merge(void *mem_ctx, const struct touched *a,
+			      size_t num_a, const struct touched *b,
+			      size_t num_b, size_t *num);
 void touched_pack(struct pack *p, const struct touched *list, size_t num);
 /* Adds to a list, a child of mem_ctx. */
 int touched_unpack(struct unpack *u, void *mem_ctx, struct touched **list,
 		   size_t *num);
 int touch_node(struct mrmr_catalog *cat, uint64_t id);
+/* The same of a change that leaves its names alone. */
+int touch_content(struct mrmr_catalog *cat, uint64_t id);
 int touch_extents(struct mrmr_catalog *cat, uint64_t id, uint32_t first,
 		  uint32_t num);
 int touch_stripe(struct mrmr_catalog *cat, uint64_t id);

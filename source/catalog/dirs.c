@@ -354,28 +354,43 @@ static int find_bytes(struct mrmr_catalog *cat, const struct bucket *bucket,
 	return -1;
 }
 
+/* As pack_raw(), of an entry; where in p, which is empty, it begins. */
+static size_t pack_entry(struct pack *p, const struct entry *entry)
+{
+	uint8_t len[VARINT_MAX];
+	size_t begin;
+
+	(void)pack_room(p, VARINT_MAX);
+	entry_pack(p, entry);
+	begin = VARINT_MAX - varint_of(p->len - VARINT_MAX, len);
+	if (!p->failed) {
+		memcpy(p->data + begin, len, VARINT_MAX - begin);
+	}
+	return begin;
+}
+
 /* An entry (NULL: none) in place of these bytes of the bucket's record. */
 static int splice(struct mrmr_catalog *cat, const struct bucket *bucket,
 		  size_t at, size_t old_len, const struct entry *entry)
 {
 	struct key key =
 		key_of_numbers(RECORD_BUCKET, bucket->dir_id, bucket->number);
-	struct pack one = {.mem_ctx = NULL};
 	struct pack p = {.mem_ctx = NULL};
+	size_t begin = 0;
 	int ret = 0;
 
 	if (entry != NULL) {
-		entry_pack(&one, entry);
-		pack_raw(&p, one.data, one.failed ? 0 : one.len);
+		begin = pack_entry(&p, entry);
 	}
-	if (one.failed || p.failed) {
+	if (p.failed) {
 		errno = ENOMEM;
 		ret = -1;
 	}
 	if (ret == 0) {
-		ret = record_splice(cat, &key, at, old_len, p.data, p.len);
+		ret = record_splice(cat, &key, at, old_len,
+				    p.data != NULL ? p.data + begin : NULL,
+				    p.len - begin);
 	}
-	talloc_free(one.data);
 	talloc_free(p.data);
 	return ret;
 }

@@ -122,6 +122,35 @@ int mrmr_catalog_get_extents(struct mrmr_catalog *cat, uint64_t id,
 	return read_end(cat, extents_get(cat, id, first, extents, num, got));
 }
 
+int mrmr_catalog_each_extent(struct mrmr_catalog *cat,
+			     const struct mrmr_node *node, mrmr_extent_fn *fn,
+			     void *private_data)
+{
+	struct mrmr_extent extents[EXTENTS_PER_CHUNK];
+	uint32_t first = 0;
+	uint32_t got = 0;
+	uint32_t i;
+
+	for (; first < node->num_extents; first += got) {
+		if (mrmr_catalog_get_extents(cat, node->id, first, extents,
+					     EXTENTS_PER_CHUNK, &got) == -1) {
+			return -1;
+		}
+		if (got == 0) {
+			errno = EILSEQ;
+			return -1;
+		}
+		for (i = 0; i < got; i++) {
+			int ret = fn(&extents[i], first + i, private_data);
+
+			if (ret != 0) {
+				return ret;
+			}
+		}
+	}
+	return 0;
+}
+
 /* --- writing ------------------------------------------------------------------ */
 
 static uint64_t protected_in(const struct mrmr_extent *extents, uint32_t num)
@@ -162,8 +191,7 @@ static int save_entry(struct mrmr_catalog *cat, const struct place *place,
 		      const struct entry *old, const struct entry *entry)
 {
 	if (old->protected_bytes != entry->protected_bytes &&
-	    (sums_node(cat, old, place->dir_id, -1) == -1 ||
-	     sums_node(cat, entry, place->dir_id, 1) == -1)) {
+	    sums_change(cat, old, entry, place->dir_id) == -1) {
 		return -1;
 	}
 	return node_store(cat, place, entry);
@@ -272,7 +300,7 @@ int mrmr_catalog_put_extents(struct mrmr_catalog *cat, uint64_t id,
 	}
 	ret = extents_put(cat, id, first, extents, num);
 	if (ret == 0) {
-		ret = touch_node(cat, id);
+		ret = touch_content(cat, id);
 	}
 	if (ret == 0) {
 		ret = touch_extents(cat, id, first, num);
@@ -352,7 +380,7 @@ int mrmr_catalog_cut_extents(struct mrmr_catalog *cat, uint64_t id,
 		ret = extents_cut(cat, id, num);
 	}
 	if (ret == 0) {
-		ret = touch_node(cat, id);
+		ret = touch_content(cat, id);
 	}
 	if (ret == 0 && num < entry.num_extents) {
 		/* so that a part gets them back if this comes to nothing */

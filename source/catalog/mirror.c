@@ -10,7 +10,8 @@
  *    and extents have to be looked at as well.
  * 2. Names. A batch may have exchanged names, so first, every node whose names
  *    are not what they were is taken out of the way, into a directory that
- *    nobody sees (LIMBO); then each is given the names that it has now.
+ *    nobody sees (LIMBO); then each is given the names that it has now. (Most
+ *    changes leave names alone, and are noted as such: keeps_names.)
  * 3. Nodes. One that belongs into the part is written, with the directories
  *    above it. One that does not is removed, and with it the directories that
  *    are empty by that and are not otherwise wanted.
@@ -42,8 +43,11 @@ int mirror_add(struct mirroring *m, enum touched_kind kind, uint64_t id,
 		}
 		m->more = more;
 	}
-	m->more[m->num_more++] =
-		(struct touched){.kind = kind, .id = id, .index = index};
+	/* what stripes lead to has not got other names by that */
+	m->more[m->num_more++] = (struct touched){.kind = kind,
+						  .keeps_names = true,
+						  .id = id,
+						  .index = index};
 	return 0;
 }
 
@@ -437,13 +441,18 @@ static int mirror_members(struct mirroring *m)
 	return 0;
 }
 
-static int for_nodes(struct mirroring *m, const struct touched *list,
-		     size_t num, int (*fn)(struct mirroring *m, uint64_t id))
+static int mirror_nodes(struct mirroring *m, const struct touched *list,
+			size_t num)
 {
 	size_t i;
 
-	for (i = 0; i < num; i++) {
-		if (list[i].kind == TOUCHED_NODE && fn(m, list[i].id) == -1) {
+	for (i = 0; i < num && list[i].kind == TOUCHED_NODE; i++) {
+		if (!list[i].keeps_names && mirror_hide(m, list[i].id) == -1) {
+			return -1;
+		}
+	}
+	for (i = 0; i < num && list[i].kind == TOUCHED_NODE; i++) {
+		if (mirror_node(m, list[i].id) == -1) {
 			return -1;
 		}
 	}
@@ -454,27 +463,29 @@ static int mirror_all(struct mirroring *m, const struct touched *list,
 		      size_t num)
 {
 	struct touched *all = NULL;
-	size_t num_all;
+	size_t num_all = 0;
+	size_t num_stripes = 0;
 	size_t i;
 
-	for (i = 0; i < num; i++) {
-		if (list[i].kind == TOUCHED_STRIPE &&
-		    mirror_stripe(m, list[i].id) == -1) {
-			return -1;
-		}
-		if (list[i].kind != TOUCHED_STRIPE &&
-		    mirror_add(m, list[i].kind, list[i].id, list[i].index) ==
-			    -1) {
+	/* they come last */
+	while (num_stripes < num &&
+	       list[num - 1 - num_stripes].kind == TOUCHED_STRIPE) {
+		num_stripes++;
+	}
+	num -= num_stripes;
+	for (i = 0; i < num_stripes; i++) {
+		if (mirror_stripe(m, list[num + i].id) == -1) {
 			return -1;
 		}
 	}
 	m->num_more = touched_unique(m->more, m->num_more);
-	all = m->more;
-	num_all = m->num_more;
-	m->more = NULL;
+	all = touched_merge(m->frame, list, num, m->more, m->num_more,
+			    &num_all);
+	if (all == NULL) {
+		return -1;
+	}
 	m->num_more = 0;
-	if (for_nodes(m, all, num_all, mirror_hide) == -1 ||
-	    for_nodes(m, all, num_all, mirror_node) == -1 ||
+	if (mirror_nodes(m, all, num_all) == -1 ||
 	    mirror_extents(m, all, num_all) == -1) {
 		return -1;
 	}

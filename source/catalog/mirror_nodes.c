@@ -366,7 +366,12 @@ static int remove_node(struct mirroring *m, void *frame, uint64_t id)
 	uint64_t same_id;
 	size_t num, i;
 
-	if (load_names(m->part, frame, id, &names, &num) == -1) {
+	if (node_load(m->part, frame, id, &entry, &place) == -1) {
+		return -1;
+	}
+	num = 0;
+	if (entry.has_links &&
+	    load_names(m->part, frame, id, &names, &num) == -1) {
 		return -1;
 	}
 	for (i = 1; i < num; i++) {
@@ -376,9 +381,13 @@ static int remove_node(struct mirroring *m, void *frame, uint64_t id)
 			return -1;
 		}
 	}
-	if (node_load(m->part, frame, id, &entry, &place) == -1 ||
+	/* by its further names being gone, it is another entry */
+	if ((num > 0 && node_load(m->part, frame, id, &entry, &place) == -1) ||
 	    node_drop(m->part, &entry, place.dir_id) == -1) {
 		return -1;
+	}
+	if (id == m->last_dir) {
+		m->last_dir = 0;
 	}
 	return mirror_add_dir(m, place.dir_id);
 }
@@ -492,50 +501,64 @@ int mirror_ensure_dirs(struct mirroring *m, uint64_t dir_id)
 	return ret;
 }
 
-static int put_wanted(struct mirroring *m, void *frame, struct entry *entry,
+static int put_wanted(struct mirroring *m, struct entry *entry,
 		      const struct place *place)
 {
-	int ret = mirror_plain(m, entry, place->dir_id);
+	void *frame = talloc_new(m->frame);
+	int ret;
 
-	if (ret != 0) {
-		return ret == -1 ? -1 : 0;
+	ret = entry_keep(frame, entry);
+	if (ret == 0) {
+		ret = ensure_all_dirs(m, frame, entry->id);
 	}
-	if (entry_keep(frame, entry) == -1 ||
-	    ensure_all_dirs(m, frame, entry->id) == -1) {
+	if (ret == 0) {
+		ret = write_node(m, frame, entry, place);
+	}
+	talloc_free(frame);
+	return ret;
+}
+
+static int remove_if_there(struct mirroring *m, uint64_t id)
+{
+	void *frame = NULL;
+	bool there = false;
+	int ret;
+
+	if (mirror_is_there(m, id, &there) == -1) {
 		return -1;
 	}
-	return write_node(m, frame, entry, place);
+	if (!there) {
+		return 0;
+	}
+	frame = talloc_new(m->frame);
+	ret = remove_node(m, frame, id);
+	/* a directory that something of the part is still in */
+	if (ret == -1 && errno == ENOTEMPTY) {
+		ret = mirror_add_dir(m, id);
+	}
+	talloc_free(frame);
+	return ret;
 }
 
 int mirror_node(struct mirroring *m, uint64_t id)
 {
-	void *frame = talloc_new(m->frame);
 	struct entry entry;
 	struct place place;
 	bool wanted = false;
-	bool there = false;
 	int ret;
 
-	ret = mirror_now(m, id, &entry, &place);
-	if (ret == 0) {
-		ret = is_wanted(m, &entry, &wanted);
-	} else if (errno == ENOENT) {
-		ret = 0;
-	}
-	if (ret == 0 && wanted) {
-		ret = put_wanted(m, frame, &entry, &place);
-	} else if (ret == 0) {
-		ret = mirror_is_there(m, id, &there);
-	}
-	if (ret == 0 && there) {
-		ret = remove_node(m, frame, id);
-		/* a directory that something of the part is still in */
-		if (ret == -1 && errno == ENOTEMPTY) {
-			ret = mirror_add_dir(m, id);
+	if (mirror_now(m, id, &entry, &place) == 0) {
+		if (is_wanted(m, &entry, &wanted) == -1) {
+			return -1;
 		}
+	} else if (errno != ENOENT) {
+		return -1;
 	}
-	talloc_free(frame);
-	return ret;
+	if (!wanted) {
+		return remove_if_there(m, id);
+	}
+	ret = mirror_plain(m, &entry, place.dir_id);
+	return ret == 0 ? put_wanted(m, &entry, &place) : ret == -1 ? -1 : 0;
 }
 
 /* Remove a directory that was left by something, if it is not wanted. */

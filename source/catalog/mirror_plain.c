@@ -52,8 +52,11 @@ int mirror_plain(struct mirroring *m, const struct entry *entry,
 	if (!is_plain(entry)) {
 		return 0;
 	}
-	if (mirror_ensure_dirs(m, dir_id) == -1) {
-		return -1;
+	if (m->last_dir != dir_id) {
+		if (mirror_ensure_dirs(m, dir_id) == -1) {
+			return -1;
+		}
+		m->last_dir = dir_id;
 	}
 	there = node_peek(m->part, entry->id, &old, &place) == 0;
 	if (!there && errno != ENOENT) {

@@ -32,6 +32,7 @@ struct mirroring {
 	size_t num_dirs;
 	uint64_t *whole; /* ascending: nodes that need nothing more */
 	size_t num_whole;
+	uint64_t last_dir; /* that is known to be there */
 	struct known_stripe known[KNOWN_STRIPES];
 };
 

@@ -200,7 +200,8 @@ int mrmr_catalog_put(struct mrmr_catalog *cat, const struct mrmr_node *node,
 	}
 	ret = put(cat, &copy, &new_id);
 	if (ret == 0) {
-		ret = touch_node(cat, new_id);
+		ret = node->id == 0 ? touch_node(cat, new_id)
+				    : touch_content(cat, new_id);
 	}
 	if (ret == 0 && id != NULL) {
 		*id = new_id;

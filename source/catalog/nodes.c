@@ -78,8 +78,7 @@ int entry_create(struct mrmr_catalog *cat, const struct place *place,
 int entry_change(struct mrmr_catalog *cat, const struct place *place,
 		 const struct entry *old, const struct entry *entry)
 {
-	if (sums_node(cat, old, place->dir_id, -1) == -1 ||
-	    sums_node(cat, entry, place->dir_id, 1) == -1) {
+	if (sums_change(cat, old, entry, place->dir_id) == -1) {
 		return -1;
 	}
 	if ((old->member != entry->member || old->inode != entry->inode) &&
@@ -388,6 +387,42 @@ int mrmr_catalog_list(struct mrmr_catalog *cat, uint64_t dir_id,
 		talloc_free(frame);
 	}
 	return ret;
+}
+
+/* Only of those that are wanted a node is made. */
+static int next_on(struct mrmr_catalog *cat, void *mem_ctx, uint16_t member,
+		   bool directories, uint64_t after, struct mrmr_node **node)
+{
+	struct entry entry;
+	struct place place;
+
+	while (ids_next(cat, after, &after) == 0) {
+		/* all that was passed by is not to stay in memory */
+		if (cat->depth == 1) {
+			records_trim(cat);
+		}
+		if (node_peek(cat, after, &entry, &place) == -1) {
+			return errno == ENOENT
+				       ? damaged_record(cat, "a page of ids")
+				       : -1;
+		}
+		if (entry.member == member ||
+		    (directories && entry.kind == MRMR_NODE_DIRECTORY)) {
+			return get(cat, mem_ctx, after, node);
+		}
+	}
+	return -1;
+}
+
+int mrmr_catalog_next_on(struct mrmr_catalog *cat, void *mem_ctx,
+			 uint16_t member, bool directories, uint64_t after,
+			 struct mrmr_node **node)
+{
+	if (read_begin(cat) == -1) {
+		return -1;
+	}
+	return read_end(cat, next_on(cat, mem_ctx, member, directories, after,
+				     node));
 }
 
 static int next(struct mrmr_catalog *cat, void *mem_ctx, uint64_t after,

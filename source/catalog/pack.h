@@ -178,9 +178,11 @@ static inline void pack_fixed(struct pack *p, uint64_t n,
 	}
 }
 
-static inline void pack_varint(struct pack *p, uint64_t n)
+#define VARINT_MAX 10
+
+/* How many bytes it takes. */
+static inline size_t varint_of(uint64_t n, uint8_t bytes[VARINT_MAX])
 {
-	uint8_t bytes[10];
 	size_t len = 0;
 
 	while (n >= 0x80) {
@@ -188,7 +190,14 @@ static inline void pack_varint(struct pack *p, uint64_t n)
 		n >>= 7;
 	}
 	bytes[len++] = (uint8_t)n;
-	pack_bytes(p, bytes, len);
+	return len;
+}
+
+static inline void pack_varint(struct pack *p, uint64_t n)
+{
+	uint8_t bytes[VARINT_MAX];
+
+	pack_bytes(p, bytes, varint_of(n, bytes));
 }
 
 static inline void pack_signed(struct pack *p, int64_t n)

@@ -90,8 +90,10 @@ static int tell_nodes(struct making *m)
 	uint64_t id = 0;
 
 	while (ids_next(m->cat, id, &id) == 0) {
-		m->list[m->num++] =
-			(struct touched){.kind = TOUCHED_NODE, .id = id};
+		/* of what is there by now, all by the same catalogue */
+		m->list[m->num++] = (struct touched){.kind = TOUCHED_NODE,
+						     .keeps_names = true,
+						     .id = id};
 		if (m->num == FRESH_NODES && tell(m) == -1) {
 			return -1;
 		}

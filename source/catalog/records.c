@@ -89,17 +89,34 @@ static size_t slot_of(const struct mrmr_catalog *cat, const struct key *key)
 	return XXH3_64bits(key->byte, key->len) & (cat->num_slots - 1);
 }
 
-static struct record *find(const struct mrmr_catalog *cat,
-			   const struct key *key)
+static bool is_its_key(const struct record *r, const struct key *key)
 {
-	struct record *r = NULL;
+	return r->key.len == key->len &&
+	       memcmp(r->key.byte, key->byte, key->len) == 0;
+}
 
+static void forget_recent(struct mrmr_catalog *cat)
+{
+	memset(cat->recent, 0, sizeof(cat->recent));
+}
+
+/* Nodes are worked on in their order, so most of what is asked for was asked
+   for a moment ago. */
+static struct record *find(struct mrmr_catalog *cat, const struct key *key)
+{
+	unsigned int mix = key->byte[0] + key->byte[key->len - 1];
+	struct record **recent = &cat->recent[mix % RECENT_RECORDS];
+	struct record *r = *recent;
+
+	if (r != NULL && is_its_key(r, key)) {
+		return r;
+	}
 	if (cat->num_slots == 0) {
 		return NULL;
 	}
 	for (r = cat->slots[slot_of(cat, key)]; r != NULL; r = r->next) {
-		if (r->key.len == key->len &&
-		    memcmp(r->key.byte, key->byte, key->len) == 0) {
+		if (is_its_key(r, key)) {
+			*recent = r;
 			return r;
 		}
 	}
@@ -470,6 +487,7 @@ int records_write(struct mrmr_catalog *cat)
 
 void records_drop(struct mrmr_catalog *cat)
 {
+	forget_recent(cat);
 	TALLOC_FREE(cat->records_ctx);
 	cat->slots = NULL;
 	cat->num_slots = 0;
@@ -489,6 +507,7 @@ void records_trim(struct mrmr_catalog *cat)
 		records_drop(cat);
 		return;
 	}
+	forget_recent(cat);
 	for (i = 0; i < cat->num_slots; i++) {
 		struct record **link = &cat->slots[i];
 

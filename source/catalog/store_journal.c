@@ -100,8 +100,13 @@ static int write_file(struct store *store, const struct pack *p)
 	int fd;
 
 	journal_name(store, name);
+	/* On a member, what has the name may be anything: another name of a file
+	   that clients see, for one. */
+	if (unlinkat(store->dir_fd, name, 0) == -1 && errno != ENOENT) {
+		return -1;
+	}
 	fd = openat(store->dir_fd, name,
-		    O_WRONLY | O_CREAT | O_TRUNC | MRMR_OPEN_ANYTHING, 0600);
+		    O_WRONLY | O_CREAT | O_EXCL | MRMR_OPEN_ANYTHING, 0600);
 	if (fd == -1) {
 		return -1;
 	}

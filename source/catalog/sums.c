@@ -68,6 +68,18 @@ int sums_add(struct mrmr_catalog *cat, uint16_t member,
 	return add(cat, MRMR_MEMBER_NONE, delta);
 }
 
+static void add_node(int64_t delta[NUM_SUMS], const struct entry *entry,
+		     uint64_t dir_id, int sign)
+{
+	if (dir_id == MRMR_ID_TRASH) {
+		delta[SUM_TRASH] += sign * (int64_t)entry->size_bytes;
+		return;
+	}
+	delta[SUM_FILES] += sign;
+	delta[SUM_FILE_BYTES] += sign * (int64_t)entry->size_bytes;
+	delta[SUM_PROTECTED] += sign * (int64_t)entry->protected_bytes;
+}
+
 int sums_node(struct mrmr_catalog *cat, const struct entry *entry,
 	      uint64_t dir_id, int sign)
 {
@@ -76,13 +88,25 @@ int sums_node(struct mrmr_catalog *cat, const struct entry *entry,
 	if (entry->kind != MRMR_NODE_FILE) {
 		return 0;
 	}
-	if (dir_id == MRMR_ID_TRASH) {
-		delta[SUM_TRASH] = sign * (int64_t)entry->size_bytes;
-	} else {
-		delta[SUM_FILES] = sign;
-		delta[SUM_FILE_BYTES] = sign * (int64_t)entry->size_bytes;
-		delta[SUM_PROTECTED] = sign * (int64_t)entry->protected_bytes;
+	add_node(delta, entry, dir_id, sign);
+	return sums_add(cat, entry->member, delta);
+}
+
+int sums_change(struct mrmr_catalog *cat, const struct entry *old,
+		const struct entry *entry, uint64_t dir_id)
+{
+	int64_t delta[NUM_SUMS] = {0};
+
+	if (old->kind != entry->kind || old->member != entry->member) {
+		return sums_node(cat, old, dir_id, -1) == -1
+			       ? -1
+			       : sums_node(cat, entry, dir_id, 1);
 	}
+	if (entry->kind != MRMR_NODE_FILE) {
+		return 0;
+	}
+	add_node(delta, old, dir_id, -1);
+	add_node(delta, entry, dir_id, 1);
 	return sums_add(cat, entry->member, delta);
 }
 

@@ -16,12 +16,18 @@ static bool same(const struct touched *a, const struct touched *b)
 	return a->kind == b->kind && a->id == b->id && a->index == b->index;
 }
 
+static void become_one(struct touched *to, const struct touched *other)
+{
+	to->keeps_names = to->keeps_names && other->keeps_names;
+}
+
 int touch(struct mrmr_catalog *cat, const struct touched *touched)
 {
 	size_t room = talloc_array_length(cat->touched);
 
 	if (cat->num_touched > 0 &&
 	    same(&cat->touched[cat->num_touched - 1], touched)) {
+		become_one(&cat->touched[cat->num_touched - 1], touched);
 		return 0;
 	}
 	if (cat->num_touched == room) {
@@ -42,6 +48,13 @@ int touch(struct mrmr_catalog *cat, const struct touched *touched)
 int touch_node(struct mrmr_catalog *cat, uint64_t id)
 {
 	return touch(cat, &(struct touched){.kind = TOUCHED_NODE, .id = id});
+}
+
+int touch_content(struct mrmr_catalog *cat, uint64_t id)
+{
+	return touch(cat, &(struct touched){.kind = TOUCHED_NODE,
+					    .keeps_names = true,
+					    .id = id});
 }
 
 int touch_extents(struct mrmr_catalog *cat, uint64_t id, uint32_t first,
@@ -97,11 +110,41 @@ size_t touched_unique(struct touched *list, size_t num)
 	}
 	qsort(list, num, sizeof(list[0]), compare);
 	for (i = 1; i < num; i++) {
-		if (!same(&list[last], &list[i])) {
+		if (same(&list[last], &list[i])) {
+			become_one(&list[last], &list[i]);
+		} else {
 			list[++last] = list[i];
 		}
 	}
 	return last + 1;
+}
+
+struct touched *touched_merge(void *mem_ctx, const struct touched *a,
+			      size_t num_a, const struct touched *b,
+			      size_t num_b, size_t *num)
+{
+	struct touched *list =
+		talloc_array(mem_ctx, struct touched, num_a + num_b + 1);
+	size_t i = 0;
+	size_t j = 0;
+
+	*num = 0;
+	if (list == NULL) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	while (i < num_a || j < num_b) {
+		int order = i == num_a   ? 1
+			    : j == num_b ? -1
+					 : compare(&a[i], &b[j]);
+		struct touched *to = &list[(*num)++];
+
+		*to = order <= 0 ? a[i++] : b[j];
+		if (order >= 0) {
+			become_one(to, &b[j++]);
+		}
+	}
+	return list;
 }
 
 void touched_drop(struct mrmr_catalog *cat)

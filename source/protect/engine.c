@@ -31,11 +31,13 @@
 #include <mrmr/log.h>
 #include <mrmr/repair.h>
 #include <mrmr/shared.h>
+#include <mrmr/staging.h>
 
 /* What a member carries of the catalogue, as far as it is attached. */
 struct mrmr_engine_part {
 	struct mrmr_catalog *part; /* NULL: it is not */
 	uint32_t epoch;            /* of the member when it was opened */
+	bool is_attached_only;     /* not refreshed yet */
 	uint32_t failed_epoch;     /* of the member when that failed last; */
 	bool has_failed;           /* not tried again until it has gone */
 };
@@ -119,8 +121,9 @@ static bool find_numbers(struct mrmr_engine *engine)
 }
 
 /*
- * This is the first commit of a new catalogue, and no part is attached yet: so
- * there is no part of a catalogue that has not come into being.
+ * If this is the first commit of a new catalogue, no part is attached yet: so
+ * there is no part of a catalogue that has not come into being. If members have
+ * come to those that it knows, the parts of these are.
  */
 static int give_numbers(struct mrmr_engine *engine, struct mrmr_error *err)
 {
@@ -186,6 +189,7 @@ static void detach(struct mrmr_engine *engine, size_t index)
 				    NULL);
 		TALLOC_FREE(p->part);
 	}
+	p->is_attached_only = false;
 }
 
 /*
@@ -207,6 +211,10 @@ static struct mrmr_catalog *open_part(struct mrmr_engine *engine,
 	mrmr_log(MRMR_LOG_WARNING,
 		 "member %s: its records are damaged, and made anew: %s",
 		 mrmr_member_name(member), err->text);
+	/* An earlier one goes, whatever it is. On a drive that somebody else had
+	   it may be a directory, or the same file, and then a rename would do
+	   nothing. */
+	mrmr_remove_tree(member->private_fd, MRMR_CATALOG_PART ".damaged");
 	if (renameat(member->private_fd, MRMR_CATALOG_PART, member->private_fd,
 		     MRMR_CATALOG_PART ".damaged") == -1) {
 		mrmr_error_set(err, errno,
@@ -221,6 +229,19 @@ static struct mrmr_catalog *open_part(struct mrmr_engine *engine,
 
 /* A member without its part still has its files and its parity; what is missing
    is one of the copies of what is known. */
+static void do_without(struct mrmr_engine *engine, size_t index,
+		       const struct mrmr_error *err)
+{
+	const struct mrmr_member *member = &engine->pool->members[index];
+	struct mrmr_engine_part *p = &engine->parts[index];
+
+	mrmr_log(MRMR_LOG_ERROR,
+		 "member %s does not get its part of the catalogue: %s",
+		 mrmr_member_name(member), err->text);
+	p->has_failed = true;
+	p->failed_epoch = member->epoch;
+}
+
 static void attach(struct mrmr_engine *engine, size_t index)
 {
 	const struct mrmr_member *member = &engine->pool->members[index];
@@ -232,37 +253,33 @@ static void attach(struct mrmr_engine *engine, size_t index)
 	}
 	p->has_failed = false;
 	p->part = open_part(engine, member, &err);
-	if (p->part != NULL) {
-		mrmr_catalog_attach(engine->catalog, engine->number[index],
-				    p->part);
-	}
-	if (p->part != NULL &&
-	    mrmr_catalog_refresh_part(engine->catalog, engine->number[index],
-				      &err) == -1) {
-		mrmr_catalog_attach(engine->catalog, engine->number[index],
-				    NULL);
-		TALLOC_FREE(p->part);
-	}
 	if (p->part == NULL) {
-		mrmr_log(MRMR_LOG_ERROR,
-			 "member %s does not get its part of the catalogue: %s",
-			 mrmr_member_name(member), err.text);
-		p->has_failed = true;
-		p->failed_epoch = member->epoch;
+		do_without(engine, index, &err);
 		return;
 	}
+	mrmr_catalog_attach(engine->catalog, engine->number[index], p->part);
 	p->epoch = member->epoch;
+	p->is_attached_only = true;
 }
 
-int mrmr_engine_look(struct mrmr_engine *engine, struct mrmr_error *err)
+static void refresh(struct mrmr_engine *engine, size_t index)
+{
+	struct mrmr_engine_part *p = &engine->parts[index];
+	struct mrmr_error err = {0};
+
+	p->is_attached_only = false;
+	if (mrmr_catalog_refresh_part(engine->catalog, engine->number[index],
+				      &err) == -1) {
+		detach(engine, index);
+		do_without(engine, index, &err);
+	}
+}
+
+static void attach_all(struct mrmr_engine *engine)
 {
 	struct mrmr_pool *pool = engine->pool;
 	size_t i;
 
-	mrmr_pool_use(pool);
-	if (engine->mode == MRMR_ENGINE_READ) {
-		return 0;
-	}
 	for (i = 0; i < pool->num_members; i++) {
 		const struct mrmr_member *member = &pool->members[i];
 		struct mrmr_engine_part *p = &engine->parts[i];
@@ -272,8 +289,30 @@ int mrmr_engine_look(struct mrmr_engine *engine, struct mrmr_error *err)
 		if (p->part != NULL && (!online || p->epoch != member->epoch)) {
 			detach(engine, i);
 		}
-		if (p->part == NULL && online) {
+		if (p->part == NULL && online &&
+		    engine->number[i] != MRMR_MEMBER_NONE) {
 			attach(engine, i);
+		}
+	}
+}
+
+/*
+ * All are attached before the first is refreshed, which may take a commit: one
+ * that is not attached by then would be behind, and had to be told what it knows
+ * already. And what all have to be told takes one commit.
+ */
+int mrmr_engine_look(struct mrmr_engine *engine, struct mrmr_error *err)
+{
+	size_t i;
+
+	mrmr_pool_use(engine->pool);
+	if (engine->mode == MRMR_ENGINE_READ) {
+		return 0;
+	}
+	attach_all(engine);
+	for (i = 0; i < engine->pool->num_members; i++) {
+		if (engine->parts[i].is_attached_only) {
+			refresh(engine, i);
 		}
 	}
 	return 0;
@@ -427,9 +466,14 @@ static int open_all(struct mrmr_engine *engine, struct mrmr_error *err)
 	if (take_lock(engine, err) == -1 || open_catalog(engine, err) == -1) {
 		return -1;
 	}
-	if (!find_numbers(engine) && engine->mode != MRMR_ENGINE_READ &&
-	    give_numbers(engine, err) == -1) {
-		return -1;
+	mrmr_catalog_set_copies(engine->catalog, wanted_copies(pool));
+	mrmr_catalog_set_threads(engine->catalog, count_processors());
+	if (!find_numbers(engine) && engine->mode != MRMR_ENGINE_READ) {
+		mrmr_pool_use(pool);
+		attach_all(engine);
+		if (give_numbers(engine, err) == -1) {
+			return -1;
+		}
 	}
 	engine->queue = mrmr_queue_open(engine, pool->state_fd, err);
 	if (engine->queue == NULL) {
@@ -447,8 +491,6 @@ static int open_all(struct mrmr_engine *engine, struct mrmr_error *err)
 	if (engine->mode == MRMR_ENGINE_READ) {
 		return 0;
 	}
-	mrmr_catalog_set_copies(engine->catalog, wanted_copies(pool));
-	mrmr_catalog_set_threads(engine->catalog, count_processors());
 	return mrmr_engine_look(engine, err);
 }
 

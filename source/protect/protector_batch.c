@@ -37,6 +37,8 @@ struct batch {
 	size_t num_finished;
 	struct mrmr_change *changes; /* of all targets */
 	size_t num_changes;
+	uint64_t dir_id; /* of the last file's directory, and */
+	char *dir_path;  /* talloc; NULL: not known */
 };
 
 /* Entries that are due, by the member that they lie on; those that lie on none
@@ -80,6 +82,39 @@ struct batch *batch_new(struct protector *p)
 		TALLOC_FREE(batch);
 	}
 	return batch;
+}
+
+void batch_forget_paths(struct batch *batch)
+{
+	TALLOC_FREE(batch->dir_path);
+}
+
+char *batch_path(struct batch *batch, void *mem_ctx,
+		 const struct mrmr_node *node, bool *in_trash)
+{
+	struct mrmr_catalog *catalog = batch->p->catalog;
+	char *path = NULL;
+
+	if (node->dir_id == MRMR_ID_TRASH || node->id == MRMR_ID_ROOT) {
+		return mrmr_catalog_path(catalog, mem_ctx, node->id, in_trash);
+	}
+	*in_trash = false;
+	if (batch->dir_path == NULL || batch->dir_id != node->dir_id) {
+		batch_forget_paths(batch);
+		batch->dir_path = mrmr_catalog_path(catalog, batch,
+						    node->dir_id, in_trash);
+		batch->dir_id = node->dir_id;
+	}
+	if (batch->dir_path == NULL) {
+		return NULL;
+	}
+	path = talloc_asprintf(mem_ctx, "%s%s%s", batch->dir_path,
+			       batch->dir_path[0] != '\0' ? "/" : "",
+			       node->name);
+	if (path == NULL) {
+		errno = ENOMEM;
+	}
+	return path;
 }
 
 /* --- choosing ---------------------------------------------------------------- */

@@ -83,11 +83,34 @@ static int look_for(struct protector *p, const struct event *e,
 	return 0;
 }
 
+/*
+ * A file that nobody can look at under this name, nor does the catalogue know it.
+ * If its member is lost, it may have been rebuilt since: then what is there now is
+ * a file that the catalogue knows on another one.
+ */
+static int promise(struct protector *p, const struct event *e, const char *path)
+{
+	struct look look;
+	uint64_t id;
+
+	if (mrmr_engine_online(p->engine, e->number) == NULL) {
+		if (look_at(p, e->frame, path, &look) == -1) {
+			return -1;
+		}
+		if (look.is_there && look.kind != MRMR_NODE_DIRECTORY &&
+		    mrmr_catalog_find_inode(p->catalog, look.number,
+					    (uint64_t)look.st.st_ino,
+					    &id) == 0) {
+			return names_see_path(p, path, &look, false);
+		}
+	}
+	return names_promise(p, path, e->number, e->inode, &id);
+}
+
 static int changed(struct protector *p, const struct event *e)
 {
 	struct mrmr_node *node = NULL;
 	struct look look;
-	uint64_t id;
 
 	if (look_for(p, e, e->of->path, &look) == -1) {
 		return -1;
@@ -109,7 +132,7 @@ static int changed(struct protector *p, const struct event *e)
 	if (e->inode == 0) {
 		return names_ask_scan(p, e->of->path);
 	}
-	return names_promise(p, e->of->path, e->number, e->inode, &id);
+	return promise(p, e, e->of->path);
 }
 
 /* From a member that is away: until the file is protected where it is now, what
@@ -233,7 +256,6 @@ static int renamed(struct protector *p, const struct event *e)
 	struct mrmr_node *node = NULL;
 	struct mrmr_node *known = NULL;
 	struct look look;
-	uint64_t id;
 
 	if (find_path(p, e, e->of->path, &node) == -1) {
 		return -1;
@@ -262,7 +284,7 @@ static int renamed(struct protector *p, const struct event *e)
 		return pending_add(p->pending, known->id, known->member,
 				   known->size_bytes, 0);
 	}
-	return names_promise(p, e->of->to, e->number, e->inode, &id);
+	return promise(p, e, e->of->to);
 }
 
 static int removed(struct protector *p, const struct event *e)

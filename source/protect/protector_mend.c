@@ -194,29 +194,10 @@ static int mend_some(struct protector *p, struct mrmr_stripes *work,
 
 /* --- files that lost their parity ---------------------------------------------- */
 
-static int has_bare(struct protector *p, const struct mrmr_node *node,
-		    bool *bare)
+static int is_bare(const struct mrmr_extent *extent, uint32_t index,
+		   void *private_data)
 {
-	struct mrmr_extent extents[64];
-	uint32_t first = 0;
-	uint32_t got = 0;
-	uint32_t i;
-
-	*bare = false;
-	while (first < node->num_extents) {
-		if (mrmr_catalog_get_extents(p->catalog, node->id, first,
-					     extents, 64, &got) == -1) {
-			return -1;
-		}
-		for (i = 0; i < got; i++) {
-			*bare = *bare || extents[i].state == MRMR_EXTENT_BARE;
-		}
-		if (got == 0 || *bare) {
-			break;
-		}
-		first += got;
-	}
-	return 0;
+	return extent->state == MRMR_EXTENT_BARE ? 1 : 0;
 }
 
 static int seek(struct protector *p, bool *any)
@@ -225,16 +206,16 @@ static int seek(struct protector *p, bool *any)
 	uint64_t id = 0;
 
 	while (mrmr_catalog_next(p->catalog, p, id, &node) == 0) {
-		bool bare = false;
 		int ret = 0;
 
 		id = node->id;
 		if (node->kind == MRMR_NODE_FILE &&
 		    node->dir_id != MRMR_ID_TRASH &&
 		    pending_find(p->pending, id) == PENDING_NONE) {
-			ret = has_bare(p, node, &bare);
+			ret = mrmr_catalog_each_extent(p->catalog, node,
+						       is_bare, NULL);
 		}
-		if (ret == 0 && bare) {
+		if (ret == 1) {
 			*any = true;
 			ret = pending_add(p->pending, id, node->member,
 					  node->size_bytes, 0);

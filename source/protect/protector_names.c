@@ -65,13 +65,21 @@ int names_ask_scan(struct protector *p, const char *path)
 
 /* --- attributes --------------------------------------------------------------- */
 
+/* A file that was protected as an empty one. Until it was declared, it may have
+   been empty only when it was noticed. */
+static bool is_empty_one(const struct mrmr_node *node)
+{
+	return node->kind == MRMR_NODE_FILE && node->size_bytes == 0 &&
+	       node->generation != 0;
+}
+
 bool names_differ(const struct mrmr_node *node, const struct look *look)
 {
 	if (node->kind != MRMR_NODE_FILE) {
 		return false;
 	}
 	if (node->num_extents == 0) {
-		return look->st.st_size > 0;
+		return look->st.st_size > 0 || !is_empty_one(node);
 	}
 	return node->size_bytes != (uint64_t)look->st.st_size ||
 	       node->mtime_ns != look_mtime_ns(&look->st) ||
@@ -95,12 +103,13 @@ static bool same_target(const struct mrmr_node *node, const struct look *look)
 	return strcmp(node->target, look->target) == 0;
 }
 
-/* The inode, size and time of a file are those of the version whose extents
-   there are. */
+/* The inode, size and time of a file are those of the version that is
+   protected. */
 static void fill(struct mrmr_node *node, const struct look *look)
 {
-	bool is_protected =
-		node->kind == MRMR_NODE_FILE && node->num_extents > 0;
+	bool is_protected = node->kind == MRMR_NODE_FILE &&
+			    (node->num_extents > 0 ||
+			     (is_empty_one(node) && look->st.st_size > 0));
 
 	node->mode = look->st.st_mode;
 	node->uid = look->st.st_uid;
@@ -369,7 +378,7 @@ static int see(struct protector *p, void *frame, uint64_t dir_id,
 	       uint64_t *id)
 {
 	struct mrmr_node *owner = NULL;
-	bool differs = look->kind == MRMR_NODE_FILE && look->st.st_size > 0;
+	bool differs = look->kind == MRMR_NODE_FILE;
 
 	if (find_owner(p, frame, dir_id, name, look, &owner) == -1) {
 		return wait_for_name(p, frame, dir_id, name, id);

@@ -315,6 +315,11 @@ int target_prepare(struct protector *p, struct batch *batch, uint32_t entry,
 struct mrmr_live_member *batch_member(struct batch *batch, uint16_t number);
 
 struct batch *batch_new(struct protector *p);
+/* As mrmr_catalog_path(), for files of which many are in the same directory. To
+   be forgotten when names may have changed. */
+char *batch_path(struct batch *batch, void *mem_ctx,
+		 const struct mrmr_node *node, bool *in_trash);
+void batch_forget_paths(struct batch *batch);
 /* What changes with a file (protector_changes.c). */
 uint32_t target_count_extents(uint64_t size_bytes, uint32_t grid_bytes);
 int target_load_extents(struct protector *p, void *mem_ctx,

@@ -24,7 +24,6 @@
 #include <talloc.h>
 
 #include <mrmr/fault.h>
-#include <mrmr/file.h>
 #include <mrmr/guard.h>
 #include <mrmr/log.h>
 #include <mrmr/marker.h>
@@ -186,11 +185,14 @@ static int settle_other(struct finding *f, const char *path,
 
 static int open_file(struct finding *f, const char *path)
 {
-	f->fd = look_open(f->member->root_fd, path, O_RDONLY);
+	f->fd = look_open(f->member->root_fd, path, O_RDONLY | O_NOATIME);
+	if (f->fd == -1 && errno == EPERM) {
+		/* somebody else's file, on a server that has an opinion */
+		f->fd = look_open(f->member->root_fd, path, O_RDONLY);
+	}
 	if (f->fd == -1) {
 		return -1;
 	}
-	mrmr_file_keep_atime(f->fd);
 	if (fstat(f->fd, &f->st) == -1) {
 		return -1;
 	}
@@ -409,8 +411,7 @@ static int find(struct finding *f, struct batch *batch, uint64_t max_bytes,
 {
 	struct protector *p = f->p;
 	bool in_trash = false;
-	char *path =
-		mrmr_catalog_path(p->catalog, f->frame, f->node->id, &in_trash);
+	char *path = batch_path(batch, f->frame, f->node, &in_trash);
 
 	if (path == NULL) {
 		return -1;
@@ -481,6 +482,10 @@ int target_prepare(struct protector *p, struct batch *batch, uint32_t entry,
 	target->old = node;
 	ret = find(&f, batch, max_bytes, target, readiness);
 	saved_errno = errno;
+	if (ret == -1 || *readiness != TARGET_READY) {
+		/* names may have been brought in step */
+		batch_forget_paths(batch);
+	}
 	if (f.fd != -1) {
 		close(f.fd);
 	}

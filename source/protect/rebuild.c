@@ -130,7 +130,8 @@ static int walk(struct rebuild *r, struct mrmr_error *err)
 		if (ret == -1) {
 			break;
 		}
-		if (mrmr_catalog_next(r->engine->catalog, r, id, &node) == -1) {
+		if (mrmr_catalog_next_on(r->engine->catalog, r, r->number, true,
+					 id, &node) == -1) {
 			ret = errno == ENOENT
 				      ? 0
 				      : mrmr_error_set(err, errno,
@@ -142,8 +143,7 @@ static int walk(struct rebuild *r, struct mrmr_error *err)
 		id = node->id;
 		if (node->kind == MRMR_NODE_DIRECTORY) {
 			rebuild_directory(r, node);
-		} else if (node->member == r->number &&
-			   !rebuild_batch_has(r, id)) {
+		} else if (!rebuild_batch_has(r, id)) {
 			ret = rebuild_node(r, id, err);
 		}
 		TALLOC_FREE(node);
@@ -175,7 +175,6 @@ static int is_any_left(struct rebuild *r, bool *is_left)
 {
 	struct mrmr_catalog_sums sums = {0};
 	struct mrmr_node *node = NULL;
-	uint64_t id = 0;
 
 	*is_left = true;
 	if (mrmr_catalog_sums(r->engine->catalog, r->number, &sums) == -1) {
@@ -186,14 +185,10 @@ static int is_any_left(struct rebuild *r, bool *is_left)
 		return 0;
 	}
 	/* the sums do not have symlinks and the like */
-	while (mrmr_catalog_next(r->engine->catalog, r, id, &node) == 0) {
-		bool is_its = node->member == r->number;
-
-		id = node->id;
-		TALLOC_FREE(node);
-		if (is_its) {
-			return 0;
-		}
+	if (mrmr_catalog_next_on(r->engine->catalog, r, r->number, false, 0,
+				 &node) == 0) {
+		talloc_free(node);
+		return 0;
 	}
 	if (errno != ENOENT) {
 		return -1;

@@ -297,16 +297,12 @@ static int plan(struct rebuild *r)
 	r->result->parity_bytes = sums.parity_bytes;
 	plan_room(r);
 	while (!rebuild_should_stop(r)) {
-		if (mrmr_catalog_next(catalog, r, id, &node) == -1) {
+		if (mrmr_catalog_next_on(catalog, r, r->number, false, id,
+					 &node) == -1) {
 			return errno == ENOENT ? 0 : -1;
 		}
 		id = node->id;
-		if (node->kind != MRMR_NODE_DIRECTORY &&
-		    node->member == r->number) {
-			plan_node(r, node);
-			node = NULL;
-		}
-		TALLOC_FREE(node);
+		plan_node(r, node);
 	}
 	r->result->is_stopped = true;
 	return 0;

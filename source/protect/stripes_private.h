@@ -399,6 +399,8 @@ int bare_piece(struct mrmr_stripes *work, const struct mrmr_stripe *stripe,
  * Write what was computed: run->rows. For any thread. -1: ENOMEM.
  */
 int run_write(struct run *run);
+/* Of the same bytes, wherever they are. */
+bool row_is_same_block(const struct mrmr_row *a, const struct mrmr_row *b);
 
 /*
  * Put the stripe into the catalogue, and fill in the extents of the items.

@@ -35,7 +35,6 @@
 
 #define BATCH_ITEMS 512
 #define BATCH_EXTENTS 4096
-#define EXTENTS_AT_ONCE 256
 
 char *trash_name(void *mem_ctx, struct mrmr_engine *engine,
 		 const struct mrmr_trashed *item)
@@ -107,12 +106,23 @@ static bool is_there(const struct batch *b, const struct mrmr_trashed *item,
 	       st->st_ino == item->st.st_ino;
 }
 
-static int add_change(struct batch *b, struct leaving *leaving,
-		      const struct mrmr_extent *extent, uint32_t index,
-		      struct mrmr_live *was)
+struct adding {
+	struct batch *b;
+	struct leaving *leaving;
+	struct mrmr_live *was;
+};
+
+static int add_change(const struct mrmr_extent *extent, uint32_t index,
+		      void *private_data)
 {
+	const struct adding *adding = private_data;
+	struct leaving *leaving = adding->leaving;
+	struct batch *b = adding->b;
 	size_t size = talloc_array_length(b->changes);
 
+	if (extent->state != MRMR_EXTENT_IN_STRIPE) {
+		return 0;
+	}
 	if (b->num_changes == size) {
 		b->changes = talloc_realloc(b, b->changes, struct mrmr_change,
 					    size > 0 ? 2 * size : 256);
@@ -128,7 +138,7 @@ static int add_change(struct batch *b, struct leaving *leaving,
 		.offset = (uint64_t)index * leaving->node->grid_bytes,
 		.old = *extent,
 		.has_old = true,
-		.was = was,
+		.was = adding->was,
 	};
 	leaving->num_changes++;
 	return 0;
@@ -139,12 +149,8 @@ static int add_change(struct batch *b, struct leaving *leaving,
 static int add_changes(struct batch *b, struct leaving *leaving)
 {
 	const struct mrmr_node *node = leaving->node;
-	struct mrmr_extent extents[EXTENTS_AT_ONCE];
-	struct mrmr_live *was = NULL;
+	struct adding adding = {.b = b, .leaving = leaving};
 	size_t member = leaving->item->member;
-	uint32_t first = 0;
-	uint32_t got = 0;
-	uint32_t i;
 
 	if (b->members[member] == NULL) {
 		b->members[member] =
@@ -152,28 +158,24 @@ static int add_changes(struct batch *b, struct leaving *leaving)
 	}
 	if (b->members[member] == NULL ||
 	    mrmr_live_open_on(b, b->engine, b->members[member], node, true,
-			      &was) == -1) {
-		was = NULL;
+			      &adding.was) == -1) {
+		adding.was = NULL;
 	}
-	for (; first < node->num_extents; first += got) {
-		if (mrmr_catalog_get_extents(b->engine->catalog, node->id,
-					     first, extents, EXTENTS_AT_ONCE,
-					     &got) == -1) {
-			return -1;
-		}
-		if (got == 0) {
-			errno = EILSEQ;
-			return -1;
-		}
-		for (i = 0; i < got; i++) {
-			if (extents[i].state == MRMR_EXTENT_IN_STRIPE &&
-			    add_change(b, leaving, &extents[i], first + i,
-				       was) == -1) {
-				return -1;
-			}
-		}
+	return mrmr_catalog_each_extent(b->engine->catalog, node, add_change,
+					&adding);
+}
+
+/* How many of its names go with this batch already. */
+static size_t count_going(const struct batch *b, uint64_t id)
+{
+	size_t num = 0;
+	size_t i;
+
+	for (i = 0; i < b->num; i++) {
+		num += b->leaving[i].node != NULL &&
+		       b->leaving[i].node->id == id;
 	}
-	return 0;
+	return num;
 }
 
 /* 1: it may go. 0: it is to stay. -1: errno. */
@@ -195,7 +197,8 @@ static int look_up(struct batch *b, struct leaving *leaving,
 				       &num) == -1) {
 			return -1;
 		}
-		leaving->is_last_name = num == 1;
+		leaving->is_last_name =
+			num == count_going(b, leaving->node->id) + 1;
 		talloc_free(links);
 		return 1;
 	}

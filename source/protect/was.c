@@ -21,9 +21,11 @@ static void note_name(uint64_t id, char name[32])
 
 bool was_is_whole(const struct mrmr_node *node)
 {
-	return node->num_extents > 0 &&
-	       (uint64_t)node->num_extents * node->grid_bytes >=
-		       node->size_bytes;
+	if (node->num_extents == 0) {
+		return node->size_bytes == 0 && node->generation != 0;
+	}
+	return (uint64_t)node->num_extents * node->grid_bytes >=
+	       node->size_bytes;
 }
 
 /* MRMR_ID_NONE: there is no note. -1 with errno. */

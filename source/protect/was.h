@@ -18,7 +18,8 @@
 
 #include <mrmr/catalog.h>
 
-/* Is all of it protected, or at least hashed? Of an empty one nobody knows. */
+/* Is all of it protected, or at least hashed? One that is empty: was it declared
+   as such? */
 bool was_is_whole(const struct mrmr_node *node);
 
 /* In place of *node, which is not whole, the one that is protected, if there is

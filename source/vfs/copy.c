@@ -80,6 +80,7 @@ static void offload_start(struct tevent_req *req)
 		tevent_req_data(req, struct offload_state);
 	struct tevent_req *subreq = NULL;
 
+	mrmr_tell_changing(state->handle, fsp_get_pathref_fd(state->fsp));
 	if (state->to_copy <= 0 || !mrmr_must_keep(state->fsp, state->offset,
 						   (uint64_t)state->to_copy)) {
 		offload_pass_on(req);
@@ -119,7 +120,6 @@ static void offload_pass_on(struct tevent_req *req)
 		tevent_req_data(req, struct offload_state);
 	struct tevent_req *subreq = NULL;
 
-	mrmr_tell_changing(state->handle, fsp_get_pathref_fd(state->fsp));
 	if (state->ghost != NULL) {
 		subreq = mrmr_ghost_copy_send(state, state->ev, state->fsctl,
 					      state->ghost, state->from_offset,

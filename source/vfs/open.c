@@ -211,10 +211,10 @@ static int cut(struct vfs_handle_struct *handle, int fd)
 	if (!S_ISREG(st.st_mode)) {
 		return 0;
 	}
+	mrmr_tell_changing(handle, fd);
 	if (mrmr_keep_cut_now(handle, fd, 0) == -1) {
 		return -1;
 	}
-	mrmr_tell_changing(handle, fd);
 	return ftruncate(fd, 0);
 }
 

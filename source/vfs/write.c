@@ -5,6 +5,10 @@
  * (guarding.c); what is done when there is no room is in room.c. A file of which
  * the client says how large it will be moves before anything is written.
  *
+ * The protector is told before anything is kept: who is killed after that leaves
+ * a pre-image of what he has not overwritten, and that goes when the file is
+ * looked at.
+ *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 #include "guarding.h"
@@ -90,6 +94,7 @@ static void write_start(struct mrmr_job *job)
 	struct write_state *state = write_of(job);
 	struct tevent_req *subreq = NULL;
 
+	mrmr_tell_changing(job->handle, fsp_get_pathref_fd(job->fsp));
 	if (!mrmr_must_keep(job->fsp, state->offset, state->n)) {
 		write_pass_on(state);
 		return;
@@ -126,7 +131,6 @@ static void write_pass_on(struct write_state *state)
 	struct mrmr_job *job = &state->job;
 	struct tevent_req *subreq = NULL;
 
-	mrmr_tell_changing(job->handle, fsp_get_pathref_fd(job->fsp));
 	subreq = SMB_VFS_NEXT_PWRITE_SEND(state, job->ev, job->handle, job->fsp,
 					  state->data, state->n, state->offset);
 	if (tevent_req_nomem(subreq, state->req)) {
@@ -190,10 +194,10 @@ static ssize_t keep_and_write(struct vfs_handle_struct *handle,
 			      files_struct *fsp, const void *data, size_t n,
 			      off_t offset)
 {
+	mrmr_tell_changing(handle, fsp_get_pathref_fd(fsp));
 	if (mrmr_keep_now(fsp, offset, n) == -1) {
 		return -1;
 	}
-	mrmr_tell_changing(handle, fsp_get_pathref_fd(fsp));
 	return SMB_VFS_NEXT_PWRITE(handle, fsp, data, n, offset);
 }
 
@@ -241,6 +245,7 @@ static int keep_cut(struct vfs_handle_struct *handle, struct files_struct *fsp,
 	struct stat st;
 	int ret;
 
+	mrmr_tell_changing(handle, fd);
 	ret = mrmr_keep_cut_now(handle, fd, size);
 	if (ret == 0 || !mrmr_is_full(errno) || fstat(fd, &st) == -1) {
 		return ret;
@@ -270,6 +275,7 @@ int mrmr_ftruncate(struct vfs_handle_struct *handle, struct files_struct *fsp,
 	if (keep_cut(handle, fsp, offset) == -1) {
 		return -1;
 	}
+	/* it may be another file now */
 	mrmr_tell_changing(handle, fsp_get_pathref_fd(fsp));
 	return SMB_VFS_NEXT_FTRUNCATE(handle, fsp, offset);
 }
@@ -279,11 +285,11 @@ static int keep_and_allocate(struct vfs_handle_struct *handle,
 			     struct files_struct *fsp, uint32_t mode,
 			     off_t offset, off_t len)
 {
+	mrmr_tell_changing(handle, fsp_get_pathref_fd(fsp));
 	if ((mode & ~VFS_FALLOCATE_FL_KEEP_SIZE) != 0 && len > 0 &&
 	    mrmr_keep_now(fsp, offset, (uint64_t)len) == -1) {
 		return -1;
 	}
-	mrmr_tell_changing(handle, fsp_get_pathref_fd(fsp));
 	return SMB_VFS_NEXT_FALLOCATE(handle, fsp, mode, offset, len);
 }
 

@@ -8,7 +8,8 @@ machine in the same run.
   --sides LIST       for large and small: snapraid, mrmr [both]
   --large MIB        of large files in all [4096]; --large-file MIB each [256]
   --small N          small files [100000]; --small-bytes N each [10240]
-  --large-block KIB, --small-block KIB    SnapRAID's block size [256, 16]
+  --large-block KIB  SnapRAID's block size [256, which is its default]
+  --small-block KIB  the same for small files [256; 16 if memory is short]
   --tries N          close: files, one after the other [9]
   --lost-file MIB    lost: size of each file that is read [256]
   --busy-files N, --busy-write MIB        busy: the load [2000, 512]
@@ -28,9 +29,10 @@ files itself; MRMR's knows them from smbd, which is not there to tell: they are
 found by `mrmr-admin scan --no-sync` before, which is timed, too ("scan and
 sync"). A SnapRAID drive that is lost has files only, a member has files and
 parity, both together as much as the files of one SnapRAID drive: the rate of
-recreating counts the bytes that were on it. SnapRAID's block size is the one
-that suits the files; with its default of 256 KiB the parity of small ones would
-be 25 times as large.
+recreating counts the bytes that were on it. SnapRAID's blocks are those that it
+takes by itself, of 256 KiB. A small file fills one, so that the parity of small
+files is 25 times as large as they are, and the run needs 17 GB of free memory.
+With less, or with --small-block 16, its blocks are as small as suits the files.
 
 "of ideal" is parity that is there / data * 2/4. Catalogue bytes are what the
 files of the state directory's catalogue grew by, on disk; they begin with some
@@ -65,6 +67,31 @@ PARTS = ['encoder', 'large', 'small', 'close', 'lost', 'busy']
 BLOCK_BYTES = 4 * MIB    # MRMR's default
 
 
+def snapraid_parity_mib(data, block_kib):
+    """Of one parity drive: each file of a data drive begins a new block."""
+    blocks = -(-data.size_bytes // (block_kib * 1024))
+    return -(-data.count // 4) * blocks * block_kib // 1024
+
+
+def free_mib():
+    """Of memory."""
+    with open('/proc/meminfo') as lines:
+        for line in lines:
+            if line.startswith('MemAvailable:'):
+                return int(line.split()[1]) // 1024
+    return 0
+
+
+def small_block_kib(data):
+    """SnapRAID's default; less if its parity does not fit into the memory."""
+    need_mib = 2 * snapraid_parity_mib(data, 256) + 4096
+    if need_mib <= free_mib():
+        return 256
+    print('# %d MiB of free memory are too few for SnapRAID with its blocks of '
+          '256 KiB: it takes 16' % need_mib, file=sys.stderr)
+    return 16
+
+
 class Sides:
     """large or small: both sides, round by round."""
 
@@ -77,12 +104,15 @@ class Sides:
             block_kib = options.large_block
         else:
             self.data = Data(options.small, options.small_bytes)
-            block_kib = options.small_block
+            block_kib = options.small_block or small_block_kib(self.data)
+        self.block_kib = block_kib
         # a quarter of the files or somewhat more, and that in parity; small
         # files take whole pages
         stored = self.data.count * (self.data.size_bytes + 8192)
         drive_mib = 2 * stored // 4 // MIB + 2 * options.large_file + 64
-        self.sides = {'snapraid': lambda: SnapRaid(work, drive_mib, block_kib),
+        parity_mib = snapraid_parity_mib(self.data, block_kib) + 64
+        self.sides = {'snapraid': lambda: SnapRaid(work, drive_mib, parity_mib,
+                                                   block_kib),
                       'mrmr': lambda: Mrmr(work, drive_mib, options.build)}
         self.sides = {name: make() for name, make in self.sides.items()
                       if name in options.sides}
@@ -124,11 +154,14 @@ class Sides:
                                  for numbers in self.numbers[name])
 
     def title(self):
-        return '%s: %d files of %s, medians of %d rounds' % (
+        title = '%s: %d files of %s, medians of %d rounds' % (
             self.part, self.data.count,
             '%d MiB' % (self.data.size_bytes // MIB)
             if self.data.size_bytes >= MIB
             else '%d bytes' % self.data.size_bytes, self.options.rounds)
+        if 'snapraid' in self.sides:
+            title += ', SnapRAID with blocks of %d KiB' % self.block_kib
+        return title
 
     def head(self):
         head = ['operation'] + [side.name for side in self.sides.values()]
@@ -268,7 +301,7 @@ def main():
     parser.add_argument('--small', type=int, default=100000)
     parser.add_argument('--small-bytes', type=int, default=10240)
     parser.add_argument('--large-block', type=int, default=256)
-    parser.add_argument('--small-block', type=int, default=16)
+    parser.add_argument('--small-block', type=int)
     parser.add_argument('--tries', type=int, default=9)
     parser.add_argument('--lost-file', type=int, default=256)
     parser.add_argument('--busy-files', type=int, default=2000)

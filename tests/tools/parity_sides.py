@@ -109,7 +109,7 @@ class Side:
         self.drive_mib = drive_mib
         self.log = os.path.join(self.directory, 'log')
 
-    def drive(self, name):
+    def drive(self, name, mib=None):
         """Mounted anew if it is there; so it is empty."""
         path = os.path.join(self.directory, name)
         if path in self.work.mounts:
@@ -117,8 +117,8 @@ class Side:
             self.work.mounts.remove(path)
         os.makedirs(path, exist_ok=True)
         self.work.mount('-t', 'tmpfs', '-o',
-                        'mode=755,size=%dm' % self.drive_mib, 'mrmr-' + name,
-                        path)
+                        'mode=755,size=%dm' % (mib or self.drive_mib),
+                        'mrmr-' + name, path)
         return path
 
     def tear_down(self):
@@ -132,14 +132,16 @@ class Side:
 class SnapRaid(Side):
     name = 'SnapRAID'
 
-    def __init__(self, work, drive_mib, block_kib):
+    def __init__(self, work, drive_mib, parity_mib, block_kib):
         super().__init__(work, 'snapraid', drive_mib)
+        self.parity_mib = max(parity_mib, drive_mib)
         self.block_kib = block_kib
         self.config = os.path.join(self.directory, 'snapraid.conf')
 
     def make(self):
         self.data = [self.drive('d%d' % i) for i in (1, 2, 3, 4)]
-        self.parities = [self.drive('p%d' % i) for i in (1, 2)]
+        self.parities = [self.drive('p%d' % i, self.parity_mib)
+                         for i in (1, 2)]
         lines = ['blocksize %d' % self.block_kib,
                  'parity %s/snapraid.parity' % self.parities[0],
                  '2-parity %s/snapraid.2-parity' % self.parities[1]]

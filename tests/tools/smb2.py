@@ -15,6 +15,7 @@ success is smb2.Error, whose `status` is a number and `name` like
 """
 
 import os
+import select
 import socket
 import struct
 import time
@@ -101,6 +102,7 @@ class Client:
         self.next_id = 0
         self.session = 0
         self.tree = 0
+        self.buffer = bytearray()
         self.answers = {}
         self.breaks = []    # (lease key or file id, new state)
         self.guid = guid or uuid.uuid4().bytes
@@ -121,22 +123,23 @@ class Client:
         self.sock.sendall(struct.pack('>I', len(packet)) + packet)
         return number
 
-    def read_exactly(self, count):
-        data = bytearray()
-        while len(data) < count:
-            part = self.sock.recv(count - len(data))
+    def fill(self, count, seconds):
+        """Until so many bytes are in the buffer; what came stays in it."""
+        while len(self.buffer) < count:
+            if not select.select([self.sock], [], [], seconds)[0]:
+                raise TimeoutError('no answer')
+            part = self.sock.recv(1 << 20)
             if not part:
                 raise ConnectionError('the server closed the connection')
-            data += part
-        return bytes(data)
+            self.buffer += part
 
-    def receive(self, deadline):
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError('no answer')
-        self.sock.settimeout(left)
-        length = struct.unpack('>I', self.read_exactly(4))[0]
-        packet = self.read_exactly(length)
+    def receive(self, seconds):
+        self.fill(4, seconds)
+        length = struct.unpack('>I', self.buffer[:4])[0]
+        self.fill(4 + length, seconds)
+        with memoryview(self.buffer) as got:
+            packet = bytes(got[4:4 + length])
+        del self.buffer[:4 + length]
         (_, _, _, status, command, _, flags, following, number, _, tree,
          session, _) = HEADER.unpack(packet[:64])
         assert following == 0
@@ -160,9 +163,16 @@ class Client:
             self.send(18, struct.pack('<HBBI16s', 24, level, 0, 0, fid))
 
     def wait(self, number, ok=(0,), what='', timeout=None):
-        deadline = time.monotonic() + (timeout or self.timeout)
+        """A machine that stands still meanwhile takes none of the time."""
+        left = timeout or self.timeout
         while number not in self.answers:
-            self.receive(deadline)
+            begin = time.monotonic()
+            try:
+                self.receive(min(max(left, 0), 1))
+            except TimeoutError:
+                if left <= 1:
+                    raise
+            left -= min(time.monotonic() - begin, 1)
         status, body, tree, session = self.answers.pop(number)
         self.last = (tree, session)
         if status not in ok:
@@ -175,8 +185,8 @@ class Client:
         deadline = time.monotonic() + max(seconds, 0.01)
         try:
             while True:
-                self.receive(deadline)
-        except (TimeoutError, socket.timeout):
+                self.receive(max(deadline - time.monotonic(), 0))
+        except TimeoutError:
             pass
 
     def has_answer(self, number):

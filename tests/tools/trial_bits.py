@@ -182,6 +182,7 @@ def edit_behind(trial):
                 os.rmdir(os.path.join(top, path))
         trial.model.remove_dir(path)
         trial.say('removed everywhere: %s' % path)
+        arm(trial, ('prune',))
     path = trial.model.free_name(trial.rng, NAMES, trial.maker.any_dir(
         trial.model))
     if path is not None:

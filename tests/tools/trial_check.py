@@ -165,10 +165,8 @@ def preimages_left(trial, member):
         return [path for path in
                 files_below(os.path.join(member, '.mrmr', 'undo'))
                 if os.path.basename(os.path.dirname(path)) not in kept]
-    if not eventually(3, lambda: not left()):
-        if not trial.was_broken_off:
-            raise Finding('left over: %s' % left()[:5])
-        trial.excuse('kept-for-nothing', str(left()[:3]))
+    if not eventually(30, lambda: not left()):
+        raise Finding('left over: %s' % left()[:5])
 
 
 def check_leftovers(trial):

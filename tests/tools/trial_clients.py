@@ -39,6 +39,7 @@ class Op:
         self.is_tree = is_tree    # of a directory with all that is in it
         self.sets_only = False    # nothing but attributes
         self.makes_two = False    # it may be there under both names
+        self.makes_dir = False
 
 
 # --- making one up ---------------------------------------------------------------
@@ -357,9 +358,11 @@ class Maker:
         path = model.free_name(self.rng, DIRS, self.any_dir(model))
         if path is None or path.count('/') > 3:
             return None
-        return Op('mkdir %s' % path, [path],
-                  lambda c: c.mkdir(windows(path)),
-                  lambda m: m.make_dir(path), is_tree=True)
+        op = Op('mkdir %s' % path, [path],
+                lambda c: c.mkdir(windows(path)),
+                lambda m: m.make_dir(path), is_tree=True)
+        op.makes_dir = True
+        return op
 
     def rename_dir(self, model, may_use):
         old = self.any_dir(model)

@@ -11,21 +11,46 @@ import testpool
 
 LIST = 4096
 COUNT = struct.Struct('<48sQQ')
+ONCE = '!'
+AT_ONCE = 12
 ERRORS = ('EIO', 'ENOSPC', 'EROFS')
 ACTIONS = {'': ERRORS + ('kill', 'kill', 'kill', 'delay'),
            '_length': ('short', 'short', 'kill', 'delay'),
            '_flip': ('flip',)}
 
 # What is only reached when something else has failed.
-AFTER = {'rename-undo': 'rename-replace',
-         'rename-spine-undo': 'rename-directory',
-         'rename-directory-undo': 'rename-directory',
-         'repair-row': 'scrub-blob'}
+AFTER = {'rename-undo': ('rename-replace', 'EIO'),
+         'rename-spine-undo': ('rename-directory', 'EIO'),
+         'rename-directory-undo': ('rename-directory', 'EIO'),
+         'repair-row': ('scrub-blob', 'EIO'),
+         'catalog-redo': ('catalog-journaled', 'kill'),
+         'replay-rename': ('rename-directory', 'kill'),
+         'replay-rmdir': ('rmdir-clone', 'kill')}
 
 # Reached only in what arms one of them itself.
 ELSEWHERE = ('absent-', 'ghost', 'rebuild-', 'recover-', 'restore-', 'repair-',
              'squeeze-', 'move-', 'replay-', 'purge-', 'undo-lost',
-             'unlink-loser', 'rename-loser', 'catalog-redo', 'prune')
+             'unlink-loser', 'rename-loser')
+
+# What clients do to get there (Maker's methods), one after the other, once what
+# there was is protected.
+PROVOKED = {'rename-directory': ('rename_dir',) * 2,
+            'rename-spine': ('rename_dir',) * 2,
+            'intent-': ('rename_dir', 'replace', 'rename_dir'),
+            'replay-rename': ('rename_dir', 'make_dir'),
+            'replay-rmdir': ('make_dir', 'put', 'remove_dir', 'put'),
+            'rmdir-': ('make_dir', 'remove_dir', 'remove_dir'),
+            'mkdir-': ('make_dir',) * 2,
+            'dir': ('make_dir', 'put', 'put', 'put', 'attributes_of_dir'),
+            'mirror': ('attributes_of_dir',) * 3,
+            'link': ('linked',) * 2,
+            'rename-linked': ('linked', 'rename'),
+            'rename-': ('replace', 'rename', 'replace'),
+            'trash-link': ('supersede', 'linked', 'remove'),
+            'trash': ('remove', 'replace'),
+            'unlink': ('put', 'remove', 'remove'),
+            'undo-': ('overwrite', 'truncate', 'supersede', 'pieces'),
+            'copy': ('copy',) * 3}
 
 
 def points():
@@ -36,7 +61,7 @@ def points():
             if name.endswith('.c'):
                 with open(os.path.join(top, name)) as text:
                     for kind, point in re.findall(
-                            r'mrmr_fault(|_length|_flip)\(\s*'
+                            r'(?:mrmr_fault|stopped)(|_length|_flip)\(\s*'
                             r'"([a-z0-9-]+)"', text.read()):
                         found[point] = ACTIONS[kind]
     return dict(sorted(found.items()))
@@ -64,44 +89,59 @@ class Faults:
         at = LIST + self.points.index(point) * COUNT.size
         return COUNT.unpack(self.map[at:at + COUNT.size])[1:]
 
-    def arm(self, point, action, nth):
-        """At the nth time from now on that any process gets there."""
-        item = '%s#%d=%s' % (point, self.counts(point)[0] + nth, action)
-        if point in AFTER:
-            item += ',%s=EIO' % AFTER[point]
-        self.map[1:len(item) + 2] = item[1:].encode() + b'\0\0'
-        self.map[0:1] = item[0].encode()
-        self.armed = item
-        self.waits = (point, self.counts(point)[1])
+    def arm(self, choice):
+        """At the nth time from now on that any process gets there. Of several,
+        the first that happens disarms the others."""
+        text = ','.join('%s#%d=%s' % (point, self.counts(point)[0] + nth,
+                                      action) for point, action, nth in choice)
+        before, action = AFTER.get(choice[0][0], (None, ''))
+        if action == 'kill':
+            before += '#%d' % (self.counts(before)[0] + 1)
+        text = '%s=%s,%s' % (before, action, text) if before else ONCE + text
+        self.map[1:len(text) + 1] = text[1:].encode() + b'\0'
+        self.map[0:1] = text[0].encode()
+        self.armed = text
+        self.waits = [(point, self.counts(point)[1])
+                      for point, _, _ in choice]
 
     def is_waiting(self):
-        """Something is armed, and has not fired."""
-        if not self.armed:
-            return False
-        point, before = self.waits
-        return self.counts(point)[1] == before
+        """Something is armed, and nothing of it has fired."""
+        return bool(self.armed) and all(
+            self.counts(point)[1] == before for point, before in self.waits)
 
     def disarm(self):
         self.map[0:1] = b'\0'
         self.armed = None
 
     def choose(self, rng, about=()):
-        """One that begins with one of `about`, if it says so; else one that
-        clients, the protector and scans reach. Rather those that never fired
-        here, and of these the rare ones."""
+        """Some: of those that begin with one of `about`, if it says so; else of
+        those that clients, the protector and scans reach. Rather those that
+        never fired here, and of these the rare ones."""
         some = [p for p in self.points if p.startswith(about)] if about \
-            else [p for p in self.points
-                  if self.counts(p)[0] and not p.startswith(ELSEWHERE)]
-        for fewer in ([p for p in some if not self.counts(p)[1]],
-                      [p for p in some if not self.counts(p)[1] and
-                       p in self.rare]):
-            if fewer and rng.random() < 0.85:
-                some = fewer
+            else [p for p in self.points if not p.startswith(ELSEWHERE)]
         if not some:
             return None
-        point = rng.choice(some)
-        return (point, rng.choice(self.actions[point]),
-                rng.choice((1, 1, 1, 2, 3, 8)))
+        rng.shuffle(some)
+        if rng.random() < 0.85:
+            some.sort(key=lambda p: (self.counts(p)[1] > 0,
+                                     p not in self.rare))
+        if some[0] in AFTER:
+            return [(some[0], rng.choice(self.actions[some[0]]), 1)]
+        return [(point, rng.choice(self.actions[point]),
+                 rng.choice((1, 1, 1, 2, 3, 8)))
+                for point in some if point not in AFTER][:AT_ONCE]
+
+    def choose_provoked(self, rng):
+        """(what to arm, what clients are to do)"""
+        some = [p for p in self.points
+                if p.startswith(tuple(PROVOKED)) and
+                (p in AFTER or not p.startswith(ELSEWHERE))]
+        rng.shuffle(some)
+        some.sort(key=lambda p: (self.counts(p)[1] > 0, p not in self.rare))
+        point = some[0]
+        kinds = PROVOKED[max((key for key in PROVOKED
+                              if point.startswith(key)), key=len)]
+        return [(point, rng.choice(self.actions[point]), 1)], kinds
 
     def table(self):
         return {p: self.counts(p) for p in self.points}

@@ -15,8 +15,8 @@ from trial_bits import (cut_much, edit_behind, flip_and_repair,
                         flip_parity_and_leave, flip_records,
                         flip_what_was_kept, twice)
 from trial_check import check, check_content
-from trial_members import (add, arm, arm_another, change_parity, disarm, give_up, leave,
-                           lose, recover, return_all)
+from trial_members import (add, arm, arm_another, arm_choice, change_parity,
+                           disarm, give_up, leave, lose, recover, return_all)
 from trial_model import difference
 from trial_run import Finding
 
@@ -48,6 +48,29 @@ def go_wrong(trial):
         arm_another(trial)
         trial.admin(trial.rng.choice(('sync', 'sync', 'scan', 'scrub')),
                     allowed=(0, 1))
+
+
+def provoke(trial):
+    """A rare point, and clients that do what leads there."""
+    if not trial.faults:
+        return
+    if not trial.away and trial.rng.random() < 0.7:
+        check(trial)
+    choice, kinds = trial.faults.choose_provoked(trial.rng)
+    arm_choice(trial, choice)
+    for kind in kinds:
+        for _ in range(10):
+            op = getattr(trial.maker, kind)(trial.model, trial.may_use)
+            if op is not None:
+                trial.operate(op=op)
+                break
+        if not trial.faults.is_waiting():
+            trial.count('provoked')
+            break
+    if trial.rng.random() < 0.5:
+        # a new connection finishes what was broken off
+        trial.drop_all()
+        trial.operate()
 
 
 def together(trial):
@@ -251,8 +274,8 @@ def empty(trial, folder):
     trial.admin('--yes', 'trash', 'purge', allowed=(0, 1))
 
 
-STEPS = [(kill_smbd, 5), (kill_protector, 3), (go_wrong, 12), (run_verb, 6),
-         (together, 5), (where, 1), (restore, 2), (leave, 4), (return_all, 2),
+STEPS = [(kill_smbd, 5), (kill_protector, 3), (go_wrong, 12), (provoke, 8),
+         (run_verb, 6), (together, 5), (where, 1), (restore, 2), (leave, 4), (return_all, 2),
          (flip_and_repair, 2), (flip_what_was_kept, 2), (flip_records, 1),
          (flip_parity_and_leave, 1), (edit_behind, 2), (lose, 1),
          (give_up, 1), (recover, 1), (add, 1), (change_parity, 1),

@@ -20,10 +20,13 @@ MOST_MEMBERS = 7
 def arm(trial, about=()):
     """Something goes wrong soon."""
     choice = trial.faults.choose(trial.rng, about) if trial.faults else None
-    if choice is None:
-        return
+    if choice is not None:
+        arm_choice(trial, choice)
+
+
+def arm_choice(trial, choice):
     trial.disturbed = True
-    trial.faults.arm(*choice)
+    trial.faults.arm(choice)
     trial.say('armed ' + trial.faults.armed)
 
 
@@ -277,9 +280,6 @@ def give_up(trial):
         if is_there and content in f.versions:
             f.write(content)
             f.forget(*trial_clients.KINDS)
-        elif not is_there and f.is_protected and f.versions[0] == b'':
-            trial.excuse('empty-again', path)
-            trial.model.remove(path)
         elif is_there or f.is_protected:
             raise Finding('%s, of which a version was protected, is %s' % (
                 path, 'none of those' if is_there else 'not there'))

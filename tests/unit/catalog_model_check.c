@@ -127,6 +127,44 @@ static void check_extent(const struct mrmr_extent *expected,
 	}
 }
 
+struct each {
+	const struct model_node *n;
+	uint32_t num;
+	uint32_t stop_at;
+};
+
+static int check_next(const struct mrmr_extent *extent, uint32_t index,
+		      void *private_data)
+{
+	struct each *each = private_data;
+
+	assert_int_equal(index, each->num);
+	if (extent->state != MRMR_EXTENT_UNKNOWN) {
+		check_extent(&each->n->extents[index], extent);
+	}
+	each->num++;
+	return each->num == each->stop_at ? 7 : 0;
+}
+
+/* One after the other, as far as one likes; and not more than there are. */
+static void check_each(const struct model_node *n, struct mrmr_catalog *cat)
+{
+	struct mrmr_node node = {.id = n->id, .num_extents = n->num_extents};
+	struct each each = {.n = n, .stop_at = n->num_extents};
+
+	assert_int_equal(mrmr_catalog_each_extent(cat, &node, check_next,
+						  &each),
+			 n->num_extents > 0 ? 7 : 0);
+	assert_int_equal(each.num, n->num_extents);
+	node.num_extents++;
+	each = (struct each){.n = n};
+	assert_int_equal(mrmr_catalog_each_extent(cat, &node, check_next,
+						  &each),
+			 -1);
+	assert_int_equal(errno, EILSEQ);
+	assert_int_equal(each.num, n->num_extents);
+}
+
 /* All of them are right, or, if may_be_unknown, not there. */
 static void check_extents(const struct model_node *n, struct mrmr_catalog *cat,
 			  bool may_be_unknown)
@@ -142,6 +180,10 @@ static void check_extents(const struct model_node *n, struct mrmr_catalog *cat,
 		if (!may_be_unknown || got[i].state != MRMR_EXTENT_UNKNOWN) {
 			check_extent(&n->extents[i], &got[i]);
 		}
+	}
+	/* of few, as all of them have just been looked at */
+	if (n->num_extents < 4 || n->num_extents % 64 == 1) {
+		check_each(n, cat);
 	}
 }
 

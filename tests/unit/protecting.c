@@ -25,6 +25,7 @@
 #include <mrmr/blob.h>
 #include <mrmr/decode.h>
 #include <mrmr/hex.h>
+#include <mrmr/move.h>
 #include <mrmr/protection.h>
 #include <mrmr/rebuild.h>
 #include <mrmr/serve.h>
@@ -149,6 +150,34 @@ void stop_serving(struct world *w)
 {
 	mrmr_serve_stop(w->pool);
 	mrmr_dir_cache_clear(w->pool);
+}
+
+size_t client_make_anew(struct world *w, const char *dir, const char *name)
+{
+	struct mrmr_move_source source = {.read = client_read_served};
+	struct mrmr_move *move = NULL;
+	struct mrmr_ghost ghost;
+	struct mrmr_error err = {0};
+	size_t member = SIZE_MAX;
+	char path[256];
+	int new_fd = -1;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	fd = do_open(w, path, O_RDONLY);
+	assert_return_code(fd, errno);
+	assert_return_code(mrmr_ghost_read(fd, &ghost), errno);
+	source.private_data = mrmr_served_get(w->pool, &ghost, &err);
+	assert_non_null(source.private_data);
+	move = mrmr_move_begin_ghost(NULL, do_dir(w, dir), name, fd, &source);
+	assert_non_null(move);
+	assert_return_code(mrmr_move_copy(move), errno);
+	assert_return_code(mrmr_move_finish(move, &new_fd, &member), errno);
+	mrmr_served_put(source.private_data);
+	talloc_free(move);
+	close(new_fd);
+	close(fd);
+	return member;
 }
 
 /* --- the protector ---------------------------------------------------------------- */

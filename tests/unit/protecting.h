@@ -28,10 +28,13 @@ void client_write_on(struct world *w, size_t member, const char *path,
 void client_overwrite(struct world *w, const char *path, unsigned int seed,
 		      size_t len, off_t offset);
 void client_tell(struct world *w, const char *path, enum mrmr_event_kind kind);
-
-/* private_data: a struct mrmr_served. */
+/* As before a client writes to dir/name, whose member is away, in a pool that is
+   served (mrmr/serve.h): it is made anew. Where. */
+size_t client_make_anew(struct world *w, const char *dir, const char *name);
+/* For mrmr_move_source; private_data: a struct mrmr_served. */
 ssize_t client_read_served(void *buf, size_t len, uint64_t offset,
 			   void *private_data);
+
 /* The events that nobody has taken are lost, as by a power cut. */
 void lose_events(struct world *w);
 

@@ -7,6 +7,7 @@
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -160,6 +161,64 @@ static void test_parts_are_written_by_several_threads(void **state)
 	assert_true(files > 2 * MODEL_MEMBERS);
 }
 
+/* The name that the journal of a member's part has when there is one. */
+static void journal_of(int member_fd, char *name, size_t size)
+{
+	DIR *dir = fdopendir(openat(member_fd, ".", O_RDONLY | O_DIRECTORY));
+	struct dirent *entry = NULL;
+
+	assert_non_null(dir);
+	name[0] = '\0';
+	while ((entry = readdir(dir)) != NULL) {
+		if (strncmp(entry->d_name, "mrmr.db.1.", 10) == 0) {
+			snprintf(name, size, "mrmr.db.%s.journal",
+				 entry->d_name + 10);
+		}
+	}
+	closedir(dir);
+}
+
+/* Somebody has given a file, which clients see, the name of the journal, too. */
+static void test_a_journal_is_a_file_of_its_own(void **state)
+{
+	static const char text[] = "a client's";
+	struct catalog_world *w = *state;
+	char content[sizeof(text)] = {0};
+	char name[128] = "";
+	unsigned int i;
+	struct stat st;
+	int fd;
+
+	catalog_world_make_small_files(w);
+	catalog_world_attach(w, 0);
+	catalog_world_refresh(w, 0);
+	for (i = 0; i < 1000 && name[0] == '\0'; i++) {
+		catalog_world_begin(w);
+		model_change(w->model, w->cat, &w->random);
+		catalog_world_commit(w);
+		journal_of(w->member_fds[0], name, sizeof(name));
+	}
+	assert_int_not_equal(name[0], '\0');
+	fd = openat(w->member_fds[0], "seen", O_RDWR | O_CREAT | O_EXCL, 0666);
+	assert_int_not_equal(fd, -1);
+	assert_int_equal(write(fd, text, sizeof(text)), sizeof(text));
+	assert_int_equal(linkat(w->member_fds[0], "seen", w->member_fds[0],
+				name, 0),
+			 0);
+	/* until there was one */
+	for (i = 0; i < 1000 && fstat(fd, &st) == 0 && st.st_nlink > 1; i++) {
+		catalog_world_begin(w);
+		model_change(w->model, w->cat, &w->random);
+		catalog_world_commit(w);
+	}
+	assert_int_equal(st.st_nlink, 1);
+	assert_int_equal(st.st_size, sizeof(text));
+	assert_int_equal(pread(fd, content, sizeof(content), 0), sizeof(text));
+	assert_string_equal(content, text);
+	close(fd);
+	model_check_part(w->model, w->parts[0], 0);
+}
+
 static void test_two_copies_of_what_is_in_no_stripe(void **state)
 {
 	struct catalog_world *w = *state;
@@ -227,6 +286,214 @@ static void test_a_part_that_was_away_is_told(void **state)
 	model_check_part(w->model, w->parts[1], 1);
 }
 
+/* --- names that are exchanged, with changes that leave them alone ---------------- */
+
+#define NUM_ROUND 5
+
+/* On member 0, the first ones of the catalogue, in the root: of so many extents
+   of zeros. */
+static void put_round(struct catalog_world *w, uint64_t *ids, uint32_t size,
+		      bool is_new)
+{
+	struct mrmr_extent extents[NUM_ROUND];
+	unsigned int i;
+
+	for (i = 0; i < size; i++) {
+		extents[i] = (struct mrmr_extent){.state = MRMR_EXTENT_ZERO,
+						  .len_bytes = MODEL_GRID};
+	}
+
+	for (i = 0; i < NUM_ROUND; i++) {
+		char name[8];
+		struct mrmr_node node = {
+			.id = is_new ? 0 : ids[i],
+			.dir_id = MRMR_ID_ROOT,
+			.name = name,
+			.kind = MRMR_NODE_FILE,
+			.inode = 1000 + i,
+			.size_bytes = (uint64_t)size * MODEL_GRID,
+			.mode = S_IFREG | 0644,
+			.grid_bytes = MODEL_GRID,
+		};
+
+		snprintf(name, sizeof(name), "r%u", i);
+		assert_int_equal(mrmr_catalog_put(w->cat, &node, &ids[i]), 0);
+		assert_int_equal(mrmr_catalog_put_extents(w->cat, ids[i], 0,
+							  extents, size),
+				 0);
+	}
+}
+
+/* Each gets the name of the next one, `by` places on. */
+static void turn_round(struct catalog_world *w, unsigned int by)
+{
+	char from[8];
+	char to[8];
+	unsigned int i;
+
+	for (i = 0; i < 2 * NUM_ROUND; i++) {
+		snprintf(from, sizeof(from), i < NUM_ROUND ? "r%u" : "t%u",
+			 i % NUM_ROUND);
+		snprintf(to, sizeof(to), i < NUM_ROUND ? "t%u" : "r%u",
+			 i < NUM_ROUND ? i : (i + by) % NUM_ROUND);
+		assert_int_equal(mrmr_catalog_rename(w->cat, MRMR_ID_ROOT, from,
+						     MRMR_ID_ROOT, to),
+				 0);
+	}
+}
+
+/* File i has the name that is `turned` places on; nothing else is there. */
+static void assert_round(struct mrmr_catalog *cat, const uint64_t *ids,
+			 unsigned int turned, uint32_t size)
+{
+	struct mrmr_node *node = NULL;
+	uint64_t after = MRMR_ID_ROOT;
+	unsigned int num = 0;
+	unsigned int i;
+
+	for (i = 0; i < NUM_ROUND; i++) {
+		char name[8];
+
+		snprintf(name, sizeof(name), "r%u", (i + turned) % NUM_ROUND);
+		assert_int_equal(mrmr_catalog_find(cat, NULL, MRMR_ID_ROOT,
+						   name, &node),
+				 0);
+		assert_int_equal(node->id, ids[i]);
+		assert_int_equal(node->size_bytes, (uint64_t)size * MODEL_GRID);
+		assert_int_equal(node->num_extents, size);
+		talloc_free(node);
+	}
+	while (mrmr_catalog_next(cat, NULL, after, &node) == 0) {
+		after = node->id;
+		num++;
+		talloc_free(node);
+	}
+	assert_int_equal(num, NUM_ROUND);
+	assert_int_equal(mrmr_catalog_check(cat, NULL), 0);
+}
+
+static void test_names_go_round_in_a_part(void **state)
+{
+	struct catalog_world *w = *state;
+	uint64_t ids[NUM_ROUND] = {0};
+	unsigned int turned = 0;
+	uint32_t size = 1;
+
+	catalog_world_attach(w, 0);
+	catalog_world_begin(w);
+	put_round(w, ids, size, true);
+	catalog_world_commit(w);
+	assert_round(w->parts[0], ids, turned, size);
+	/* contents before, after, and before and after the names */
+	for (size = 2; size < 5; size++) {
+		catalog_world_begin(w);
+		if (size != 3) {
+			put_round(w, ids, size, false);
+		}
+		turn_round(w, 2);
+		if (size != 2) {
+			put_round(w, ids, size, false);
+		}
+		catalog_world_commit(w);
+		turned += 2;
+		assert_round(w->cat, ids, turned, size);
+		assert_round(w->parts[0], ids, turned, size);
+	}
+}
+
+#ifdef MRMR_WITH_FAULTS
+/* The part is ahead by names that came to nothing; what comes next changes the
+   contents alone. */
+static void test_names_that_a_failed_commit_turned(void **state)
+{
+	struct catalog_world *w = *state;
+	uint64_t ids[NUM_ROUND] = {0};
+	struct mrmr_error err = {0};
+	bool reopens;
+
+	catalog_world_attach(w, 0);
+	catalog_world_begin(w);
+	put_round(w, ids, 1, true);
+	catalog_world_commit(w);
+	for (reopens = false;; reopens = true) {
+		catalog_world_begin(w);
+		turn_round(w, 1);
+		setenv("MRMR_FAULT", "catalog-commit=EIO", 1);
+		assert_int_equal(mrmr_catalog_commit(w->cat, &err), -1);
+		unsetenv("MRMR_FAULT");
+		assert_round(w->cat, ids, 0, 1 + reopens);
+		/* so it is ahead indeed */
+		assert_round(w->parts[0], ids, 1, 1 + reopens);
+		if (reopens) {
+			catalog_world_reopen(w);
+			catalog_world_attach(w, 0);
+			assert_false(mrmr_catalog_part_is_behind(w->cat, 0));
+		}
+		catalog_world_begin(w);
+		put_round(w, ids, 2 + reopens, false);
+		catalog_world_commit(w);
+		assert_round(w->cat, ids, 0, 2 + reopens);
+		assert_round(w->parts[0], ids, 0, 2 + reopens);
+		if (reopens) {
+			break;
+		}
+	}
+}
+#endif
+
+/* The nodes of one member among those of others. */
+static void test_the_next_on_a_member(void **state)
+{
+	struct catalog_world *w = *state;
+	uint64_t last = MRMR_ID_ROOT;
+	uint64_t ids[60] = {0};
+	struct mrmr_node *node = NULL;
+	unsigned int i;
+
+	catalog_world_begin(w);
+	for (i = 0; i < 60; i++) {
+		char name[8];
+		bool is_dir = i % 20 == 7;
+		struct mrmr_node one = {
+			.dir_id = MRMR_ID_ROOT,
+			.name = name,
+			.kind = is_dir ? MRMR_NODE_DIRECTORY
+				       : MRMR_NODE_SYMLINK,
+			.target = is_dir ? NULL : (char *)"x",
+			.member = is_dir ? MRMR_MEMBER_NONE : i % 3,
+			.mode = is_dir ? S_IFDIR | 0755 : S_IFLNK | 0777,
+		};
+
+		snprintf(name, sizeof(name), "n%u", i);
+		assert_int_equal(mrmr_catalog_put(w->cat, &one, &ids[i]), 0);
+	}
+	catalog_world_commit(w);
+	for (i = 0; i < 60; i++) {
+		if (i % 3 != 1 && i % 20 != 7) {
+			continue;
+		}
+		assert_int_equal(mrmr_catalog_next_on(w->cat, NULL, 1, true,
+						      last, &node),
+				 0);
+		assert_int_equal(node->id, ids[i]);
+		last = node->id;
+		talloc_free(node);
+	}
+	assert_int_equal(mrmr_catalog_next_on(w->cat, NULL, 1, true, last,
+					      &node),
+			 -1);
+	assert_int_equal(errno, ENOENT);
+	/* 7 is a directory, and 10 is the next of member 1 */
+	assert_int_equal(mrmr_catalog_next_on(w->cat, NULL, 1, false, ids[5],
+					      &node),
+			 0);
+	assert_int_equal(node->id, ids[10]);
+	talloc_free(node);
+	assert_int_equal(mrmr_catalog_next_on(w->cat, NULL, 5, false, 0, &node),
+			 -1);
+	assert_int_equal(errno, ENOENT);
+}
+
 int main(void)
 {
 #define TEST(name)                                                 \
@@ -236,8 +503,14 @@ int main(void)
 		TEST(test_random_changes),
 		TEST(test_random_changes_over_many_files),
 		TEST(test_parts_are_written_by_several_threads),
+		TEST(test_a_journal_is_a_file_of_its_own),
 		TEST(test_two_copies_of_what_is_in_no_stripe),
 		TEST(test_a_part_that_was_away_is_told),
+		TEST(test_names_go_round_in_a_part),
+#ifdef MRMR_WITH_FAULTS
+		TEST(test_names_that_a_failed_commit_turned),
+#endif
+		TEST(test_the_next_on_a_member),
 	};
 
 	cmocka_set_test_filter(getenv("MRMR_TEST_ONLY"));

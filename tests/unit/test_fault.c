@@ -104,6 +104,20 @@ static void a_running_process_is_told(void **state)
 	assert_int_equal(mrmr_fault("not counted"), 0);
 }
 
+static void one_of_several(void **state)
+{
+	char list[2];
+
+	(void)state;
+	arm("!one=EIO,two=ENOSPC");
+	assert_int_equal(mrmr_fault("not counted"), 0);
+	assert_int_equal(mrmr_fault("two"), ENOSPC);
+	assert_int_equal(mrmr_fault("one"), 0);
+	assert_int_equal(mrmr_fault("two"), 0);
+	assert_int_equal(pread(fd, list, 1, 0), 1);
+	assert_int_equal(list[0], '\0');
+}
+
 static void the_environment_counts_as_well(void **state)
 {
 	(void)state;
@@ -147,6 +161,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(processes_count_together),
 		cmocka_unit_test(a_running_process_is_told),
+		cmocka_unit_test(one_of_several),
 		cmocka_unit_test(the_environment_counts_as_well),
 		cmocka_unit_test(bytes_go_wrong),
 	};

@@ -292,33 +292,6 @@ static void test_protector_is_killed(void **state)
 
 /* --- written to, and its new member leaves as well --------------------------------- */
 
-/* As before a client writes to a file of a member that is away: it is made anew.
-   Where. */
-static size_t make_anew(struct world *w)
-{
-	struct mrmr_move_source source = {.read = client_read_served};
-	struct mrmr_move *move = NULL;
-	struct mrmr_ghost ghost;
-	struct mrmr_error err = {0};
-	int fd = do_open(w, "d/old", O_RDONLY);
-	size_t member = SIZE_MAX;
-	int new_fd = -1;
-
-	assert_return_code(fd, errno);
-	assert_return_code(mrmr_ghost_read(fd, &ghost), errno);
-	source.private_data = mrmr_served_get(w->pool, &ghost, &err);
-	assert_non_null(source.private_data);
-	move = mrmr_move_begin_ghost(NULL, do_dir(w, "d"), "old", fd, &source);
-	assert_non_null(move);
-	assert_return_code(mrmr_move_copy(move), errno);
-	assert_return_code(mrmr_move_finish(move, &new_fd, &member), errno);
-	mrmr_served_put(source.private_data);
-	talloc_free(move);
-	close(new_fd);
-	close(fd);
-	return member;
-}
-
 /* It is listed, and read as it was protected. */
 static void check_served(struct world *w, const char *list)
 {
@@ -342,7 +315,7 @@ static void test_two_leave(void **state)
 #endif
 		w = pool_of();
 		serve(w);
-		first = make_anew(w);
+		first = client_make_anew(w, "d", "old");
 		client_write(w, "d/old", 5, LEN + 5);
 		if (seen == 1) { /* the protector has heard of it, no more */
 			stop_serving(w);
@@ -358,7 +331,7 @@ static void test_two_leave(void **state)
 		}
 		check_served(w, "here old too");
 		/* and once more, with what is read */
-		second = make_anew(w);
+		second = client_make_anew(w, "d", "old");
 		assert_int_not_equal(second, first);
 		stop_serving(w);
 		protect(w);
@@ -397,6 +370,25 @@ static void test_is_there_after_all(void **state)
 	assert_int_equal(trash_bytes(w), 0);
 	verify_tidy(w);
 	world_free(w);
+}
+
+/* What clients have changed since comes back as it was protected, and that is
+   told. */
+static void rebuild_changed(struct world *w)
+{
+	const struct mrmr_rebuild_options options = {
+		.lost = 0,
+		.onto = MRMR_REBUILD_SPREAD,
+	};
+	struct mrmr_engine *engine = open_engine(w, MRMR_ENGINE_WRITE);
+	struct mrmr_rebuild_result result;
+	struct mrmr_error err = {0};
+
+	if (mrmr_rebuild(engine, &options, &result, &err) == -1) {
+		fail_msg("rebuild: %s", err.text);
+	}
+	assert_true(result.is_complete);
+	talloc_free(engine);
 }
 
 /* It comes into the trash of another member, and can be undeleted there. */
@@ -441,6 +433,37 @@ static void test_rebuilt(void **state)
 		check_rebuilt(w, way);
 		world_free(w);
 	}
+}
+
+/* The protector hears of what happened before that when it is rebuilt. */
+static void test_heard_of_late(void **state)
+{
+	struct world *w = world_new(
+		&(struct world_shape){.num_members = 5, .parity = "2"});
+	size_t i;
+
+	client_write_on(w, 0, "d/changed", 1, LEN);
+	client_write_on(w, 0, "d/renamed", 2, LEN);
+	client_write_on(w, 1, "d/here", 3, LEN);
+	protect(w);
+	client_write(w, "d/changed", 4, LEN + 5);
+	assert_int_equal(do_rename(w, "d/renamed", "d/new"), 0);
+	client_write(w, "d/new", 5, LEN + 5);
+	world_unplug(w, 0);
+	world_later(w);
+	for (i = 0; i < 2; i++) {
+		if (i == 0) {
+			rebuild_changed(w);
+		}
+		protect(w);
+		assert_int_equal(pending_of(w), 0);
+		verify(w, "d/changed", 1, LEN, 2);
+		verify(w, "d/new", 2, LEN, 2);
+		verify_unknown(w, "d/renamed");
+		verify_decodable(w);
+	}
+	assert_int_equal(trash_bytes(w), 0);
+	world_free(w);
 }
 
 static void test_rebuild_is_killed(void **state)
@@ -490,6 +513,7 @@ int main(void)
 		cmocka_unit_test(test_two_leave),
 		cmocka_unit_test(test_is_there_after_all),
 		cmocka_unit_test(test_rebuilt),
+		cmocka_unit_test(test_heard_of_late),
 		cmocka_unit_test(test_rebuild_is_killed),
 	};
 

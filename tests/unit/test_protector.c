@@ -56,7 +56,8 @@ static void a_new_tree_becomes_protected(void **state)
 	}
 	client_write_on(w, 0, "big", 100, 10 * BLOCK + 17);
 	result = protect(w);
-	assert_int_equal(result.protected_files, 39 + 1);
+	/* also the empty one */
+	assert_int_equal(result.protected_files, 40 + 1);
 	assert_int_equal(result.open_files, 0);
 	for (i = 0; i < 40; i++) {
 		snprintf(path, sizeof(path), "a/%sf%u", i % 2 ? "b/" : "", i);
@@ -485,6 +486,106 @@ static void no_room_for_a_large_file_is_told(void **state)
 	no_room_is_told_by_batches(512 << 10);
 }
 
+/* --- parts, as members come ------------------------------------------------------- */
+
+static uint64_t part_sequence(struct world *w, size_t member)
+{
+	struct mrmr_error err = {0};
+	struct mrmr_catalog *part =
+		mrmr_catalog_open_part(NULL,
+				       w->pool->members[member].private_fd,
+				       &w->pool->config->pool_id,
+				       MRMR_CATALOG_READ, &err);
+	uint64_t sequence;
+
+	if (part == NULL) {
+		fail_msg("%s", err.text);
+	}
+	sequence = mrmr_catalog_sequence(part);
+	talloc_free(part);
+	return sequence;
+}
+
+static void assert_all_current(struct mrmr_engine *engine)
+{
+	size_t i;
+
+	for (i = 0; i < engine->pool->num_members; i++) {
+		assert_false(mrmr_catalog_part_is_behind(engine->catalog,
+							 engine->number[i]));
+	}
+}
+
+/* Those that know all are not told it once more (invariant 8). */
+static void parts_are_left_alone_when_a_member_joins(void **state)
+{
+	struct world *w = new_world(5, "1");
+	struct mrmr_engine *engine = NULL;
+	uint64_t before[4];
+	size_t i;
+
+	(void)state;
+	world_close(w);
+	w->shape.num_members = 4;
+	world_open(w);
+	client_write_on(w, 0, "f", 1, 5000);
+	client_write_on(w, 1, "g", 2, 6000);
+	protect(w);
+	mrmr_pool_look(w->pool);
+	for (i = 0; i < 4; i++) {
+		before[i] = part_sequence(w, i);
+	}
+	world_close(w);
+	w->shape.num_members = 5;
+	world_open(w);
+	engine = open_engine(w, MRMR_ENGINE_WRITE);
+	assert_all_current(engine);
+	talloc_free(engine);
+	for (i = 0; i < 4; i++) {
+		assert_int_equal(part_sequence(w, i), before[i]);
+	}
+	client_write_on(w, 4, "h", 3, 7000);
+	protect(w);
+	verify(w, "f", 1, 5000, 1);
+	verify(w, "g", 2, 6000, 1);
+	verify(w, "h", 3, 7000, 1);
+	world_free(w);
+}
+
+static void parts_that_are_back_are_told_in_one_commit(void **state)
+{
+	struct world *w = new_world(5, "1");
+	struct mrmr_engine *engine = NULL;
+	uint64_t sequence;
+	size_t i;
+
+	(void)state;
+	client_write_on(w, 0, "f", 1, 5000);
+	protect(w);
+	for (i = 2; i < 5; i++) {
+		world_unplug(w, i);
+	}
+	client_write_on(w, 1, "g", 2, 6000);
+	protect(w);
+	engine = open_engine(w, MRMR_ENGINE_WRITE);
+	sequence = mrmr_catalog_sequence(engine->catalog);
+	talloc_free(engine);
+	for (i = 2; i < 5; i++) {
+		world_plug(w, i);
+	}
+	engine = open_engine(w, MRMR_ENGINE_WRITE);
+	assert_all_current(engine);
+	assert_int_equal(mrmr_catalog_sequence(engine->catalog), sequence + 1);
+	talloc_free(engine);
+	for (i = 2; i < 5; i++) {
+		assert_int_equal(part_sequence(w, i), sequence + 1);
+	}
+	protect(w);
+	verify(w, "f", 1, 5000, 1);
+	verify(w, "g", 2, 6000, 1);
+	world_free(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -502,6 +603,8 @@ int main(void)
 		cmocka_unit_test(missing_is_not_deleted),
 		cmocka_unit_test(no_room_for_parity_is_told),
 		cmocka_unit_test(no_room_for_a_large_file_is_told),
+		cmocka_unit_test(parts_are_left_alone_when_a_member_joins),
+		cmocka_unit_test(parts_that_are_back_are_told_in_one_commit),
 	};
 
 	return WORLD_MAIN("protector", tests);

@@ -344,6 +344,44 @@ static void test_purge_links(void **state)
 	free_pool(&k);
 }
 
+/* Two names, which both are in the trash. */
+static void test_purge_both_names(void **state)
+{
+	struct pool k;
+	struct mrmr_purge_result result;
+	struct mrmr_trashed *items = NULL;
+	struct mrmr_catalog *cat = NULL;
+	struct mrmr_node *node = NULL;
+	struct mrmr_error err = {0};
+	char path[512];
+	char name[64];
+	size_t num = 0;
+
+	make_pool(&k);
+	cat = k.p->engine->catalog;
+	items = delete_file(&k, k.files[2], true);
+	node = protected_node(k.p, k.files[2]);
+	snprintf(path, sizeof(path), ".mrmr/trash/%s", items->trash_path);
+	snprintf(name, sizeof(name), "%u/more/x", node->member);
+	world_write(world_drive(k.p->w, 2, ".mrmr/trash/more/x"), "");
+	unlink(world_drive(k.p->w, 2, ".mrmr/trash/more/x"));
+	assert_return_code(link(world_drive(k.p->w, 2, path),
+				world_drive(k.p->w, 2, ".mrmr/trash/more/x")),
+			   errno);
+	assert_int_equal(mrmr_catalog_begin(cat), 0);
+	assert_int_equal(mrmr_catalog_link(cat, node->id, MRMR_ID_TRASH, name),
+			 0);
+	assert_int_equal(mrmr_catalog_commit(cat, &err), 0);
+
+	items = list(&k, &num);
+	assert_int_equal(num, 2);
+	assert_int_equal(purge(&k, items, num, &result), 0);
+	assert_int_equal(result.num_removed, 2);
+	assert_int_equal(num_in_trash(&k), 0);
+	check_all(&k);
+	free_pool(&k);
+}
+
 /* --- restore ----------------------------------------------------------------------- */
 
 static int restore(struct pool *k, const struct mrmr_trashed *item,
@@ -584,6 +622,7 @@ int main(void)
 		cmocka_unit_test(test_purge),
 		cmocka_unit_test(test_purge_all),
 		cmocka_unit_test(test_purge_links),
+		cmocka_unit_test(test_purge_both_names),
 		cmocka_unit_test(test_restore),
 		cmocka_unit_test(test_restore_elsewhere),
 #ifdef MRMR_WITH_FAULTS
