@@ -9,6 +9,10 @@
  * been touched: new parity blocks are new files, and pre-images of the versions
  * that are protected stay. After it, nothing needs the old ones any more.
  *
+ * So a batch is not to be committed with a file that could not be read, though an
+ * older version of it is protected: that one would go, and none come. All is taken
+ * back, and done again without it.
+ *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 #include <errno.h>
@@ -358,6 +362,44 @@ static int apply_changes(struct batch *batch, struct mrmr_stripes *work,
 	return 0;
 }
 
+/* Would a file lose the version that is protected, as the new one cannot be
+   read? The error of that, or 0. */
+static int error_that_loses(const struct target *target)
+{
+	if (target->is_gone || target->is_cut || target->is_put_first ||
+	    target->old->num_extents == 0) {
+		return 0;
+	}
+	return batch_error(target);
+}
+
+static bool loses_versions(const struct batch *batch)
+{
+	size_t i;
+
+	for (i = 0; i < batch->num; i++) {
+		if (error_that_loses(&batch->targets[i]) != 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static void fail_those_that_lose(const struct batch *batch)
+{
+	size_t i;
+
+	for (i = 0; i < batch->num; i++) {
+		const struct target *target = &batch->targets[i];
+		int error = error_that_loses(target);
+
+		if (error != 0) {
+			batch_failed(batch->p, target->entry, error);
+		}
+	}
+}
+
+/* 1: it is to be taken back, as versions would be lost. */
 static int change_catalog(struct batch *batch, struct mrmr_stripes *work,
 			  struct mrmr_error *err)
 {
@@ -369,6 +411,9 @@ static int change_catalog(struct batch *batch, struct mrmr_stripes *work,
 	}
 	if (batch->num_changes > 0 && apply_changes(batch, work, err) == -1) {
 		return -1;
+	}
+	if (loses_versions(batch)) {
+		return 1;
 	}
 	if (mrmr_fault("protect-applied") != 0) {
 		return mrmr_error_set(err, errno, "stopped by a test");
@@ -398,6 +443,7 @@ static bool stop_stripes(void *private_data)
 	return protector_should_stop(private_data);
 }
 
+/* 1: nothing was done, and what is pending of it is another set. */
 static int carry_out(struct batch *batch, struct mrmr_error *err)
 {
 	struct protector *p = batch->p;
@@ -413,6 +459,7 @@ static int carry_out(struct batch *batch, struct mrmr_error *err)
 	struct mrmr_stripes *work =
 		mrmr_stripes_new(batch, p->engine, &options);
 	int error;
+	int ret;
 
 	if (work == NULL) {
 		return protector_no_memory(err);
@@ -421,8 +468,14 @@ static int carry_out(struct batch *batch, struct mrmr_error *err)
 		mrmr_stripes_abort(work);
 		return -1;
 	}
-	if (change_catalog(batch, work, err) == -1 ||
-	    protector_commit(p, err) == -1) {
+	ret = change_catalog(batch, work, err);
+	if (ret == 1) {
+		protector_take_back(p);
+		mrmr_stripes_abort(work);
+		fail_those_that_lose(batch);
+		return 1;
+	}
+	if (ret == -1 || protector_commit(p, err) == -1) {
 		error = err->code;
 		protector_cancel(p);
 		mrmr_stripes_abort(work);
@@ -481,6 +534,10 @@ static int run_batch(struct protector *p, struct due *lists, bool *any,
 		adapt(p, batch, mrmr_now_ns() - begun_ns);
 	}
 	talloc_free(batch);
+	if (ret == 1) {
+		*again = true;
+		return 0;
+	}
 	if (ret == 0) {
 		*any = true;
 		if (p->options->progress != NULL) {

@@ -33,6 +33,24 @@ void batch_failed(struct protector *p, uint32_t index, int error)
 	entry->is_skipped = true;
 }
 
+/* Of one that could not be read, not of those that found no room. */
+static bool is_of_reading(int error)
+{
+	return error != 0 && error != ENOSPC && error != EAGAIN;
+}
+
+int batch_error(const struct target *target)
+{
+	size_t i;
+
+	for (i = 0; i < target->num_changes; i++) {
+		if (is_of_reading(target->changes[i].error)) {
+			return target->changes[i].error;
+		}
+	}
+	return 0;
+}
+
 struct outcome {
 	uint64_t no_room_bytes;
 	uint64_t done_bytes;
@@ -42,7 +60,7 @@ struct outcome {
 
 static struct outcome sum_up(const struct target *target)
 {
-	struct outcome outcome = {.error = 0};
+	struct outcome outcome = {.error = batch_error(target)};
 	size_t i;
 
 	for (i = 0; i < target->num_changes; i++) {
@@ -52,9 +70,7 @@ static struct outcome sum_up(const struct target *target)
 			outcome.no_room_bytes += change->len_bytes;
 		} else if (change->error == EAGAIN) {
 			outcome.is_postponed = true;
-		} else if (change->error != 0) {
-			outcome.error = change->error;
-		} else {
+		} else if (change->error == 0) {
 			outcome.done_bytes += change->len_bytes;
 		}
 	}

@@ -350,6 +350,9 @@ int target_remove_gone(struct protector *p, const struct target *target);
 int batch_conclude(struct protector *p, struct target *target);
 void batch_failed(struct protector *p, uint32_t index, int error);
 
+/* Why a file of a batch could not be read; 0: it could. */
+int batch_error(const struct target *target);
+
 /* One pass over what is pending and due. *any tells if anything was done. */
 int batches_run(struct protector *p, bool *any, struct mrmr_error *err);
 

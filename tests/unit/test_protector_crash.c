@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -258,6 +259,59 @@ static void a_failing_operation(void **state)
 	}
 }
 
+/* No file can be read, in a process of its own: so many are left. */
+static void check_unreadable(struct world *w, uint64_t num_files)
+{
+	pid_t pid = fork();
+	int status = 0;
+
+	assert_return_code(pid, errno);
+	if (pid == 0) {
+		struct mrmr_protect_result result;
+
+		world_open_in_child(w);
+		setenv("MRMR_FAULT", "stripes-read=EIO", 1);
+		_exit(try_protect(w, &result) == 0 &&
+				      result.unreadable_files == num_files
+			      ? 0
+			      : 1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+/* What is protected of them stays, until there is something newer. */
+static void files_that_cannot_be_read(void **state)
+{
+	struct world *w = new_world();
+
+	(void)state;
+	client_write_on(w, 0, "longer", 1, BLOCK + 5);
+	client_write_on(w, 0, "shorter", 2, 3 * BLOCK);
+	client_write_on(w, 1, "empty now", 3, BLOCK);
+	client_write_on(w, 2, "as it was", 4, BLOCK);
+	protect(w);
+	client_write(w, "longer", 5, 3 * BLOCK + 7);
+	client_write(w, "shorter", 6, BLOCK);
+	client_write(w, "empty now", 7, 0);
+	client_write(w, "new", 8, BLOCK);
+	check_unreadable(w, 3);
+	verify(w, "longer", 1, BLOCK + 5, 1);
+	verify(w, "shorter", 2, 3 * BLOCK, 1);
+	verify(w, "as it was", 4, BLOCK, 1);
+	verify_decodable(w);
+
+	protect(w);
+	verify(w, "longer", 5, 3 * BLOCK + 7, 1);
+	verify(w, "shorter", 6, BLOCK, 1);
+	verify(w, "empty now", 7, 0, 1);
+	verify(w, "as it was", 4, BLOCK, 1);
+	verify(w, "new", 8, BLOCK, 1);
+	assert_int_equal(pending_of(w), 0);
+	verify_tidy(w);
+	world_free(w);
+}
+
 #endif
 
 /* The member goes in the middle of a run. */
@@ -321,6 +375,7 @@ int main(void)
 		cmocka_unit_test(killed_between_the_parts_of_large_files),
 		cmocka_unit_test(killed_in_the_first_scan),
 		cmocka_unit_test(a_failing_operation),
+		cmocka_unit_test(files_that_cannot_be_read),
 #endif
 		cmocka_unit_test(a_member_vanishes_in_the_middle),
 	};
