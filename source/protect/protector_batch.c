@@ -23,6 +23,7 @@
 #include <mrmr/fault.h>
 
 #include "protector_private.h"
+#include "was.h"
 
 /* As much as is done in about a second, within these limits: a commit, and what
    is idle around it, is to take a small part of the time. Whoever waits for the
@@ -366,11 +367,13 @@ static int apply_changes(struct batch *batch, struct mrmr_stripes *work,
    read? The error of that, or 0. */
 static int error_that_loses(const struct target *target)
 {
-	if (target->is_gone || target->is_cut || target->is_put_first ||
-	    target->old->num_extents == 0) {
-		return 0;
-	}
-	return batch_error(target);
+	const struct mrmr_node *old = target->old;
+	bool has_version = old->num_extents > 0 ? !target->is_put_first
+						: was_is_whole(old);
+
+	return has_version && !target->is_gone && !target->is_cut
+		       ? batch_error(target)
+		       : 0;
 }
 
 static bool loses_versions(const struct batch *batch)

@@ -290,15 +290,18 @@ static void files_that_cannot_be_read(void **state)
 	client_write_on(w, 0, "shorter", 2, 3 * BLOCK);
 	client_write_on(w, 1, "empty now", 3, BLOCK);
 	client_write_on(w, 2, "as it was", 4, BLOCK);
+	client_write_on(w, 2, "was empty", 4, 0);
 	protect(w);
 	client_write(w, "longer", 5, 3 * BLOCK + 7);
 	client_write(w, "shorter", 6, BLOCK);
 	client_write(w, "empty now", 7, 0);
+	client_write(w, "was empty", 9, BLOCK);
 	client_write(w, "new", 8, BLOCK);
-	check_unreadable(w, 3);
+	check_unreadable(w, 4);
 	verify(w, "longer", 1, BLOCK + 5, 1);
 	verify(w, "shorter", 2, 3 * BLOCK, 1);
 	verify(w, "as it was", 4, BLOCK, 1);
+	verify(w, "was empty", 4, 0, 1);
 	verify_decodable(w);
 
 	protect(w);
@@ -306,6 +309,7 @@ static void files_that_cannot_be_read(void **state)
 	verify(w, "shorter", 6, BLOCK, 1);
 	verify(w, "empty now", 7, 0, 1);
 	verify(w, "as it was", 4, BLOCK, 1);
+	verify(w, "was empty", 9, BLOCK, 1);
 	verify(w, "new", 8, BLOCK, 1);
 	assert_int_equal(pending_of(w), 0);
 	verify_tidy(w);
