@@ -259,8 +259,9 @@ static void a_failing_operation(void **state)
 	}
 }
 
-/* No file can be read, in a process of its own: so many are left. */
-static void check_unreadable(struct world *w, uint64_t num_files)
+/* In a process of its own: so many files are left that could not be read. */
+static void check_unreadable(struct world *w, const char *fault,
+			     uint64_t num_files)
 {
 	pid_t pid = fork();
 	int status = 0;
@@ -270,7 +271,7 @@ static void check_unreadable(struct world *w, uint64_t num_files)
 		struct mrmr_protect_result result;
 
 		world_open_in_child(w);
-		setenv("MRMR_FAULT", "stripes-read=EIO", 1);
+		setenv("MRMR_FAULT", fault, 1);
 		_exit(try_protect(w, &result) == 0 &&
 				      result.unreadable_files == num_files
 			      ? 0
@@ -297,14 +298,15 @@ static void files_that_cannot_be_read(void **state)
 	client_write(w, "empty now", 7, 0);
 	client_write(w, "was empty", 9, BLOCK);
 	client_write(w, "new", 8, BLOCK);
-	check_unreadable(w, 4);
+	check_unreadable(w, "stripes-read=EIO", 4);
 	verify(w, "longer", 1, BLOCK + 5, 1);
 	verify(w, "shorter", 2, 3 * BLOCK, 1);
 	verify(w, "as it was", 4, BLOCK, 1);
 	verify(w, "was empty", 4, 0, 1);
 	verify_decodable(w);
 
-	protect(w);
+	/* one of them, once: all are done */
+	check_unreadable(w, "stripes-read#1=EIO", 0);
 	verify(w, "longer", 5, 3 * BLOCK + 7, 1);
 	verify(w, "shorter", 6, BLOCK, 1);
 	verify(w, "empty now", 7, 0, 1);
