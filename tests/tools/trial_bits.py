@@ -2,6 +2,7 @@
 programs on the server that write to a member.
 """
 
+import json
 import os
 import time
 
@@ -197,6 +198,14 @@ def edit_behind(trial):
     check_content(trial)
 
 
+def comes_first(trial, a, b):
+    """In the config: a rebuilt member is at its end."""
+    with open(trial.pool.config_path) as text:
+        order = [m['mount_point'] for m in json.load(text)['mounts']]
+    return order.index(trial.pool.members[a]) < \
+        order.index(trial.pool.members[b])
+
+
 def twice(trial):
     """A name is on two members: the first has it; and when it is removed or
     replaced, the other one does not come to light."""
@@ -212,7 +221,7 @@ def twice(trial):
     trial.say('%s is on %d and %d' % (path, here, there))
     trial.is_odd = True
     time.sleep(LEAVE_SECONDS)
-    if there < here:
+    if comes_first(trial, there, here):
         trial.model.write(path, data)
         trial.model.files[path].forget(*KINDS)
     trial.expect(path)
