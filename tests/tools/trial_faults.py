@@ -83,6 +83,7 @@ class Faults:
             self.map = mmap.mmap(table.fileno(), 0)
         self.armed = None
         self.waits = None
+        self.aim = None      # the point that is to be reached by this step
 
     def counts(self, point):
         """(reached, fired)"""
@@ -117,7 +118,10 @@ class Faults:
         """Some: of those that begin with one of `about`, if it says so; else of
         those that clients, the protector and scans reach. Rather those that
         never fired here, and of these the rare ones. Mostly of one kind, as what
-        is reached first, like reading, is always of the same one."""
+        is reached first, like reading, is always of the same one. If it is
+        aimed at one, and `about` has it: that one, and nothing else."""
+        if self.is_aimed_at(about):
+            return [(self.aim, rng.choice(self.actions[self.aim]), 1)]
         fresh = [kind for kind in about if any(
             p.startswith(kind) and not self.counts(p)[1] for p in self.points)]
         if fresh and rng.random() < 0.7:
@@ -135,6 +139,19 @@ class Faults:
         return [(point, rng.choice(self.actions[point]),
                  rng.choice((1, 1, 1, 2, 3, 8)))
                 for point in some if point not in AFTER][:AT_ONCE]
+
+    def is_aimed_at(self, about):
+        return self.aim is not None and bool(about) and \
+            self.aim.startswith(tuple(about))
+
+    def choose_aim(self, rng, some):
+        """Of those that begin with one of `some`: one that never fired here;
+        rather a rare one."""
+        left = [p for p in self.points if p.startswith(tuple(some)) and
+                not self.counts(p)[1]]
+        rng.shuffle(left)
+        left.sort(key=lambda p: p not in self.rare)
+        return left[0] if left else None
 
     def choose_provoked(self, rng):
         """(what to arm, what clients are to do)"""
