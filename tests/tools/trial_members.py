@@ -173,11 +173,13 @@ def killed_and_gone(trial):
     check(trial)
     for _ in range(trial.rng.randrange(2, 9)):
         trial.operate()
-    some = [p for p in trial.faults.points if p.startswith(
-        ('protect-', 'stripes-', 'catalog-', 'blob-', 'mend-')) and
-        'kill' in trial.faults.actions[p]]
+    # half of them in a commit, of which there are several
+    about, most = trial.rng.choice(
+        ((('catalog-',), 8), (('protect-', 'stripes-', 'blob-', 'mend-'), 2)))
+    some = [p for p in trial.faults.points if p.startswith(about) and
+            'kill' in trial.faults.actions[p]]
     arm_choice(trial, [(trial.rng.choice(some), 'kill',
-                        trial.rng.choice((1, 1, 2)))])
+                        trial.rng.randint(1, most))])
     trial.admin('sync', allowed=(0, 1))
     disarm(trial)
     for member in trial.rng.sample(present(trial), trial.rows):
