@@ -39,7 +39,7 @@ class Op:
         self.is_tree = is_tree    # of a directory with all that is in it
         self.sets_only = False    # nothing but attributes
         self.makes_two = False    # it may be there under both names
-        self.makes_dir = False
+        self.is_of_empty_dir = False    # that is made, or removed
 
 
 # --- making one up ---------------------------------------------------------------
@@ -361,7 +361,7 @@ class Maker:
         op = Op('mkdir %s' % path, [path],
                 lambda c: c.mkdir(windows(path)),
                 lambda m: m.make_dir(path), is_tree=True)
-        op.makes_dir = True
+        op.is_of_empty_dir = True
         return op
 
     def rename_dir(self, model, may_use):
@@ -381,9 +381,11 @@ class Maker:
         files, dirs = model.below(path)
         if not path or files or dirs:
             return None
-        return Op('rmdir %s' % path, [path],
-                  lambda c: c.rmdir(windows(path)),
-                  lambda m: m.remove_dir(path), is_tree=True)
+        op = Op('rmdir %s' % path, [path],
+                lambda c: c.rmdir(windows(path)),
+                lambda m: m.remove_dir(path), is_tree=True)
+        op.is_of_empty_dir = True
+        return op
 
 
 def close(c, f):

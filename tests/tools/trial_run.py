@@ -297,7 +297,7 @@ class Trial:
             self.client().unlink(trial_clients.windows(op.paths[1]))
             seen[op.paths[1]] = self.look(op.paths[1])
 
-        if op.makes_dir and seen[op.paths[0]] == (True, None):
+        if op.is_of_empty_dir and seen[op.paths[0]] == (True, None):
             # it may be in the spine only, until it is listed (limits.md)
             self.client().rmdir(trial_clients.windows(op.paths[0]))
             seen[op.paths[0]] = self.look(op.paths[0])
