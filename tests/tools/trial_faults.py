@@ -18,14 +18,14 @@ ACTIONS = {'': ERRORS + ('kill', 'kill', 'kill', 'delay'),
            '_length': ('short', 'short', 'kill', 'delay'),
            '_flip': ('flip',)}
 
-# What is only reached when something else has failed.
-AFTER = {'rename-undo': ('rename-replace', 'EIO'),
-         'rename-spine-undo': ('rename-directory', 'EIO'),
-         'rename-directory-undo': ('rename-directory', 'EIO'),
-         'repair-row': ('scrub-blob', 'EIO'),
-         'catalog-redo': ('catalog-journaled', 'kill'),
-         'replay-rename': ('rename-directory', 'kill'),
-         'replay-rmdir': ('rmdir-clone', 'kill')}
+# What is only reached when something else has failed, every time or the nth.
+AFTER = {'rename-undo': ('rename-replace', 'EIO', None),
+         'rename-moved': ('trash-link', 'EPERM', None),
+         'rename-spine-undo': ('rename-directory', 'EIO', None),
+         'rename-directory-undo': ('rename-directory', 'EIO', 2),
+         'repair-row': ('scrub-blob', 'EIO', None),
+         'catalog-redo': ('catalog-journaled', 'kill', 1),
+         'replay-rename': ('rename-directory', 'kill', 1)}
 
 # Reached only in what arms one of them itself.
 ELSEWHERE = ('absent-', 'ghost', 'rebuild-', 'recover-', 'restore-', 'repair-',
@@ -44,7 +44,8 @@ PROVOKED = {'rename-directory': ('rename_dir',) * 2,
             'dir': ('make_dir', 'put', 'put', 'put', 'attributes_of_dir'),
             'mirror': ('attributes_of_dir',) * 3,
             'link': ('linked',) * 2,
-            'rename-linked': ('linked', 'rename'),
+            'rename-linked': ('replace',) * 5,
+            'rename-moved': ('replace',) * 5,
             'rename-': ('replace', 'rename', 'replace'),
             'trash-link': ('supersede', 'linked', 'remove'),
             'trash': ('remove', 'replace'),
@@ -95,9 +96,9 @@ class Faults:
         the first that happens disarms the others."""
         text = ','.join('%s#%d=%s' % (point, self.counts(point)[0] + nth,
                                       action) for point, action, nth in choice)
-        before, action = AFTER.get(choice[0][0], (None, ''))
-        if action == 'kill':
-            before += '#%d' % (self.counts(before)[0] + 1)
+        before, action, first = AFTER.get(choice[0][0], (None, '', None))
+        if first:
+            before += '#%d' % (self.counts(before)[0] + first)
         text = '%s=%s,%s' % (before, action, text) if before else ONCE + text
         self.map[1:len(text) + 1] = text[1:].encode() + b'\0'
         self.map[0:1] = text[0].encode()

@@ -17,7 +17,8 @@ from trial_bits import (cut_much, edit_behind, flip_and_repair,
 from trial_check import check, check_content
 from trial_members import (add, arm, arm_another, arm_choice, brink,
                            change_parity, disarm, give_up, killed_and_gone,
-                           leave, lose, recover, return_all)
+                           leave, lose, recover, remove_dir_while_away,
+                           return_all)
 from trial_model import difference
 from trial_run import Finding
 
@@ -314,6 +315,8 @@ def there_and_back(trial):
 LEADS = {'absent-': leave, 'ghosts-': leave, 'ghost-': there_and_back,
          'rebuild-': lose, 'rebuild-give-up': give_up, 'recover-': recover,
          'restore-': restore, 'repair-': flip_and_repair,
+         'rmdir-removed': remove_dir_while_away,
+         'replay-rmdir': remove_dir_while_away,
          'scrub-blob': flip_and_repair, 'squeeze-': fill,
          'catalog-file-new': fill, 'move-': move_on, 'purge-': purge,
          'trash-left': purge, 'trash-committed': purge,
@@ -339,7 +342,8 @@ def aim(trial):
         trial.count('aim reached')
 
 
-STEPS = [(kill_smbd, 5), (kill_protector, 3), (go_wrong, 12), (provoke, 12), (aim, 8),
+STEPS = [(kill_smbd, 5), (kill_protector, 3), (go_wrong, 12), (provoke, 12),
+         (aim, 8),
          (run_verb, 6), (together, 5), (where, 1), (restore, 2), (purge, 1),
          (leave, 4), (brink, 2), (killed_and_gone, 2), (return_all, 2),
          (flip_and_repair, 2), (flip_what_was_kept, 2), (flip_records, 1),

@@ -127,12 +127,13 @@ def leave(trial):
     if not trial.pool.protectors():
         state = state_of(trial.pool.members[member])
     is_wrong = trial.rng.random() < 0.6
-    is_aimed = trial.faults and trial.faults.aim
+    about = ('absent-', 'ghosts-', 'intent-', 'decode-', 'rename-', 'unlink',
+             'move-')
+    is_aimed = trial.faults and trial.faults.is_aimed_at(about)
     for _ in range(14 if is_aimed else trial.rng.randrange(0, 14)):
         if is_wrong or is_aimed:
-            arm_another(trial, ('absent-', 'ghosts-', 'intent-', 'decode-',
-                                'rename-', 'unlink', 'move-'))
-        trial.operate()
+            arm_another(trial, about)
+        trial.operate(op=of_absent(trial) if is_aimed else None)
     if trial.rng.random() < 0.4:
         sync_while_away(trial)
     if state is not None and state != state_of(trial.pool.members[member]):
@@ -157,6 +158,41 @@ def brink(trial):
     check_content(trial)
     if trial.rng.random() < 0.5:
         return_all(trial)
+
+
+def of_absent(trial):
+    """What is done to a file whose member is away."""
+    kind = trial.rng.choice(('remove', 'rename', 'replace', 'overwrite',
+                             'attributes'))
+    return getattr(trial.maker, kind)(
+        trial.model, lambda path: trial.may_use(path) and
+        not is_present(trial, path))
+
+
+def remove_dir_while_away(trial):
+    """An empty directory, also on a member that is away: it does not return with
+    that."""
+    return_all(trial)
+    check(trial)
+    op = trial.maker.make_dir(trial.model, trial.may_use)
+    if op is None:
+        return
+    path = op.paths[0]
+    trial.operate(op=op)
+    for number in range(6):
+        trial.operate(op=trial.maker.put_at('%s/%d' % (path, number)))
+    for name, _ in sorted((p, f) for p, f in trial.model.files.items()
+                          if p.startswith(path + '/')):
+        trial.operate(op=trial.maker.remove_at(name))
+    having = trial.pool.where(path)
+    if path not in trial.model.dirs or not having:
+        return
+    go(trial, trial.rng.choice(having))
+    arm(trial, ('rmdir-',))
+    trial.operate(op=trial.maker.remove_dir_at(path))
+    disarm(trial)
+    trial.drop_dead()
+    return_all(trial)
 
 
 def is_present(trial, path):
