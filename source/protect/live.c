@@ -208,6 +208,27 @@ static bool try_gone(struct search *s, const char *path)
 	       try_queue(s, path);
 }
 
+/* In the trash: if one name is not there any more, another one is. */
+static bool try_trashed(struct search *s)
+{
+	struct mrmr_link *links = NULL;
+	size_t num = 0;
+	size_t i;
+
+	if (mrmr_catalog_links(s->engine->catalog, s->mem_ctx, s->node->id,
+			       &links, &num) == -1) {
+		return false;
+	}
+	for (i = 0; i < num; i++) {
+		const char *slash = strchr(links[i].name, '/');
+
+		if (slash != NULL && try_trash(s, slash + 1)) {
+			return true;
+		}
+	}
+	return false;
+}
+
 static void find_file(struct search *s)
 {
 	bool in_trash = false;
@@ -218,8 +239,8 @@ static void find_file(struct search *s)
 		return;
 	}
 	if (in_trash) {
-		if (!try_trash(s, path)) {
-			try_gone(s, path);
+		if (!try_trash(s, path) && !try_gone(s, path)) {
+			try_trashed(s);
 		}
 		return;
 	}

@@ -307,6 +307,14 @@ static int removed(struct protector *p, const struct event *e)
 	return names_detach(p, node->dir_id, node->name, NAMES_REMOVED);
 }
 
+/* Has nobody been quicker than this event, and purged or restored it? */
+static bool is_in_trash(struct protector *p, const struct event *e)
+{
+	return e->inode == 0 ||
+	       mrmr_engine_online(p->engine, e->number) == NULL ||
+	       look_has_inode(p, e->number, true, e->of->to, e->inode);
+}
+
 static int trashed(struct protector *p, const struct event *e)
 {
 	struct mrmr_node *node = NULL;
@@ -351,8 +359,10 @@ static int trashed(struct protector *p, const struct event *e)
 		    -1) {
 			return -1;
 		}
-		return mrmr_catalog_link(p->catalog, node->id, MRMR_ID_TRASH,
-					 name);
+		return is_in_trash(p, e)
+			       ? mrmr_catalog_link(p->catalog, node->id,
+						   MRMR_ID_TRASH, name)
+			       : 0;
 	}
 	if (node->num_extents == 0) {
 		return names_detach(p, node->dir_id, node->name, NAMES_REMOVED);

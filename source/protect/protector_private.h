@@ -249,6 +249,9 @@ int scan_load(struct protector *p);
 int protector_ask_scan(struct protector *p, struct mrmr_error *err);
 /* Do the scan that was asked for, if any. */
 int scan_run(struct protector *p, bool *any, struct mrmr_error *err);
+/* Its part of the trash (protector_scan_trash.c). *num_seen grows by the files
+   that were looked at. -1 with errno. */
+int scan_trash(struct protector *p, size_t *num_seen);
 
 /* --- is it to be believed? (protector_doubt.c) ---------------------------------- */
 

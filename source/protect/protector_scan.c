@@ -26,7 +26,6 @@
 #include <mrmr/undo.h>
 
 #include "protector_private.h"
-#include "trash_private.h"
 
 #define PER_TRANSACTION 4096
 
@@ -275,112 +274,6 @@ static int scan_directory(struct scan *scan, const char *path)
 	return ret == 0 ? commit_some(scan) : -1;
 }
 
-/* --- the trash ------------------------------------------------------------------- */
-
-/* A file in the trash that is known under a name has lost that. */
-static int see_trashed(struct scan *scan, void *frame, uint16_t number,
-		       const char *path, const struct stat *st)
-{
-	struct protector *p = scan->p;
-	char *name = talloc_asprintf(frame, "%u/%s", number, path);
-	struct mrmr_link *links = NULL;
-	size_t num = 0;
-	uint64_t id;
-	size_t i;
-
-	if (name == NULL) {
-		errno = ENOMEM;
-		return -1;
-	}
-	if (mrmr_catalog_find_inode(p->catalog, number, (uint64_t)st->st_ino,
-				    &id) == -1) {
-		return errno == ENOENT ? 0 : -1;
-	}
-	if (mrmr_catalog_links(p->catalog, frame, id, &links, &num) == -1) {
-		return -1;
-	}
-	/* First of all, for one of its other names may be outdated, too. */
-	for (i = 0; i < num; i++) {
-		if (links[i].dir_id == MRMR_ID_TRASH &&
-		    strcmp(links[i].name, name) == 0) {
-			return 0;
-		}
-	}
-	for (i = 0; i < num; i++) {
-		char *known = NULL;
-
-		if (links[i].dir_id == MRMR_ID_TRASH) {
-			if (names_is_gone(links[i].name)) {
-				break;
-			}
-			continue;
-		}
-		known = names_path(p, frame, links[i].dir_id, links[i].name);
-		if (known == NULL) {
-			return -1;
-		}
-		if (!look_has_inode(p, number, false, known,
-				    (uint64_t)st->st_ino)) {
-			break;
-		}
-	}
-	if (i == num) {
-		/* each name leads to it, so this one is a further one */
-		return mrmr_catalog_link(p->catalog, id, MRMR_ID_TRASH, name);
-	}
-	if (num == 1) {
-		return mrmr_catalog_rename(p->catalog, links[i].dir_id,
-					   links[i].name, MRMR_ID_TRASH, name);
-	}
-	if (mrmr_catalog_remove(p->catalog, links[i].dir_id, links[i].name) ==
-	    -1) {
-		return -1;
-	}
-	return mrmr_catalog_link(p->catalog, id, MRMR_ID_TRASH, name);
-}
-
-struct trash_scan {
-	struct scan *scan;
-	uint16_t number; /* of the member */
-};
-
-static int scan_trashed(const char *path, const struct stat *st,
-			void *private_data)
-{
-	const struct trash_scan *ts = private_data;
-	void *frame = NULL;
-	int saved_errno;
-	int ret;
-
-	if (!S_ISREG(st->st_mode)) {
-		return 0;
-	}
-	ts->scan->in_transaction++;
-	frame = talloc_new(ts->scan->p);
-	ret = see_trashed(ts->scan, frame, ts->number, path, st);
-	saved_errno = errno;
-	talloc_free(frame);
-	errno = saved_errno;
-	return ret;
-}
-
-static int scan_all_trash(struct scan *scan)
-{
-	struct protector *p = scan->p;
-	size_t i;
-
-	for (i = 0; i < p->pool->num_members; i++) {
-		const struct mrmr_member *member = &p->pool->members[i];
-		struct trash_scan ts = {scan, p->engine->number[i]};
-
-		if (member->state == MRMR_MEMBER_ONLINE &&
-		    trash_walk(member, scan_trashed, &ts) == -1) {
-			return -1;
-		}
-	}
-	return commit_some(scan);
-}
-
 /* --- what was about to be overwritten --------------------------------------------- */
 
 struct kept {
@@ -449,7 +342,8 @@ static int scan_all(struct scan *scan, const char *path)
 	struct look look;
 	int ret = -1;
 
-	if (scan_all_trash(scan) == 0 &&
+	if (scan_trash(p, &scan->in_transaction) == 0 &&
+	    commit_some(scan) == 0 &&
 	    (path[0] != '\0' ||
 	     (names_seek_gone(p) == 0 && scan_kept(scan) == 0)) &&
 	    look_at(p, frame, path, &look) == 0 &&

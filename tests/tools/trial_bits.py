@@ -2,6 +2,7 @@
 programs on the server that write to a member.
 """
 
+import json
 import os
 import time
 
@@ -54,10 +55,11 @@ def flip_and_repair(trial):
             flip(trial, path)
     # the bad copies are in the trash then
     trial.is_odd = True
-    if trial.rng.random() < 0.5:
-        arm(trial, ('repair-', 'scrub-', 'decode-', 'live-'))
+    arm(trial, ('repair-', 'scrub-', 'decode-', 'live-'), 0.5)
+    if trial.disturbed:
         trial.admin('scrub', '--repair', allowed=(0, 1),
-                    kill_after=trial.rng.choice((None, None, 0.05, 0.2)))
+                    kill_after=None if trial.faults.aim else
+                    trial.rng.choice((None, None, 0.05, 0.2)))
         disarm(trial)
     trial.admin('scrub', '--repair', allowed=(0, 1) if trial.disturbed
                 else (0,))
@@ -157,7 +159,8 @@ def edit_behind(trial):
     trial.rng.shuffle(paths)
     for path in paths[:2]:
         full = trial.pool.on(member, path)
-        kind = trial.rng.choice(('changed', 'removed', 'appended', 'renamed'))
+        kind = trial.rng.choice(('changed', 'rewritten', 'removed', 'appended',
+                                 'renamed'))
         trial.say('%s behind it: %s' % (kind, full))
         if kind == 'removed':
             os.unlink(full)
@@ -169,20 +172,17 @@ def edit_behind(trial):
                 os.rename(full, trial.pool.on(member, new))
                 trial.model.rename(path, new)
         else:
-            data = trial.rng.randbytes(trial.rng.choice((1, 5000, 100000)))
+            old = trial.model.files[path].content
+            size = trial.rng.choice((1, 5000, 100000))
+            data = trial.rng.randbytes(len(old) if kind == 'rewritten'
+                                       else size)
             with open(full, 'ab' if kind == 'appended' else 'wb') as out:
                 out.write(data)
-            old = trial.model.files[path].content
             trial.model.write(path, old + data if kind == 'appended'
                               else data)
     path = trial.maker.any_dir(trial.model)
     if path and not any(trial.model.below(path)) and trial.rng.random() < 0.5:
-        for top in trial.pool.members:
-            if os.path.isdir(os.path.join(top, path)):
-                os.rmdir(os.path.join(top, path))
-        trial.model.remove_dir(path)
-        trial.say('removed everywhere: %s' % path)
-        arm(trial, ('prune',))
+        remove_everywhere(trial, path)
     path = trial.model.free_name(trial.rng, NAMES, trial.maker.any_dir(
         trial.model))
     if path is not None:
@@ -195,6 +195,37 @@ def edit_behind(trial):
     # which member has a directory is remembered for a second
     time.sleep(LEAVE_SECONDS)
     check_content(trial)
+
+
+def remove_everywhere(trial, path):
+    """An empty directory goes on all members; whoever lists it next notices."""
+    for top in trial.pool.members:
+        if os.path.isdir(os.path.join(top, path)):
+            os.rmdir(os.path.join(top, path))
+    trial.model.remove_dir(path)
+    trial.say('removed everywhere: %s' % path)
+    arm(trial, ('prune',))
+
+
+def prune(trial):
+    return_all(trial)
+    check(trial)
+    op = trial.maker.make_dir(trial.model, trial.may_use)
+    if op is None:
+        return
+    trial.operate(op=op)
+    if op.paths[0] in trial.model.dirs:
+        remove_everywhere(trial, op.paths[0])
+    time.sleep(LEAVE_SECONDS)
+    check_content(trial)
+
+
+def comes_first(trial, a, b):
+    """In the config: a rebuilt member is at its end."""
+    with open(trial.pool.config_path) as text:
+        order = [m['mount_point'] for m in json.load(text)['mounts']]
+    return order.index(trial.pool.members[a]) < \
+        order.index(trial.pool.members[b])
 
 
 def twice(trial):
@@ -212,7 +243,7 @@ def twice(trial):
     trial.say('%s is on %d and %d' % (path, here, there))
     trial.is_odd = True
     time.sleep(LEAVE_SECONDS)
-    if there < here:
+    if comes_first(trial, there, here):
         trial.model.write(path, data)
         trial.model.files[path].forget(*KINDS)
     trial.expect(path)
@@ -220,6 +251,8 @@ def twice(trial):
     other = trial.maker.any_file(trial.model, lambda p: p != path)
     arm(trial, ('unlink-loser', 'rename-loser', 'rename-trash', 'trash'))
     way = trial.rng.randrange(3)
+    if trial.faults and trial.faults.is_aimed_at(('rename-loser',)):
+        way = 0
     if way == 0 and new is not None:
         rename(trial, path, new)
         path = new

@@ -222,7 +222,8 @@ PRIVATE = ('config.json', 'parity', 'trash', 'undo', 'rebuild',
 # --- leaks ------------------------------------------------------------------------
 
 def open_on_members(trial, pid):
-    """Files of members; of directories it keeps some, for the next time."""
+    """Files of members, and folders of pre-images; of directories it keeps some,
+    for the next time."""
     folder = '/proc/%d/fd' % pid
     found = []
     for fd in os.listdir(folder):
@@ -233,8 +234,9 @@ def open_on_members(trial, pid):
         except OSError:
             continue
         found += [target for member in trial.pool.members
-                  if target.startswith(member + '/') and
-                  not target.startswith(member + '/.mrmr/') and not is_dir]
+                  if (target.startswith(member + '/') and not is_dir and
+                      not target.startswith(member + '/.mrmr/')) or
+                  target.startswith(member + '/.mrmr/undo/')]
     return found
 
 

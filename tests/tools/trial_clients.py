@@ -39,7 +39,7 @@ class Op:
         self.is_tree = is_tree    # of a directory with all that is in it
         self.sets_only = False    # nothing but attributes
         self.makes_two = False    # it may be there under both names
-        self.makes_dir = False
+        self.is_of_empty_dir = False    # that is made, or removed
 
 
 # --- making one up ---------------------------------------------------------------
@@ -82,8 +82,9 @@ class Maker:
 
     def put(self, model, may_use):
         path = model.free_name(self.rng, NAMES, self.any_dir(model))
-        if path is None:
-            return None
+        return self.put_at(path) if path is not None else None
+
+    def put_at(self, path):
         data = self.data()
         return Op('create %s (%d)' % (path, len(data)), [path],
                   lambda c: c.put(windows(path), data,
@@ -280,8 +281,9 @@ class Maker:
 
     def remove(self, model, may_use):
         path = self.any_file(model, may_use)
-        if path is None:
-            return None
+        return self.remove_at(path) if path is not None else None
+
+    def remove_at(self, path):
         return Op('remove %s' % path, [path],
                   lambda c: c.unlink(windows(path)), lambda m: m.remove(path))
 
@@ -361,7 +363,7 @@ class Maker:
         op = Op('mkdir %s' % path, [path],
                 lambda c: c.mkdir(windows(path)),
                 lambda m: m.make_dir(path), is_tree=True)
-        op.makes_dir = True
+        op.is_of_empty_dir = True
         return op
 
     def rename_dir(self, model, may_use):
@@ -381,9 +383,14 @@ class Maker:
         files, dirs = model.below(path)
         if not path or files or dirs:
             return None
-        return Op('rmdir %s' % path, [path],
-                  lambda c: c.rmdir(windows(path)),
-                  lambda m: m.remove_dir(path), is_tree=True)
+        return self.remove_dir_at(path)
+
+    def remove_dir_at(self, path):
+        op = Op('rmdir %s' % path, [path],
+                lambda c: c.rmdir(windows(path)),
+                lambda m: m.remove_dir(path), is_tree=True)
+        op.is_of_empty_dir = True
+        return op
 
 
 def close(c, f):

@@ -18,14 +18,14 @@ ACTIONS = {'': ERRORS + ('kill', 'kill', 'kill', 'delay'),
            '_length': ('short', 'short', 'kill', 'delay'),
            '_flip': ('flip',)}
 
-# What is only reached when something else has failed.
-AFTER = {'rename-undo': ('rename-replace', 'EIO'),
-         'rename-spine-undo': ('rename-directory', 'EIO'),
-         'rename-directory-undo': ('rename-directory', 'EIO'),
-         'repair-row': ('scrub-blob', 'EIO'),
-         'catalog-redo': ('catalog-journaled', 'kill'),
-         'replay-rename': ('rename-directory', 'kill'),
-         'replay-rmdir': ('rmdir-clone', 'kill')}
+# What is only reached when something else has failed, every time or the nth.
+AFTER = {'rename-undo': ('rename-replace', 'EIO', None),
+         'rename-moved': ('trash-link', 'EPERM', None),
+         'rename-spine-undo': ('rename-directory', 'EIO', None),
+         'rename-directory-undo': ('rename-directory', 'EIO', 2),
+         'repair-row': ('scrub-blob', 'EIO', None),
+         'catalog-redo': ('catalog-journaled', 'kill', 1),
+         'replay-rename': ('rename-directory', 'kill', 1)}
 
 # Reached only in what arms one of them itself.
 ELSEWHERE = ('absent-', 'ghost', 'rebuild-', 'recover-', 'restore-', 'repair-',
@@ -44,7 +44,8 @@ PROVOKED = {'rename-directory': ('rename_dir',) * 2,
             'dir': ('make_dir', 'put', 'put', 'put', 'attributes_of_dir'),
             'mirror': ('attributes_of_dir',) * 3,
             'link': ('linked',) * 2,
-            'rename-linked': ('linked', 'rename'),
+            'rename-linked': ('replace',) * 5,
+            'rename-moved': ('replace',) * 5,
             'rename-': ('replace', 'rename', 'replace'),
             'trash-link': ('supersede', 'linked', 'remove'),
             'trash': ('remove', 'replace'),
@@ -83,6 +84,7 @@ class Faults:
             self.map = mmap.mmap(table.fileno(), 0)
         self.armed = None
         self.waits = None
+        self.aim = None      # the point that is to be reached by this step
 
     def counts(self, point):
         """(reached, fired)"""
@@ -94,9 +96,9 @@ class Faults:
         the first that happens disarms the others."""
         text = ','.join('%s#%d=%s' % (point, self.counts(point)[0] + nth,
                                       action) for point, action, nth in choice)
-        before, action = AFTER.get(choice[0][0], (None, ''))
-        if action == 'kill':
-            before += '#%d' % (self.counts(before)[0] + 1)
+        before, action, first = AFTER.get(choice[0][0], (None, '', None))
+        if first:
+            before += '#%d' % (self.counts(before)[0] + first)
         text = '%s=%s,%s' % (before, action, text) if before else ONCE + text
         self.map[1:len(text) + 1] = text[1:].encode() + b'\0'
         self.map[0:1] = text[0].encode()
@@ -117,7 +119,10 @@ class Faults:
         """Some: of those that begin with one of `about`, if it says so; else of
         those that clients, the protector and scans reach. Rather those that
         never fired here, and of these the rare ones. Mostly of one kind, as what
-        is reached first, like reading, is always of the same one."""
+        is reached first, like reading, is always of the same one. If it is
+        aimed at one, and `about` has it: that one, and nothing else."""
+        if self.is_aimed_at(about):
+            return [(self.aim, rng.choice(self.actions[self.aim]), 1)]
         fresh = [kind for kind in about if any(
             p.startswith(kind) and not self.counts(p)[1] for p in self.points)]
         if fresh and rng.random() < 0.7:
@@ -135,6 +140,19 @@ class Faults:
         return [(point, rng.choice(self.actions[point]),
                  rng.choice((1, 1, 1, 2, 3, 8)))
                 for point in some if point not in AFTER][:AT_ONCE]
+
+    def is_aimed_at(self, about):
+        return self.aim is not None and bool(about) and \
+            self.aim.startswith(tuple(about))
+
+    def choose_aim(self, rng, some):
+        """Of those that begin with one of `some`: one that never fired here;
+        rather a rare one."""
+        left = [p for p in self.points if p.startswith(tuple(some)) and
+                not self.counts(p)[1]]
+        rng.shuffle(left)
+        left.sort(key=lambda p: p not in self.rare)
+        return left[0] if left else None
 
     def choose_provoked(self, rng):
         """(what to arm, what clients are to do)"""

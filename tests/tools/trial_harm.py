@@ -13,10 +13,12 @@ import smb2
 import trial_clients
 from trial_bits import (cut_much, edit_behind, flip_and_repair,
                         flip_parity_and_leave, flip_records,
-                        flip_what_was_kept, twice)
+                        flip_what_was_kept, prune, twice)
 from trial_check import check, check_content
-from trial_members import (add, arm, arm_another, arm_choice, change_parity,
-                           disarm, give_up, leave, lose, recover, return_all)
+from trial_members import (add, arm, arm_another, arm_choice, brink,
+                           change_parity, disarm, give_up, killed_and_gone,
+                           leave, lose, recover, remove_dir_while_away,
+                           return_all)
 from trial_model import difference
 from trial_run import Finding
 
@@ -137,8 +139,7 @@ def where(trial):
 def restore(trial):
     """A deleted file gets a name again, with bytes that it had."""
     return_all(trial)
-    if trial.faults and trial.rng.random() < 0.5:
-        arm(trial, ('restore-',))
+    arm(trial, ('restore-',), 0.5)
     status, output = trial.admin('--json', 'trash', 'list')
     if status != 0:
         return
@@ -204,8 +205,7 @@ def fill(trial):
         names.append((name, mine))
         if number % 40 == 39 and trial.rng.random() < 0.5:
             trial.admin('sync', allowed=(0, 1))
-    if trial.rng.random() < 0.5:
-        arm(trial, ('squeeze-', 'stripes-', 'blob-', 'purge-'))
+    arm(trial, ('squeeze-', 'stripes-', 'blob-', 'catalog-file-new'), 0.5)
     trial.admin('sync', allowed=(0, 1))
     disarm(trial)
     trial.drop_dead()
@@ -274,8 +274,78 @@ def empty(trial, folder):
     trial.admin('--yes', 'trash', 'purge', allowed=(0, 1))
 
 
-STEPS = [(kill_smbd, 5), (kill_protector, 3), (go_wrong, 12), (provoke, 8),
-         (run_verb, 6), (together, 5), (where, 1), (restore, 2), (leave, 4), (return_all, 2),
+def purge(trial):
+    """What was deleted goes from the trash, by a verb or by itself."""
+    return_all(trial)
+    for _ in range(3):
+        op = trial.maker.remove(trial.model, trial.may_use)
+        if op is not None:
+            trial.operate(op=op)
+    trial.admin('sync', allowed=(0, 1))
+    trial.model.graves.clear()
+    trial.is_odd = True    # what was not purged, if anything
+    if trial.rng.random() < 0.5 or \
+            (trial.faults and trial.faults.is_aimed_at(('purge-',))):
+        arm(trial, ('purge-',))
+        trial.admin('--yes', 'trash', 'purge', allowed=(0, 1))
+    else:
+        time.sleep(1.1)    # older than now
+        set_trash_days(trial, 0)
+        arm(trial, ('trash-',))
+        trial.admin('sync', allowed=(0, 1))
+        set_trash_days(trial, None)
+    check(trial)
+
+
+def set_trash_days(trial, days):
+    with trial.pool.config() as config:
+        config.pop('trash_days', None)
+        if days is not None:
+            config['trash_days'] = days
+
+
+# --- fault points that one step leads to --------------------------------------------
+
+def there_and_back(trial):
+    return_all(trial)
+    leave(trial)
+    return_all(trial)
+
+
+LEADS = {'absent-': leave, 'ghosts-': leave, 'ghost-': there_and_back,
+         'rebuild-': lose, 'rebuild-give-up': give_up, 'recover-': recover,
+         'restore-': restore, 'repair-': flip_and_repair,
+         'rmdir-removed': remove_dir_while_away,
+         'replay-rmdir': remove_dir_while_away,
+         'scrub-blob': flip_and_repair, 'squeeze-': fill,
+         'catalog-file-new': fill, 'move-': move_on, 'purge-': purge,
+         'trash-left': purge, 'trash-committed': purge,
+         'trash-unlink': purge, 'undo-lost': cut_much,
+         'unlink-loser': twice, 'rename-loser': twice, 'prune': prune}
+
+
+def aim(trial):
+    """At a point that has not fired here, and that one step leads to."""
+    if not trial.faults:
+        return
+    point = trial.faults.choose_aim(trial.rng, LEADS)
+    if point is None:
+        return
+    trial.faults.aim = point
+    trial.say('aimed at ' + point)
+    try:
+        LEADS[max((key for key in LEADS if point.startswith(key)),
+                  key=len)](trial)
+    finally:
+        trial.faults.aim = None
+    if trial.faults.counts(point)[1]:
+        trial.count('aim reached')
+
+
+STEPS = [(kill_smbd, 5), (kill_protector, 3), (go_wrong, 12), (provoke, 12),
+         (aim, 8),
+         (run_verb, 6), (together, 5), (where, 1), (restore, 2), (purge, 1),
+         (leave, 4), (brink, 2), (killed_and_gone, 2), (return_all, 2),
          (flip_and_repair, 2), (flip_what_was_kept, 2), (flip_records, 1),
          (flip_parity_and_leave, 1), (edit_behind, 2), (lose, 1),
          (give_up, 1), (recover, 1), (add, 1), (change_parity, 1),

@@ -17,9 +17,12 @@ LEAVE_SECONDS = 1.6    # until every smbd has noticed
 MOST_MEMBERS = 7
 
 
-def arm(trial, about=()):
-    """Something goes wrong soon."""
-    choice = trial.faults.choose(trial.rng, about) if trial.faults else None
+def arm(trial, about=(), chance=1):
+    """Something goes wrong soon; at times only, unless it is aimed at."""
+    if not trial.faults or (trial.rng.random() >= chance and
+                            not trial.faults.is_aimed_at(about)):
+        return
+    choice = trial.faults.choose(trial.rng, about)
     if choice is not None:
         arm_choice(trial, choice)
 
@@ -63,10 +66,10 @@ def depend(trial, member):
             trial.unsure.add(path)
 
 
-def go(trial, member):
+def go(trial, member, ways=('marker', 'marker', 'eject')):
     """Its marker goes, or it is ejected; every smbd has noticed."""
     depend(trial, member)
-    way = trial.rng.choice(('marker', 'marker', 'eject'))
+    way = trial.rng.choice(ways)
     trial.away[member] = way
     trial.say('member %d leaves (%s); %d files are unsure' % (
         member, way, len(trial.unsure)))
@@ -124,11 +127,13 @@ def leave(trial):
     if not trial.pool.protectors():
         state = state_of(trial.pool.members[member])
     is_wrong = trial.rng.random() < 0.6
-    for _ in range(trial.rng.randrange(0, 14)):
-        if is_wrong:
-            arm_another(trial, ('absent-', 'ghosts-', 'intent-', 'decode-',
-                                'missed-', 'rename-', 'unlink', 'move-'))
-        trial.operate()
+    about = ('absent-', 'ghosts-', 'intent-', 'decode-', 'rename-', 'unlink',
+             'move-')
+    is_aimed = trial.faults and trial.faults.is_aimed_at(about)
+    for _ in range(14 if is_aimed else trial.rng.randrange(0, 14)):
+        if is_wrong or is_aimed:
+            arm_another(trial, about)
+        trial.operate(op=of_absent(trial) if is_aimed else None)
     if trial.rng.random() < 0.4:
         sync_while_away(trial)
     if state is not None and state != state_of(trial.pool.members[member]):
@@ -136,6 +141,87 @@ def leave(trial):
         raise Finding('written to a member that is away: %s' % sorted(
             p for p in set(now) | set(state)
             if now.get(p) != state.get(p))[:4])
+
+
+def brink(trial):
+    """As many are away as may be, and clients change what is on the others: what
+    is away is computed of what is kept there."""
+    return_all(trial)
+    check(trial)
+    for member in trial.rng.sample(present(trial), trial.rows):
+        go(trial, member)
+    for _ in range(trial.rng.randrange(3, 12)):
+        kind = trial.rng.choice(('truncate', 'truncate', 'overwrite', 'pieces',
+                                 'supersede', 'remove', 'replace'))
+        trial.operate(op=getattr(trial.maker, kind)(
+            trial.model, lambda path: is_present(trial, path)))
+    check_content(trial)
+    if trial.rng.random() < 0.5:
+        return_all(trial)
+
+
+def of_absent(trial):
+    """What is done to a file whose member is away."""
+    kind = trial.rng.choice(('remove', 'rename', 'replace', 'overwrite',
+                             'attributes'))
+    return getattr(trial.maker, kind)(
+        trial.model, lambda path: trial.may_use(path) and
+        not is_present(trial, path))
+
+
+def remove_dir_while_away(trial):
+    """An empty directory, also on a member that is away: it does not return with
+    that."""
+    return_all(trial)
+    check(trial)
+    op = trial.maker.make_dir(trial.model, trial.may_use)
+    if op is None:
+        return
+    path = op.paths[0]
+    trial.operate(op=op)
+    for number in range(6):
+        trial.operate(op=trial.maker.put_at('%s/%d' % (path, number)))
+    for name, _ in sorted((p, f) for p, f in trial.model.files.items()
+                          if p.startswith(path + '/')):
+        trial.operate(op=trial.maker.remove_at(name))
+    having = trial.pool.where(path)
+    if path not in trial.model.dirs or not having:
+        return
+    go(trial, trial.rng.choice(having))
+    arm(trial, ('rmdir-',))
+    trial.operate(op=trial.maker.remove_dir_at(path))
+    disarm(trial)
+    trial.drop_dead()
+    return_all(trial)
+
+
+def is_present(trial, path):
+    return trial.may_use(path) and any(
+        member in present(trial) for member in trial.pool.where(path))
+
+
+def killed_and_gone(trial):
+    """The protector dies somewhere, and at once as many members are away as may
+    be: what was protected before is there."""
+    if not trial.faults:
+        return
+    return_all(trial)
+    check(trial)
+    for _ in range(trial.rng.randrange(2, 9)):
+        trial.operate()
+    # half of them in a commit, of which there are several
+    about, most = trial.rng.choice(
+        ((('catalog-',), 8), (('protect-', 'stripes-', 'blob-', 'mend-'), 2)))
+    some = [p for p in trial.faults.points if p.startswith(about) and
+            'kill' in trial.faults.actions[p]]
+    arm_choice(trial, [(trial.rng.choice(some), 'kill',
+                        trial.rng.randint(1, most))])
+    trial.admin('sync', allowed=(0, 1))
+    disarm(trial)
+    for member in trial.rng.sample(present(trial), trial.rows):
+        go(trial, member, ('marker',))
+    check_content(trial)
+    return_all(trial)
 
 
 def sync_while_away(trial):
@@ -152,8 +238,7 @@ def sync_while_away(trial):
 def return_all(trial):
     if not trial.away:
         return
-    if trial.rng.random() < 0.4:
-        arm(trial, ('ghost', 'replay-', 'intent-', 'mirror', 'dir'))
+    arm(trial, ('ghost', 'replay-', 'intent-', 'mirror', 'dir'), 0.4)
     come_back(trial)
     check_content(trial)
     if trial.rng.random() < 0.5:
@@ -331,7 +416,8 @@ def rebuild_all(trial, gone):
 def rebuild(trial, path, where, is_disturbed):
     """What it said, or nothing if it was killed."""
     kill_after = None
-    if is_disturbed and trial.rng.random() < 0.5:
+    if is_disturbed and trial.rng.random() < 0.5 and \
+            not (trial.faults and trial.faults.aim):
         kill_after = trial.rng.uniform(0.01, 0.5)
     elif is_disturbed:
         arm(trial, ('rebuild-', 'decode-', 'blob-', 'catalog-'))
@@ -393,7 +479,8 @@ def change_parity(trial):
 # --- the state directory is lost ----------------------------------------------------
 
 def recover(trial):
-    """With all members there, or one that comes later."""
+    """With all members there, or without as many as may be lost, which come
+    later."""
     return_all(trial)
     check(trial)
     trial.drop_all()
@@ -406,15 +493,21 @@ def recover(trial):
         else:
             os.unlink(path)
     trial.say('the state directory is lost')
+    if trial.rng.random() < 0.6:
+        for member in trial.rng.sample(present(trial), trial.rows):
+            go(trial, member, ('marker',))
     run_recover(trial)
     trial.start()
+    trial.untold = trial.untold or bool(trial.away)
     check(trial)
+    return_all(trial)
 
 
 def run_recover(trial):
     for attempt in range(4):
         kill_after = None
-        if attempt < 2 and trial.rng.random() < 0.4:
+        if attempt < 2 and trial.rng.random() < 0.4 and \
+                not (trial.faults and trial.faults.aim):
             kill_after = trial.rng.uniform(0.01, 0.3)
         elif attempt < 2:
             arm(trial, ('recover-', 'catalog-', 'guard-'))

@@ -1,0 +1,197 @@
+/*
+ * MRMR: the protector: a scan of the trash.
+ *
+ * A file in it that the catalogue knows under a name has lost that; and of a file
+ * of several names, one in the trash that is not there any more is forgotten: it
+ * was purged before the protector had heard of it, say. (Of the last name of a file
+ * nothing is forgotten: stripes name it.)
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <talloc.h>
+
+#include "protector_private.h"
+#include "trash_private.h"
+
+/* --- what is there ------------------------------------------------------------- */
+
+/* A file in the trash that is known under a name has lost that. */
+static int see_trashed(struct protector *p, void *frame, uint16_t number,
+		       const char *path, const struct stat *st)
+{
+	char *name = talloc_asprintf(frame, "%u/%s", number, path);
+	struct mrmr_link *links = NULL;
+	size_t num = 0;
+	uint64_t id;
+	size_t i;
+
+	if (name == NULL) {
+		errno = ENOMEM;
+		return -1;
+	}
+	if (mrmr_catalog_find_inode(p->catalog, number, (uint64_t)st->st_ino,
+				    &id) == -1) {
+		return errno == ENOENT ? 0 : -1;
+	}
+	if (mrmr_catalog_links(p->catalog, frame, id, &links, &num) == -1) {
+		return -1;
+	}
+	/* First of all, for one of its other names may be outdated, too. */
+	for (i = 0; i < num; i++) {
+		if (links[i].dir_id == MRMR_ID_TRASH &&
+		    strcmp(links[i].name, name) == 0) {
+			return 0;
+		}
+	}
+	for (i = 0; i < num; i++) {
+		char *known = NULL;
+
+		if (links[i].dir_id == MRMR_ID_TRASH) {
+			if (names_is_gone(links[i].name)) {
+				break;
+			}
+			continue;
+		}
+		known = names_path(p, frame, links[i].dir_id, links[i].name);
+		if (known == NULL) {
+			return -1;
+		}
+		if (!look_has_inode(p, number, false, known,
+				    (uint64_t)st->st_ino)) {
+			break;
+		}
+	}
+	if (i == num) {
+		/* each name leads to it, so this one is a further one */
+		return mrmr_catalog_link(p->catalog, id, MRMR_ID_TRASH, name);
+	}
+	if (num == 1) {
+		return mrmr_catalog_rename(p->catalog, links[i].dir_id,
+					   links[i].name, MRMR_ID_TRASH, name);
+	}
+	if (mrmr_catalog_remove(p->catalog, links[i].dir_id, links[i].name) ==
+	    -1) {
+		return -1;
+	}
+	return mrmr_catalog_link(p->catalog, id, MRMR_ID_TRASH, name);
+}
+
+struct seeing {
+	struct protector *p;
+	uint16_t number; /* of the member */
+	size_t num;
+};
+
+static int see(const char *path, const struct stat *st, void *private_data)
+{
+	struct seeing *seeing = private_data;
+	void *frame = NULL;
+	int saved_errno;
+	int ret;
+
+	if (!S_ISREG(st->st_mode)) {
+		return 0;
+	}
+	seeing->num++;
+	frame = talloc_new(seeing->p);
+	ret = see_trashed(seeing->p, frame, seeing->number, path, st);
+	saved_errno = errno;
+	talloc_free(frame);
+	errno = saved_errno;
+	return ret;
+}
+
+/* --- what is not --------------------------------------------------------------- */
+
+struct missing {
+	struct protector *p;
+	void *frame;
+	uint64_t *ids;
+	char **names;
+	size_t num;
+};
+
+static int find_missing(const struct mrmr_node *node, void *private_data)
+{
+	struct missing *missing = private_data;
+	struct protector *p = missing->p;
+	const char *slash = strchr(node->name, '/');
+
+	if (slash == NULL || names_is_gone(node->name) || node->inode == 0 ||
+	    mrmr_engine_online(p->engine, node->member) == NULL ||
+	    look_has_inode(p, node->member, true, slash + 1, node->inode)) {
+		return 0;
+	}
+	missing->ids = talloc_realloc(missing->frame, missing->ids, uint64_t,
+				      missing->num + 1);
+	missing->names = talloc_realloc(missing->frame, missing->names, char *,
+					missing->num + 1);
+	if (missing->ids == NULL || missing->names == NULL) {
+		errno = ENOMEM;
+		return -1;
+	}
+	missing->ids[missing->num] = node->id;
+	missing->names[missing->num] =
+		talloc_strdup(missing->frame, node->name);
+	if (missing->names[missing->num] == NULL) {
+		errno = ENOMEM;
+		return -1;
+	}
+	missing->num++;
+	return 0;
+}
+
+static int forget(struct missing *missing, size_t i)
+{
+	struct mrmr_link *links = NULL;
+	size_t num = 0;
+
+	if (mrmr_catalog_links(missing->p->catalog, missing->frame,
+			       missing->ids[i], &links, &num) == -1) {
+		return -1;
+	}
+	return num > 1 ? mrmr_catalog_remove(missing->p->catalog, MRMR_ID_TRASH,
+					     missing->names[i])
+		       : 0;
+}
+
+static int forget_missing(struct protector *p)
+{
+	struct missing missing = {.p = p, .frame = talloc_new(p)};
+	int saved_errno;
+	size_t i;
+	int ret = -1;
+
+	if (missing.frame != NULL) {
+		ret = mrmr_catalog_list(p->catalog, MRMR_ID_TRASH, find_missing,
+					&missing);
+	}
+	for (i = 0; ret == 0 && i < missing.num; i++) {
+		ret = forget(&missing, i);
+	}
+	saved_errno = errno;
+	talloc_free(missing.frame);
+	errno = saved_errno;
+	return ret;
+}
+
+int scan_trash(struct protector *p, size_t *num_seen)
+{
+	size_t i;
+
+	for (i = 0; i < p->pool->num_members; i++) {
+		const struct mrmr_member *member = &p->pool->members[i];
+		struct seeing seeing = {p, p->engine->number[i], 0};
+
+		if (member->state == MRMR_MEMBER_ONLINE &&
+		    trash_walk(member, see, &seeing) == -1) {
+			return -1;
+		}
+		*num_seen += seeing.num;
+	}
+	return forget_missing(p);
+}
