@@ -287,6 +287,7 @@ install_build_deps() {
 	say "installing Samba's build dependencies"
 	(cd "$work/src" && run_logged as_root env DEBIAN_FRONTEND=noninteractive \
 		NEEDRESTART_SUSPEND=1 SYSTEMD_OFFLINE=1 RUNLEVEL=1 \
+		DEB_BUILD_PROFILES="${DEB_BUILD_PROFILES:-}" \
 		apt-get "${apt_options[@]}" build-dep -y --no-install-recommends \
 		--no-remove --arch-only .) ||
 		fail "cannot install Samba's build dependencies"
