@@ -54,6 +54,21 @@ int mrmr_name_create(struct mrmr_dir *dir, const char *name, int flags,
 /* Directory: in the spine, and on the member that placement picks. */
 int mrmr_name_mkdir(struct mrmr_dir *dir, const char *name, mode_t mode);
 
+/*
+ * A directory in two steps, for those who set it up (its owner, ACL, attributes)
+ * before others may see it. Until it is finished it is in the spine alone, under
+ * a name with this prefix, which is smbd's (since 4.22): no member has it, the
+ * protector does not hear of it, and that no member has it is no reason to prune
+ * it. Whoever lists it for clients leaves it out, and removes it if its maker
+ * died. Finishing is EEXIST if the name is taken; the member is picked by it.
+ */
+#define MRMR_UNFINISHED_PREFIX ".::TMPNAME:D:"
+
+bool mrmr_name_is_unfinished(const char *name);
+int mrmr_name_begin(struct mrmr_dir *dir, const char *unfinished, mode_t mode);
+int mrmr_name_finish(struct mrmr_dir *dir, const char *unfinished,
+		     const char *name);
+
 int mrmr_name_symlink(struct mrmr_dir *dir, const char *name,
 		      const char *target);
 int mrmr_name_mknod(struct mrmr_dir *dir, const char *name, mode_t mode,

@@ -113,12 +113,49 @@ known_services() {
 	done
 }
 
-install_packages() {
-	before=$(known_services)
+apt_install() {
 	as_root env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 \
 		SYSTEMD_OFFLINE=1 RUNLEVEL=1 \
-		apt-get install -y -qq --no-install-recommends "$@" \
-		>"$log" 2>&1 || return 1
+		apt-get install -y -qq --no-install-recommends "$@" >"$log" 2>&1
+}
+
+# The release that the installed samba is of, if apt would not take the packages
+# that go with it from there by itself: backports. In the table of apt-cache, the
+# newest version comes first, and 500 is what apt takes by itself.
+samba_release() {
+	apt-cache policy samba 2>/dev/null | awk '
+		$1 == "***" { installed = 1; next }
+		$1 ~ /^[0-9]+$/ && $2 ~ /:/ {
+			if (installed && $1 < 500) { sub("/.*", "", $3); print $3 }
+			exit
+		}'
+}
+
+# Those among the arguments that Samba's source package has in that release.
+packages_of_samba() {
+	apt-cache show "$@" 2>/dev/null | awk -v RS= -v FS='\n' '
+		{
+			name = ""; of_samba = 0
+			for (i = 1; i <= NF; i++) {
+				if ($i ~ /^Package: /) name = substr($i, 10)
+				if ($i ~ /^Source: samba($| )/) of_samba = 1
+			}
+			if ((of_samba || name == "samba") && !seen[name]++) print name
+		}'
+}
+
+install_packages() {
+	before=$(known_services)
+	release=$(samba_release)
+	if [ -n "$release" ]; then
+		together=$(packages_of_samba "$@")
+		# shellcheck disable=SC2086 # a list of words
+		[ -z "$together" ] ||
+			apt_install -t "$release" $together || return 1
+		# shellcheck disable=SC2086
+		set -- $(missing_packages "$@")
+	fi
+	[ $# -eq 0 ] || apt_install "$@" || return 1
 	for service in $(known_services); do
 		echo "$before" | grep -qxF -- "$service" && continue
 		if command -v systemctl >/dev/null; then

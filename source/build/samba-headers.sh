@@ -42,6 +42,7 @@ need_mb=900
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
 unset LIBRARY_PATH CPATH C_INCLUDE_PATH LD_LIBRARY_PATH PYTHONPATH PYTHONHOME
+unset DEB_BUILD_PROFILES DEB_BUILD_OPTIONS
 unset CC CPP CFLAGS CPPFLAGS LDFLAGS MAKEFLAGS MAKELEVEL WAFLOCK
 export PYTHONHASHSEED=1 PYTHONDONTWRITEBYTECODE=1 LC_ALL=C.UTF-8
 
@@ -225,6 +226,11 @@ fetch_source() {
 			fail "no space left in $cache: make room, or choose another" \
 				"place with MRMR_CACHE"
 		fi
+		if grep -qE '404 +Not Found' "$log"; then
+			fail "the package archive lists the source of $want but does" \
+				"not have all its files: try again later, or with" \
+				"another mirror in the apt sources"
+		fi
 		fail "the package archive has no source of $want: the installed" \
 			"Samba is older or newer than what the apt sources offer;" \
 			"upgrade it (apt-get update, apt-get install samba) and try again"
@@ -264,11 +270,24 @@ check_version() {
 
 # --- the headers ------------------------------------------------------------
 
+# What Debian's packagers call a build for a release before 13, such as that of
+# its backports: other dependencies, and other flags.
+choose_profile() {
+	local profile=pkg.samba.before-trixie
+
+	if grep -q "$profile" "$work/src/debian/control" &&
+		dpkg --compare-versions "$(. /etc/os-release &&
+			echo "${VERSION_ID:-99}")" lt 13; then
+		export DEB_BUILD_PROFILES=$profile
+	fi
+}
+
 install_build_deps() {
 	(cd "$work/src" && dpkg-checkbuilddeps -B >>"$log" 2>&1) && return 0
 	say "installing Samba's build dependencies"
 	(cd "$work/src" && run_logged as_root env DEBIAN_FRONTEND=noninteractive \
 		NEEDRESTART_SUSPEND=1 SYSTEMD_OFFLINE=1 RUNLEVEL=1 \
+		DEB_BUILD_PROFILES="${DEB_BUILD_PROFILES:-}" \
 		apt-get "${apt_options[@]}" build-dep -y --no-install-recommends \
 		--no-remove --arch-only .) ||
 		fail "cannot install Samba's build dependencies"
@@ -405,6 +424,7 @@ if [ "$waf_only" = yes ]; then
 	exit 0
 fi
 check_version
+choose_profile
 install_build_deps
 configure_samba
 generate_headers

@@ -309,7 +309,8 @@ static void prune(struct mrmr_dir *dir, struct mrmr_listing *l)
 	for (i = 2; i < l->num_entries; i++) {
 		struct entry *entry = &l->entries[i];
 		bool lacking = entry->member == -1 && entry->type == DT_DIR &&
-			       !entry->on_member;
+			       !entry->on_member &&
+			       !mrmr_name_is_unfinished(l->names + entry->name);
 
 		if (!lacking || !prune_one(dir, l->names + entry->name)) {
 			l->entries[kept++] = *entry;

@@ -14,6 +14,10 @@
    is here counts; each of both in the order of the config. */
 bool names_comes_before(const struct mrmr_pool *pool, size_t a, size_t b);
 
+/* Why no member can take anything: of those that may have it, if there is a
+   rule. The errno. */
+int names_nowhere(struct mrmr_dir *dir, const char *name);
+
 /* What the kernel would say to unlink in the directory fd, without doing it. */
 int names_may_unlink(int fd, const struct stat *file);
 

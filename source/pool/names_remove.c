@@ -340,6 +340,9 @@ static int remove_everywhere(struct mrmr_dir *parent, struct mrmr_dir *dir,
 	size_t away[MRMR_MEMBERS_MAX];
 	size_t num_away = 0;
 
+	if (mrmr_name_is_unfinished(name)) {
+		return remove_clones(parent, dir, name); /* nobody has any */
+	}
 	if (gather_away(parent->pool, away, &num_away) == -1) {
 		return -1;
 	}
@@ -395,7 +398,7 @@ static int rmdir_once(struct mrmr_dir *parent, const char *name)
 		goto out;
 	}
 	ret = remove_everywhere(parent, dir, name);
-	if (ret == 0) {
+	if (ret == 0 && !mrmr_name_is_unfinished(name)) {
 		mrmr_tell_name(parent, name, MRMR_EVENT_REMOVED, MRMR_NO_MEMBER,
 			       0);
 	}

@@ -180,6 +180,9 @@ static int see_entry(struct scan *scan, void *frame, struct mrmr_dir *dir,
 	char *below = NULL;
 	uint64_t id;
 
+	if (mrmr_name_is_unfinished(name)) {
+		return 0;
+	}
 	if (look_in(p, frame, dir, name, &look) == -1) {
 		mrmr_log(MRMR_LOG_WARNING, "'%s%s%s' cannot be looked at: %s",
 			 path, path[0] != '\0' ? "/" : "", name,

@@ -8,6 +8,7 @@
 #include "protecting.h"
 #include "rebuilding.h"
 #include "room.h"
+#include "versions.h"
 #include "vfs_mrmr.h"
 #include "watch.h"
 #include "write.h"
@@ -403,6 +404,7 @@ bool mrmr_name_is_sambas(const struct smb_filename *smb_fname)
 	       is_named_stream(smb_fname);
 }
 
+/* versions.c adds what depends on Samba's version. */
 static struct vfs_fn_pointers mrmr_fns = {
 	.connect_fn = mrmr_connect,
 	.disconnect_fn = mrmr_disconnect,
@@ -414,9 +416,6 @@ static struct vfs_fn_pointers mrmr_fns = {
 	.read_dfs_pathat_fn = mrmr_read_dfs_pathat,
 
 	.fdopendir_fn = mrmr_fdopendir,
-	.readdir_fn = mrmr_readdir,
-	.seekdir_fn = mrmr_seekdir,
-	.telldir_fn = mrmr_telldir,
 	.rewind_dir_fn = mrmr_rewinddir,
 	.closedir_fn = mrmr_closedir,
 	.get_real_filename_at_fn = mrmr_get_real_filename_at,
@@ -443,7 +442,6 @@ static struct vfs_fn_pointers mrmr_fns = {
 
 	.mkdirat_fn = mrmr_mkdirat,
 	.unlinkat_fn = mrmr_unlinkat,
-	.renameat_fn = mrmr_renameat,
 	.linkat_fn = mrmr_linkat,
 	.symlinkat_fn = mrmr_symlinkat,
 	.mknodat_fn = mrmr_mknodat,
@@ -474,5 +472,6 @@ static struct vfs_fn_pointers mrmr_fns = {
 static_decl_vfs;
 NTSTATUS vfs_mrmr_init(TALLOC_CTX *ctx)
 {
+	mrmr_versions_fill(&mrmr_fns);
 	return smb_register_vfs(SMB_VFS_INTERFACE_VERSION, "mrmr", &mrmr_fns);
 }

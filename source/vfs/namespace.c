@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 #include "room.h"
+#include "versions.h"
 #include "vfs_mrmr.h"
 #include "msdfs.h"
 
@@ -20,6 +21,9 @@ int mrmr_mkdirat(struct vfs_handle_struct *handle, struct files_struct *dirfsp,
 	}
 	if (mrmr_place_at(pool, dirfsp, smb_fname, &place) == -1) {
 		return -1;
+	}
+	if (mrmr_is_in_the_making(smb_fname)) {
+		return mrmr_name_begin(place.dir, place.name, mode);
 	}
 	do {
 		ret = mrmr_name_mkdir(place.dir, place.name, mode);
@@ -81,10 +85,6 @@ int mrmr_renameat(struct vfs_handle_struct *handle,
 	struct mrmr_place to_place;
 	int ret;
 
-	if (pool == NULL || is_named_stream(from) || is_named_stream(to)) {
-		return SMB_VFS_NEXT_RENAMEAT(handle, from_dirfsp, from,
-					     to_dirfsp, to);
-	}
 	if (mrmr_place_at(pool, from_dirfsp, from, &from_place) == -1 ||
 	    mrmr_place_at(pool, to_dirfsp, to, &to_place) == -1) {
 		return -1;
@@ -94,6 +94,27 @@ int mrmr_renameat(struct vfs_handle_struct *handle,
 	if (ret == -1 && errno == EEXIST) {
 		ret = rename_over_directory(&from_place, &to_place);
 	}
+	return ret;
+}
+
+int mrmr_finish_directory(struct vfs_handle_struct *handle,
+			  struct files_struct *dirfsp,
+			  const struct smb_filename *unfinished,
+			  const struct smb_filename *smb_fname)
+{
+	struct mrmr_pool *pool = mrmr_pool_of(handle);
+	struct mrmr_place place;
+	unsigned int tries = 0;
+	int ret;
+
+	if (mrmr_place_at(pool, dirfsp, smb_fname, &place) == -1) {
+		return -1;
+	}
+	do {
+		ret = mrmr_name_finish(place.dir, unfinished->base_name,
+				       place.name);
+	} while (ret == -1 && errno == ENOSPC &&
+		 mrmr_may_have_room(handle, 0, &tries));
 	return ret;
 }
 

@@ -134,6 +134,12 @@ void mrmr_tell_dir_attributes(struct mrmr_dir *dir)
 		return;
 	}
 	if (mrmr_dir_path(dir, path) == 0) {
+		const char *slash = strrchr(path, '/');
+
+		if (mrmr_name_is_unfinished(slash != NULL ? slash + 1 : path)) {
+			errno = saved_errno;
+			return;
+		}
 		mrmr_tell(dir->pool, MRMR_EVENT_ATTRIBUTES, MRMR_NO_MEMBER, 0,
 			  path, NULL);
 	} else {

@@ -145,7 +145,7 @@ struct file_id mrmr_file_id_create(struct vfs_handle_struct *handle,
 uint64_t mrmr_fs_file_id(struct vfs_handle_struct *handle,
 			 const SMB_STRUCT_STAT *sbuf);
 
-/* listing.c */
+/* listing.c; sbuf may be NULL */
 void mrmr_listed_drop(struct mrmr_share *share);
 DIR *mrmr_fdopendir(struct vfs_handle_struct *handle, files_struct *fsp,
 		    const char *mask, uint32_t attributes);
@@ -166,11 +166,17 @@ int mrmr_mkdirat(struct vfs_handle_struct *handle, struct files_struct *dirfsp,
 		 const struct smb_filename *smb_fname, mode_t mode);
 int mrmr_unlinkat(struct vfs_handle_struct *handle, struct files_struct *dirfsp,
 		  const struct smb_filename *smb_fname, int flags);
+/* There is a pool, and neither is a stream. */
 int mrmr_renameat(struct vfs_handle_struct *handle,
 		  struct files_struct *from_dirfsp,
 		  const struct smb_filename *from,
 		  struct files_struct *to_dirfsp,
 		  const struct smb_filename *to);
+/* Of a directory in the making, in the same directory; replaces nothing. */
+int mrmr_finish_directory(struct vfs_handle_struct *handle,
+			  struct files_struct *dirfsp,
+			  const struct smb_filename *unfinished,
+			  const struct smb_filename *smb_fname);
 int mrmr_linkat(struct vfs_handle_struct *handle,
 		struct files_struct *from_dirfsp,
 		const struct smb_filename *from, struct files_struct *to_dirfsp,

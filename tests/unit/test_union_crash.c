@@ -41,23 +41,18 @@ static struct {
 	const char *name;
 	unsigned long reached;
 } points[] = {
-	{"dir-clone", 0},      {"directory-copied", 0},
-	{"directory-copy", 0}, {"intent-end", 0},
-	{"intent-keep", 0},    {"intent-name", 0},
-	{"intent-sync", 0},    {"intent-write", 0},
-	{"link", 0},           {"mirror", 0},
-	{"mkdir-between", 0},  {"mkdir-spine", 0},
-	{"move-copy", 0},      {"move-rename", 0},
-	{"move-unlink", 0},    {"name-make", 0},
-	{"prune", 0},          {"rename-directory", 0},
-	{"rename-file", 0},    {"rename-loser", 0},
-	{"rename-replace", 0}, {"rename-spine", 0},
-	{"rename-trash", 0},   {"rename-unlink", 0},
-	{"replay-end", 0},     {"replay-rename", 0},
-	{"replay-rmdir", 0},   {"replay-trash", 0},
-	{"rmdir-clone", 0},    {"rmdir-removed", 0},
-	{"rmdir-spine", 0},    {"trash", 0},
-	{"unlink", 0},         {"unlink-loser", 0},
+	{"dir-clone", 0},        {"directory-copied", 0}, {"directory-copy", 0},
+	{"intent-end", 0},       {"intent-keep", 0},      {"intent-name", 0},
+	{"intent-sync", 0},      {"intent-write", 0},     {"link", 0},
+	{"mirror", 0},           {"mkdir-between", 0},    {"mkdir-finish", 0},
+	{"mkdir-spine", 0},      {"move-copy", 0},        {"move-rename", 0},
+	{"move-unlink", 0},      {"name-make", 0},        {"prune", 0},
+	{"rename-directory", 0}, {"rename-file", 0},      {"rename-loser", 0},
+	{"rename-replace", 0},   {"rename-spine", 0},     {"rename-trash", 0},
+	{"rename-unlink", 0},    {"replay-end", 0},       {"replay-rename", 0},
+	{"replay-rmdir", 0},     {"replay-trash", 0},     {"rmdir-clone", 0},
+	{"rmdir-removed", 0},    {"rmdir-spine", 0},      {"trash", 0},
+	{"unlink", 0},           {"unlink-loser", 0},
 };
 
 #define NUM_POINTS (sizeof(points) / sizeof(points[0]))
@@ -79,6 +74,9 @@ static void view_below(struct world *w, const char *path, char **text)
 		struct stat st;
 		size_t member;
 
+		if (mrmr_name_is_unfinished(name)) {
+			continue;
+		}
 		if (full[len - 1] != '/') {
 			const char *content = do_read(w, full);
 
@@ -229,6 +227,19 @@ static int act_create(struct world *w)
 static int act_mkdir(struct world *w)
 {
 	return do_mkdir(w, "a/b/new", 0750);
+}
+
+/* As smbd does it since 4.22. */
+static int act_mkdir_in_two_steps(struct world *w)
+{
+	const char *unfinished = MRMR_UNFINISHED_PREFIX "1%2:new";
+	struct mrmr_dir *dir = do_dir(w, "a/b");
+
+	if (mrmr_name_begin(dir, unfinished, 0700) == -1) {
+		return errno;
+	}
+	assert_return_code(fchmodat(dir->spine_fd, unfinished, 0750, 0), errno);
+	return mrmr_name_finish(dir, unfinished, "new") == 0 ? 0 : errno;
 }
 
 static int act_symlink(struct world *w)
@@ -484,6 +495,8 @@ static int act_chmod(struct world *w)
 static const struct operation operations[] = {
 	{"create", prepare_directories, act_create, false, false},
 	{"mkdir", prepare_directories, act_mkdir, false, false},
+	{"mkdir in two steps", prepare_directories, act_mkdir_in_two_steps,
+	 false, false},
 	{"symlink", prepare_directories, act_symlink, false, false},
 	{"link", prepare_directories, act_link, false, false},
 	{"unlink", prepare_directories, act_unlink, false, false},
