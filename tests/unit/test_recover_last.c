@@ -27,20 +27,13 @@
 
 #define MEMBERS 5
 #define ROWS 2
-#define FILES 9
 
-/* --- a pool whose protector is killed ------------------------------------------- */
+/* --- files ---------------------------------------------------------------------- */
 
 struct version {
 	unsigned int seed;
 	size_t len;
 };
-
-/* File i is on member i % 3, so its parity is on the last two; some on all. */
-static size_t member_of(unsigned int i)
-{
-	return i < 6 ? i % 3 : i % MEMBERS;
-}
 
 static const char *path_of(unsigned int i)
 {
@@ -53,6 +46,78 @@ static const char *path_of(unsigned int i)
 static struct version before(unsigned int i)
 {
 	return (struct version){.seed = i + 1, .len = 3000 + 100 * i};
+}
+
+static void check_all(struct world *w, unsigned int part)
+{
+	const struct mrmr_check_options options = {0};
+	struct mrmr_engine *engine = open_engine(w, MRMR_ENGINE_READ);
+	struct mrmr_error err = {0};
+	struct mrmr_check_result *result =
+		mrmr_check(engine, engine, &options, &err);
+
+	if (result == NULL) {
+		fail_msg("%s", err.text);
+	}
+	if (result->wrong_records != 0 || result->now.lost_bytes != 0) {
+		fail_msg("killed at part %u: %" PRIu64
+			 " wrong records, %" PRIu64 " bytes lost",
+			 part, result->wrong_records, result->now.lost_bytes);
+	}
+	talloc_free(engine);
+}
+
+/* Nobody knows the file of a block any more: when all are there, it leaves the
+   stripe. */
+static void test_unknown_piece(void **state)
+{
+	static const size_t damaged[] = {2, 3, 4};
+	struct mrmr_recover_result result;
+	struct world *w = world_new(
+		&(struct world_shape){.num_members = MEMBERS, .parity = "2"});
+	size_t i;
+
+	for (i = 0; i < 3; i++) {
+		client_write_on(w, i, path_of((unsigned int)i),
+				before((unsigned int)i).seed,
+				before((unsigned int)i).len);
+	}
+	protect(w);
+	world_close(w);
+	lose_catalogue(w, true);
+	for (i = 0; i < 3; i++) {
+		assert_return_code(unlink(world_drive(w, damaged[i],
+						      ".mrmr/mrmr.db")),
+				   errno);
+	}
+	world_unplug(w, 4);
+	world_open(w);
+	result = recover_well(w);
+	assert_int_equal(result.lost_pieces, 1);
+	protect(w);
+	world_plug(w, 4);
+	protect(w);
+	check_all(w, 0);
+	for (i = 0; i < 3; i++) {
+		verify(w, path_of((unsigned int)i),
+		       before((unsigned int)i).seed,
+		       before((unsigned int)i).len, ROWS);
+	}
+	verify_decodable(w);
+	verify_tidy(w);
+	world_free(w);
+}
+
+#ifdef MRMR_WITH_FAULTS
+
+#define FILES 9
+
+/* --- a pool whose protector is killed ------------------------------------------- */
+
+/* File i is on member i % 3, so its parity is on the last two; some on all. */
+static size_t member_of(unsigned int i)
+{
+	return i < 6 ? i % 3 : i % MEMBERS;
 }
 
 /* What becomes of it: some have other bytes in the same place, some are longer. */
@@ -178,25 +243,6 @@ static void check_files(struct world *w, unsigned int part, unsigned int lost)
 	talloc_free(engine);
 }
 
-static void check_all(struct world *w, unsigned int part)
-{
-	const struct mrmr_check_options options = {0};
-	struct mrmr_engine *engine = open_engine(w, MRMR_ENGINE_READ);
-	struct mrmr_error err = {0};
-	struct mrmr_check_result *result =
-		mrmr_check(engine, engine, &options, &err);
-
-	if (result == NULL) {
-		fail_msg("%s", err.text);
-	}
-	if (result->wrong_records != 0 || result->now.lost_bytes != 0) {
-		fail_msg("killed at part %u: %" PRIu64
-			 " wrong records, %" PRIu64 " bytes lost",
-			 part, result->wrong_records, result->now.lost_bytes);
-	}
-	talloc_free(engine);
-}
-
 static void unplug(struct world *w, unsigned int lost)
 {
 	size_t i;
@@ -220,8 +266,6 @@ static void plug(struct world *w, unsigned int lost)
 }
 
 /* --- the tests ----------------------------------------------------------------------- */
-
-#ifdef MRMR_WITH_FAULTS
 
 /* Invariants 2 and 6: at whatever part the commit ended, and whichever members are
    lost with the catalogue, all that was protected can be had. */
@@ -277,47 +321,6 @@ static void test_order(void **state)
 }
 
 #endif
-
-/* Nobody knows the file of a block any more: when all are there, it leaves the
-   stripe. */
-static void test_unknown_piece(void **state)
-{
-	static const size_t damaged[] = {2, 3, 4};
-	struct mrmr_recover_result result;
-	struct world *w = world_new(
-		&(struct world_shape){.num_members = MEMBERS, .parity = "2"});
-	size_t i;
-
-	for (i = 0; i < 3; i++) {
-		client_write_on(w, i, path_of((unsigned int)i),
-				before((unsigned int)i).seed,
-				before((unsigned int)i).len);
-	}
-	protect(w);
-	world_close(w);
-	lose_catalogue(w, true);
-	for (i = 0; i < 3; i++) {
-		assert_return_code(unlink(world_drive(w, damaged[i],
-						      ".mrmr/mrmr.db")),
-				   errno);
-	}
-	world_unplug(w, 4);
-	world_open(w);
-	result = recover_well(w);
-	assert_int_equal(result.lost_pieces, 1);
-	protect(w);
-	world_plug(w, 4);
-	protect(w);
-	check_all(w, 0);
-	for (i = 0; i < 3; i++) {
-		verify(w, path_of((unsigned int)i),
-		       before((unsigned int)i).seed,
-		       before((unsigned int)i).len, ROWS);
-	}
-	verify_decodable(w);
-	verify_tidy(w);
-	world_free(w);
-}
 
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_unknown_piece),
