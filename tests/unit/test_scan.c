@@ -203,7 +203,7 @@ static void test_an_old_time(void **state)
 
 /* A file was removed on a member, and made again on another, and that was
    protected; the power cut has taken the removal back. */
-static void test_one_that_is_back(void **state)
+static void check_one_that_is_back(bool is_away)
 {
 	struct world *w = make();
 	const char *path = path_of(1);
@@ -235,6 +235,13 @@ static void test_one_that_is_back(void **state)
 	world_later(w);
 	assert_int_equal(do_where(w, path), 0);
 	lose_events(w);
+	if (is_away) {
+		world_unplug(w, 2);
+		world_later(w);
+		protect(w);
+		world_plug(w, 2);
+		world_later(w);
+	}
 	protect(w);
 	assert_int_equal(do_where(w, path), 2);
 	verify(w, path, 700, LEN, 1);
@@ -250,6 +257,17 @@ static void test_one_that_is_back(void **state)
 	verify_decodable(w);
 	verify_tidy(w);
 	world_free(w);
+}
+
+static void test_one_that_is_back(void **state)
+{
+	check_one_that_is_back(false);
+}
+
+/* The member with the new one was not there at first. */
+static void test_one_that_is_back_alone(void **state)
+{
+	check_one_that_is_back(true);
 }
 
 /* More than are on their way at a time, on several members. */
@@ -429,6 +447,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_one_that_was_away),
 	cmocka_unit_test(test_an_old_time),
 	cmocka_unit_test(test_one_that_is_back),
+	cmocka_unit_test(test_one_that_is_back_alone),
 	cmocka_unit_test(test_very_many),
 	cmocka_unit_test(test_many_are_not_believed),
 	cmocka_unit_test(test_an_empty_drive),
