@@ -351,6 +351,12 @@ int mrmr_catalog_remove_stripe(struct mrmr_catalog *cat, uint64_t id);
 int mrmr_catalog_next_stripe(struct mrmr_catalog *cat, void *mem_ctx,
 			     uint64_t after, struct mrmr_stripe **stripe);
 
+/* The extent that a piece is, `offset` into its slot, if the file and the stripe
+   say the same of it; else false. */
+bool mrmr_catalog_piece_extent(struct mrmr_catalog *cat, uint64_t stripe,
+			       uint8_t slot, const struct mrmr_piece *piece,
+			       uint32_t offset, struct mrmr_extent *extent);
+
 /*
  * Stripes by the set of members that have a slot or a row in them, for finding
  * one that a block can join.
@@ -402,6 +408,28 @@ int mrmr_catalog_import_extents(struct mrmr_catalog *cat, uint64_t id,
 int mrmr_catalog_import_stripe(struct mrmr_catalog *cat,
 			       const struct mrmr_stripe *stripe);
 int mrmr_catalog_import_sequence(struct mrmr_catalog *cat, uint64_t sequence);
+
+/*
+ * What the last commit to a part touched. It may not have happened: parts are
+ * written before the catalogue. A talloc child of mem_ctx; NULL with errno.
+ */
+struct mrmr_catalog_last;
+struct mrmr_catalog_last *mrmr_catalog_last(void *mem_ctx,
+					    struct mrmr_catalog *part);
+bool mrmr_catalog_last_has_node(const struct mrmr_catalog_last *last,
+				uint64_t id);
+bool mrmr_catalog_last_has_extent(const struct mrmr_catalog_last *last,
+				  uint64_t id, uint32_t index);
+bool mrmr_catalog_last_has_stripe(const struct mrmr_catalog_last *last,
+				  uint64_t id);
+/* Their ids, ascending, each once: of the stripes; of the nodes, also of those of
+   which only extents were touched. NULL with ENOMEM. */
+uint64_t *mrmr_catalog_last_stripes(const struct mrmr_catalog_last *last,
+				    void *mem_ctx, size_t *num);
+uint64_t *mrmr_catalog_last_nodes(const struct mrmr_catalog_last *last,
+				  void *mem_ctx, size_t *num);
+/* The lowest id that no stripe has had yet. */
+uint64_t mrmr_catalog_next_stripe_id(const struct mrmr_catalog *cat);
 
 /* --- sums, and other small things ----------------------------------------------------------- */
 

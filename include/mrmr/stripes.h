@@ -141,6 +141,14 @@ bool mrmr_stripes_short_is_noted(struct mrmr_catalog *catalog);
 bool mrmr_stripes_made_short(const struct mrmr_stripes *work);
 int mrmr_stripes_forget_short(struct mrmr_engine *engine);
 
+/* There may be stripes with pieces that no file knows: to be mended. Notes of
+   that, to be changed within a transaction. */
+int mrmr_stripes_note_unknown(struct mrmr_catalog *catalog);
+bool mrmr_stripes_unknown_is_noted(struct mrmr_catalog *catalog);
+int mrmr_stripes_forget_unknown(struct mrmr_catalog *catalog);
+bool mrmr_stripes_has_unknown(struct mrmr_catalog *catalog,
+			      const struct mrmr_stripe *stripe);
+
 /* syncfs every member that data was read from or parity written to: to be
    called before the commit. */
 int mrmr_stripes_sync(struct mrmr_stripes *work, struct mrmr_error *err);

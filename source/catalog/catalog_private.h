@@ -516,6 +516,8 @@ size_t touched_unique(struct touched *list, size_t num);
 struct touched *touched_merge(void *mem_ctx, const struct touched *a,
 			      size_t num_a, const struct touched *b,
 			      size_t num_b, size_t *num);
+bool touched_has(const struct touched *list, size_t num,
+		 const struct touched *one);
 void touched_pack(struct pack *p, const struct touched *list, size_t num);
 /* Adds to a list, a child of mem_ctx. */
 int touched_unpack(struct unpack *u, void *mem_ctx, struct touched **list,

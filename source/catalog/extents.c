@@ -430,3 +430,17 @@ int extents_drop(struct mrmr_catalog *cat, const struct entry *entry)
 	}
 	return 0;
 }
+
+bool mrmr_catalog_piece_extent(struct mrmr_catalog *cat, uint64_t stripe,
+			       uint8_t slot, const struct mrmr_piece *piece,
+			       uint32_t offset, struct mrmr_extent *extent)
+{
+	uint32_t got = 0;
+
+	return mrmr_catalog_get_extents(cat, piece->file, piece->index, extent,
+					1, &got) == 0 &&
+	       got == 1 && extent->state == MRMR_EXTENT_IN_STRIPE &&
+	       extent->stripe == stripe && extent->slot == slot &&
+	       extent->slot_offset == offset &&
+	       extent->len_bytes == piece->len_bytes;
+}

@@ -83,16 +83,7 @@ int part_add_pending(struct mrmr_catalog *cat, struct attached *a,
 /* What its last batch touched, which may not have happened. */
 static int add_last_batch(struct mrmr_catalog *cat, struct attached *a)
 {
-	struct key key = key_of(RECORD_LAST);
-	const uint8_t *value = NULL;
-	struct unpack u;
-	size_t len = 0;
-
-	if (record_get(a->part, &key, &value, &len) == -1) {
-		return errno == ENOENT ? 0 : -1;
-	}
-	u = unpack_of(value, len);
-	return touched_unpack(&u, cat, &a->pending, &a->num_pending);
+	return part_last_load(a->part, cat, &a->pending, &a->num_pending);
 }
 
 static bool is_empty(const struct mrmr_catalog *cat)

@@ -33,6 +33,9 @@ int part_log_write(struct mrmr_catalog *cat, bool is_needed);
 
 /* NULL if the member has none attached. */
 struct attached *part_find(const struct mrmr_catalog *cat, uint16_t member);
+/* What the last batch of a part touched, added to a list, a child of mem_ctx. */
+int part_last_load(struct mrmr_catalog *part, void *mem_ctx,
+		   struct touched **list, size_t *num);
 /* With the next commit, the part is told of this as well. */
 int part_add_pending(struct mrmr_catalog *cat, struct attached *a,
 		     const struct touched *one);

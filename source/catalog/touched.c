@@ -147,6 +147,13 @@ struct touched *touched_merge(void *mem_ctx, const struct touched *a,
 	return list;
 }
 
+bool touched_has(const struct touched *list, size_t num,
+		 const struct touched *one)
+{
+	return num > 0 &&
+	       bsearch(one, list, num, sizeof(list[0]), compare) != NULL;
+}
+
 void touched_drop(struct mrmr_catalog *cat)
 {
 	TALLOC_FREE(cat->touched);

@@ -139,15 +139,16 @@ static bool records_agree(struct check *c, const struct mrmr_stripe *stripe,
 			  const struct check_piece *piece,
 			  const struct mrmr_node *node)
 {
+	const struct mrmr_piece recorded = {
+		.file = piece->file,
+		.index = piece->index,
+		.len_bytes = piece->end - piece->begin,
+	};
 	struct mrmr_extent extent;
-	uint32_t got = 0;
 
-	return mrmr_catalog_get_extents(c->engine->catalog, piece->file,
-					piece->index, &extent, 1, &got) == 0 &&
-	       got == 1 && extent.state == MRMR_EXTENT_IN_STRIPE &&
-	       extent.stripe == stripe->id && extent.slot == slot->slot &&
-	       extent.slot_offset == piece->begin &&
-	       extent.len_bytes == piece->end - piece->begin &&
+	return mrmr_catalog_piece_extent(c->engine->catalog, stripe->id,
+					 slot->slot, &recorded, piece->begin,
+					 &extent) &&
 	       node->member == slot->member;
 }
 

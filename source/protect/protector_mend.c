@@ -7,6 +7,8 @@
  * so when it was made, so all stripes are gone through only when the pool is not
  * what it was: a note has a fingerprint of its members and rows, and how far it
  * was gone through for that. First those that have lost a member, then the rest.
+ * After a catalogue was recovered it may have pieces that no file knows, which are
+ * to leave (mrmr_stripes_note_unknown).
  * And once more if some were made or changed with members missing, and others
  * are there now (mrmr_stripes_are_short).
  *
@@ -38,6 +40,7 @@ struct course {
 	uint64_t phase;
 	uint64_t cursor;    /* the last stripe that was looked at */
 	uint64_t num_short; /* that could not be made whole */
+	bool seeks_unknown; /* pieces; not saved here */
 };
 
 static uint64_t fingerprint(struct protector *p)
@@ -122,9 +125,12 @@ static bool has_left(struct protector *p, const struct mrmr_stripe *stripe)
 static bool is_wrong(struct protector *p, const struct course *course,
 		     const struct mrmr_stripe *stripe)
 {
-	return course->phase == PHASE_LEFT
-		       ? has_left(p, stripe)
-		       : stripe->num_rows != mrmr_pool_rows(p->pool);
+	if (course->phase == PHASE_LEFT) {
+		return has_left(p, stripe);
+	}
+	return stripe->num_rows != mrmr_pool_rows(p->pool) ||
+	       (course->seeks_unknown &&
+		mrmr_stripes_has_unknown(p->catalog, stripe));
 }
 
 /* One stripe after the cursor. *mended tells if it was. 0 at the end. */
@@ -188,6 +194,11 @@ static int mend_some(struct protector *p, struct mrmr_stripes *work,
 	}
 	if (mrmr_stripes_sync(work, err) == -1) {
 		return -1;
+	}
+	if (course->seeks_unknown && course->phase == PHASE_OVER &&
+	    course->num_short == 0 &&
+	    mrmr_stripes_forget_unknown(p->catalog) == -1) {
+		return protector_fail_catalog(p, err);
 	}
 	return save(p, course) == 0 ? 0 : protector_fail_catalog(p, err);
 }
@@ -272,6 +283,7 @@ int mend_run(struct protector *p, bool *any, struct mrmr_error *err)
 	} else if (course.phase == PHASE_OVER) {
 		return 0;
 	}
+	course.seeks_unknown = mrmr_stripes_unknown_is_noted(p->catalog);
 	p->has_mended = true;
 	p->mends_anew = false;
 	work = mrmr_stripes_new(p, p->engine, &options);

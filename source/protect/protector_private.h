@@ -268,6 +268,15 @@ int doubt_refuse(struct protector *p, struct mrmr_error *err);
 int absent_show_directory(struct protector *p, struct mrmr_dir *dir,
 			  uint64_t dir_id, const char *name, const char *path);
 
+/* --- removed files that are back (protector_back.c) ----------------------------- */
+
+/* What a scan sees under a name is in the trash, by the catalogue, and another file
+   has that name: it goes there again. 1: it has gone; 0: it is not so; or -1 with
+   errno. */
+int back_into_trash(struct protector *p, void *frame, struct mrmr_dir *dir,
+		    uint64_t dir_id, const char *name, const char *path,
+		    const struct look *look);
+
 /* --- members that a scan has not seen (protector_unseen.c) -------------------- */
 
 /* Who is there as a scan of everything begins; a talloc child of p. */

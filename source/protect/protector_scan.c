@@ -179,14 +179,29 @@ static int see_entry(struct scan *scan, void *frame, struct mrmr_dir *dir,
 	struct look look;
 	char *below = NULL;
 	uint64_t id;
+	int ret;
 
 	if (mrmr_name_is_unfinished(name)) {
 		return 0;
 	}
-	if (look_in(p, frame, dir, name, &look) == -1) {
-		mrmr_log(MRMR_LOG_WARNING, "'%s%s%s' cannot be looked at: %s",
-			 path, path[0] != '\0' ? "/" : "", name,
-			 strerror(errno));
+	below = talloc_asprintf(frame, "%s%s%s", path,
+				path[0] != '\0' ? "/" : "", name);
+	if (below == NULL) {
+		errno = ENOMEM;
+		return -1;
+	}
+	ret = look_in(p, frame, dir, name, &look);
+	if (ret == 0 && look.is_there) {
+		ret = back_into_trash(p, frame, dir, dir_id, name, below,
+				      &look);
+		if (ret == -1) {
+			return -1;
+		}
+		ret = ret == 1 ? look_in(p, frame, dir, name, &look) : 0;
+	}
+	if (ret == -1) {
+		mrmr_log(MRMR_LOG_WARNING, "'%s' cannot be looked at: %s",
+			 below, strerror(errno));
 		return 0;
 	}
 	if (!look.is_there) {
@@ -199,9 +214,7 @@ static int see_entry(struct scan *scan, void *frame, struct mrmr_dir *dir,
 	if (look.kind != MRMR_NODE_DIRECTORY) {
 		return 0;
 	}
-	below = talloc_asprintf(frame, "%s%s%s", path,
-				path[0] != '\0' ? "/" : "", name);
-	return below != NULL ? push(scan, below) : -1;
+	return push(scan, below);
 }
 
 static int scan_entries(struct scan *scan, struct mrmr_dir *dir,

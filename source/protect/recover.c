@@ -14,8 +14,9 @@
  * The last commit may have reached some parts, and not the catalogue. What it
  * says is right as well: what it speaks of was durable before it began, and what
  * was before is still there. If it reached one part and not another, a stripe and
- * a file may contradict each other: then nothing is claimed of that block, and it
- * is protected again.
+ * a file may contradict each other: then what was before may be what is to be had
+ * (recover_last.c). If it is not, nothing is claimed of that block, and it is
+ * protected again.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
@@ -126,6 +127,7 @@ static int open_parts(struct recover *rc)
 		if (part != NULL) {
 			rc->parts[rc->num_parts++] = (struct recover_part){
 				.part = part,
+				.member = member,
 				.sequence = mrmr_catalog_sequence(part),
 				.number = mrmr_catalog_member(part,
 							      &member->config
@@ -270,47 +272,112 @@ static int put_in_place(struct recover *rc, int work_fd)
 	return 0;
 }
 
-static int make_in(struct recover *rc, int work_fd)
+/* A catalogue, in a folder of its own. */
+struct making {
+	char name[96];
+	int fd; /* or -1 */
+	struct mrmr_catalog *catalog;
+	struct mrmr_recover_result result;
+};
+
+static int make_one(struct recover *rc, int staging_fd, struct making *making)
 {
+	const struct mrmr_uuid *id = &rc->pool->config->pool_id;
+	const struct mrmr_recover_result before = *rc->result;
 	int ret = -1;
 
-	rc->catalog = mrmr_catalog_open(rc, work_fd, &rc->pool->config->pool_id,
-					MRMR_CATALOG_WRITE, rc->err);
+	mrmr_staging_name(making->name, sizeof(making->name));
+	making->fd = mrmr_folder_open(staging_fd, making->name);
+	if (making->fd == -1) {
+		return recover_fail(rc);
+	}
+	making->catalog = mrmr_catalog_open(rc, making->fd, id,
+					    MRMR_CATALOG_WRITE, rc->err);
+	rc->catalog = making->catalog;
 	if (rc->catalog != NULL) {
 		ret = make(rc);
 	}
 	if (ret == 0) {
 		ret = mrmr_catalog_check(rc->catalog, rc->err);
 	}
-	if (ret == 0) {
-		ret = recover_guard(rc);
+	rc->catalog = NULL;
+	making->result = *rc->result;
+	*rc->result = before;
+	return ret;
+}
+
+static void remove_one(int staging_fd, struct making *making)
+{
+	TALLOC_FREE(making->catalog);
+	if (making->fd != -1) {
+		close(making->fd);
+		making->fd = -1;
+		mrmr_remove_tree(staging_fd, making->name);
 	}
-	TALLOC_FREE(rc->catalog);
-	return ret == 0 ? put_in_place(rc, work_fd) : -1;
+}
+
+static int take_one(struct recover *rc, struct making *making)
+{
+	int ret;
+
+	rc->catalog = making->catalog;
+	ret = recover_guard(rc);
+	rc->catalog = NULL;
+	TALLOC_FREE(making->catalog);
+	if (ret == -1) {
+		return -1;
+	}
+	*rc->result = making->result;
+	return put_in_place(rc, making->fd);
+}
+
+/* With the last commit; if something is missing then, also without it, and then
+   as is best. */
+static int make_best(struct recover *rc, int staging_fd,
+		     struct making makings[RECOVER_WAYS])
+{
+	enum recover_way *way = &rc->last.way;
+
+	if (make_one(rc, staging_fd, &makings[*way]) == -1) {
+		return -1;
+	}
+	if (!recover_last_is_missed(rc)) {
+		return take_one(rc, &makings[*way]);
+	}
+	*way = RECOVER_WITHOUT;
+	if (make_one(rc, staging_fd, &makings[*way]) == -1) {
+		return -1;
+	}
+	remove_one(staging_fd, &makings[*way]);
+	if (!recover_last_choose(rc)) {
+		return take_one(rc, &makings[RECOVER_WITH]);
+	}
+	remove_one(staging_fd, &makings[RECOVER_WITH]);
+	*way = RECOVER_CHOSEN;
+	if (make_one(rc, staging_fd, &makings[*way]) == -1) {
+		return -1;
+	}
+	return take_one(rc, &makings[*way]);
 }
 
 /* In the folder for what is being made, which is swept after a crash. */
 static int make_in_folder(struct recover *rc)
 {
 	int staging_fd = mrmr_folder_open(rc->pool->state_fd, MRMR_STAGING);
-	int work_fd = -1;
-	char name[96];
-	int ret = -1;
+	struct making makings[RECOVER_WAYS] = {{.fd = -1},
+					       {.fd = -1},
+					       {.fd = -1}};
+	int ret;
+	int i;
 
-	mrmr_staging_name(name, sizeof(name));
-	if (staging_fd != -1) {
-		work_fd = mrmr_folder_open(staging_fd, name);
+	if (staging_fd == -1) {
+		return recover_fail(rc);
 	}
-	if (work_fd != -1) {
-		ret = make_in(rc, work_fd);
-		close(work_fd);
-		mrmr_remove_tree(staging_fd, name);
-	} else {
-		recover_fail(rc);
+	ret = make_best(rc, staging_fd, makings);
+	for (i = 0; i < RECOVER_WAYS; i++) {
+		remove_one(staging_fd, &makings[i]);
 	}
-	if (staging_fd != -1) {
-		close(staging_fd);
-	}
+	close(staging_fd);
 	return ret;
 }
 
@@ -340,7 +407,10 @@ static int recover(struct recover *rc)
 				      "nothing to recover",
 				      rc->pool->config->state_dir);
 	}
-	return open_parts(rc) == -1 ? -1 : make_in_folder(rc);
+	if (open_parts(rc) == -1 || recover_last_load(rc) == -1) {
+		return -1;
+	}
+	return make_in_folder(rc);
 }
 
 int mrmr_recover(struct mrmr_pool *pool,

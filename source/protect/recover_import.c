@@ -15,6 +15,14 @@
 
 /* --- nodes -------------------------------------------------------------------------- */
 
+static uint64_t rank_of(const struct recover *rc,
+			const struct recover_part *from,
+			const struct mrmr_node *node)
+{
+	return recover_rank(rc, from, recover_leaves_node(rc, node->id),
+			    node->sequence);
+}
+
 /* Its own member was told of a commit after the one that this is from, and does
    not have it any more. */
 static bool is_removed_node(const struct recover *rc,
@@ -24,7 +32,8 @@ static bool is_removed_node(const struct recover *rc,
 	const struct recover_part *own = recover_part_of(rc, node->member);
 	struct mrmr_node *there = NULL;
 
-	if (own == NULL || own == from || own->sequence < node->sequence) {
+	if (own == NULL || own == from || own->sequence < node->sequence ||
+	    !recover_can_tell(rc, own, recover_leaves_node(rc, node->id))) {
 		return false;
 	}
 	if (mrmr_catalog_get(own->part, NULL, node->id, &there) == 0) {
@@ -100,7 +109,7 @@ static int fit_extents(struct recover *rc, const struct mrmr_node *known,
 /* 1: the node of this part is the one that counts, or as good; 0: a later one
    is known; 2: it is not taken at all. */
 static int take_node(struct recover *rc, const struct recover_part *from,
-		     const struct mrmr_node *node)
+		     struct mrmr_node *node)
 {
 	struct mrmr_node *known = NULL;
 	int ret = 1;
@@ -109,6 +118,7 @@ static int take_node(struct recover *rc, const struct recover_part *from,
 		rc->result->removed++;
 		return 2;
 	}
+	node->sequence = rank_of(rc, from, node);
 	if (mrmr_catalog_get(rc->catalog, rc, node->id, &known) == -1) {
 		if (errno != ENOENT) {
 			return -1;
@@ -142,7 +152,7 @@ static bool is_better(const struct mrmr_extent *a, const struct mrmr_extent *b)
 
 /* Of each, what is known; what is later. num is what the node has by what
    counts. */
-static int merge_extents(struct recover *rc, struct mrmr_catalog *part,
+static int merge_extents(struct recover *rc, const struct recover_part *part,
 			 uint64_t id, uint32_t first, uint32_t num)
 {
 	struct mrmr_extent from[EXTENTS_AT_ONCE];
@@ -151,12 +161,17 @@ static int merge_extents(struct recover *rc, struct mrmr_catalog *part,
 	uint32_t have = 0;
 	uint32_t i;
 
-	if (mrmr_catalog_get_extents(part, id, first, from, num, &got) == -1 ||
+	if (mrmr_catalog_get_extents(part->part, id, first, from, num, &got) ==
+		    -1 ||
 	    mrmr_catalog_get_extents(rc->catalog, id, first, into, num,
 				     &have) == -1) {
 		return -1;
 	}
 	for (i = 0; i < got; i++) {
+		from[i].sequence =
+			recover_rank(rc, part,
+				     recover_leaves_extent(rc, id, first + i),
+				     from[i].sequence);
 		if (i >= have || is_better(&from[i], &into[i])) {
 			into[i] = from[i];
 		}
@@ -190,7 +205,7 @@ static int take_extents(struct recover *rc, const struct recover_part *from,
 		uint32_t some = num - first < EXTENTS_AT_ONCE ? num - first
 							      : EXTENTS_AT_ONCE;
 
-		ret = merge_extents(rc, from->part, node->id, first, some);
+		ret = merge_extents(rc, from, node->id, first, some);
 	}
 	return ret;
 }
@@ -227,7 +242,9 @@ static bool lacks_stripe(const struct recover *rc, uint16_t number,
 	struct mrmr_stripe *there = NULL;
 
 	if (other == NULL || other == from ||
-	    other->sequence < stripe->sequence) {
+	    other->sequence < stripe->sequence ||
+	    !recover_can_tell(rc, other,
+			      recover_leaves_stripe(rc, stripe->id))) {
 		return false;
 	}
 	if (mrmr_catalog_get_stripe(other->part, NULL, stripe->id, &there) ==
@@ -244,6 +261,10 @@ static bool is_removed_stripe(const struct recover *rc,
 {
 	uint32_t i;
 
+	if (stripe->id >= rc->last.next_stripe &&
+	    recover_leaves_stripe(rc, stripe->id)) {
+		return true;
+	}
 	for (i = 0; i < stripe->num_slots; i++) {
 		if (lacks_stripe(rc, stripe->slots[i].member, from, stripe)) {
 			return true;
@@ -258,13 +279,16 @@ static bool is_removed_stripe(const struct recover *rc,
 }
 
 static int take_stripe(struct recover *rc, const struct recover_part *from,
-		       const struct mrmr_stripe *stripe)
+		       struct mrmr_stripe *stripe)
 {
+	uint64_t rank =
+		recover_rank(rc, from, recover_leaves_stripe(rc, stripe->id),
+			     stripe->sequence);
 	struct mrmr_stripe *known = NULL;
 	bool is_known;
 
 	if (mrmr_catalog_get_stripe(rc->catalog, rc, stripe->id, &known) == 0) {
-		is_known = known->sequence >= stripe->sequence;
+		is_known = known->sequence >= rank;
 		talloc_free(known);
 		if (is_known) {
 			return 0;
@@ -276,6 +300,7 @@ static int take_stripe(struct recover *rc, const struct recover_part *from,
 		rc->result->removed++;
 		return 0;
 	}
+	stripe->sequence = rank;
 	return mrmr_catalog_import_stripe(rc->catalog, stripe);
 }
 
@@ -304,7 +329,7 @@ int recover_import(struct recover *rc, const struct recover_part *from)
 
 /* --- further names ------------------------------------------------------------------------ */
 
-static int add_links(struct recover *rc, struct mrmr_catalog *part,
+static int add_links(struct recover *rc, const struct recover_part *from,
 		     const struct mrmr_node *node)
 {
 	struct mrmr_node *known = NULL;
@@ -316,8 +341,9 @@ static int add_links(struct recover *rc, struct mrmr_catalog *part,
 
 	/* only of the version that counts */
 	if (mrmr_catalog_get(rc->catalog, frame, node->id, &known) == 0 &&
-	    known->sequence == node->sequence &&
-	    mrmr_catalog_links(part, frame, node->id, &links, &num) == 0) {
+	    known->sequence == rank_of(rc, from, node) &&
+	    mrmr_catalog_links(from->part, frame, node->id, &links, &num) ==
+		    0) {
 		for (i = 1; i < num && ret == 0; i++) {
 			ret = mrmr_catalog_link(rc->catalog, node->id,
 						links[i].dir_id, links[i].name);
@@ -335,14 +361,14 @@ int recover_links(struct recover *rc)
 	size_t i;
 
 	for (i = 0; i < rc->num_parts; i++) {
-		struct mrmr_catalog *part = rc->parts[i].part;
+		const struct recover_part *from = &rc->parts[i];
 		struct mrmr_node *node = NULL;
 		uint64_t id = 0;
 
-		while (mrmr_catalog_next(part, rc, id, &node) == 0) {
+		while (mrmr_catalog_next(from->part, rc, id, &node) == 0) {
 			id = node->id;
 			if (node->kind != MRMR_NODE_DIRECTORY &&
-			    add_links(rc, part, node) == -1) {
+			    add_links(rc, from, node) == -1) {
 				return recover_fail(rc);
 			}
 			TALLOC_FREE(node);

@@ -22,6 +22,7 @@
 #include <talloc.h>
 
 #include <mrmr/guard.h>
+#include <mrmr/stripes.h>
 #include <mrmr/undo.h>
 
 #include "recover_private.h"
@@ -83,7 +84,9 @@ static bool is_right(struct verifying *v, const struct mrmr_node *node,
 	for (i = 0; stripe != NULL && i < stripe->num_slots; i++) {
 		if (stripe->slots[i].slot == extent->slot) {
 			return has_piece(&stripe->slots[i], node, index,
-					 extent);
+					 extent) &&
+			       recover_is_of_one_time(v->rc, node->id, index,
+						      extent, stripe);
 		}
 	}
 	return false;
@@ -120,6 +123,8 @@ static int verify_extents(struct verifying *v, const struct mrmr_node *node)
 		}
 		for (i = 0; i < got; i++) {
 			if (!is_right(v, node, first + i, &extents[i])) {
+				recover_note_bare(v->rc, node->id, first + i,
+						  &extents[i]);
 				extents[i] = bare_extent(node, first + i);
 				v->rc->result->bare_extents++;
 				is_changed = true;
@@ -190,21 +195,6 @@ static int verify_nodes(struct verifying *v)
 
 /* --- stripes -------------------------------------------------------------------------- */
 
-static bool is_known_piece(struct recover *rc, const struct mrmr_stripe *stripe,
-			   const struct mrmr_slot *slot,
-			   const struct mrmr_piece *piece, uint32_t offset)
-{
-	struct mrmr_extent extent;
-	uint32_t got = 0;
-
-	return mrmr_catalog_get_extents(rc->catalog, piece->file, piece->index,
-					&extent, 1, &got) == 0 &&
-	       got == 1 && extent.state == MRMR_EXTENT_IN_STRIPE &&
-	       extent.stripe == stripe->id && extent.slot == slot->slot &&
-	       extent.slot_offset == offset &&
-	       extent.len_bytes == piece->len_bytes;
-}
-
 /* How many of its pieces are known. */
 static uint64_t verify_stripe(struct recover *rc,
 			      const struct mrmr_stripe *stripe)
@@ -218,12 +208,15 @@ static uint64_t verify_stripe(struct recover *rc,
 
 		for (j = 0; j < slot->num_pieces; j++) {
 			const struct mrmr_piece *piece = &slot->pieces[j];
+			struct mrmr_extent extent;
 
 			if (piece->file == MRMR_ID_NONE) {
 				at += piece->len_bytes;
 				continue;
 			}
-			if (is_known_piece(rc, stripe, slot, piece, at)) {
+			if (mrmr_catalog_piece_extent(rc->catalog, stripe->id,
+						      slot->slot, piece, at,
+						      &extent)) {
 				num++;
 			} else {
 				rc->result->lost_pieces++;
@@ -244,6 +237,7 @@ static int verify_stripes(struct recover *rc)
 		uint64_t lost = rc->result->lost_pieces;
 
 		id = stripe->id;
+		recover_look_at_rows(rc, stripe);
 		if (verify_stripe(rc, stripe) == 0) {
 			rc->result->lost_pieces = lost;
 			if (mrmr_catalog_remove_stripe(rc->catalog, id) == -1) {
@@ -251,6 +245,8 @@ static int verify_stripes(struct recover *rc)
 			}
 		} else {
 			rc->result->stripes++;
+			recover_note_lost(rc, stripe,
+					  rc->result->lost_pieces - lost);
 		}
 		TALLOC_FREE(stripe);
 		if (recover_step(rc) == -1) {
@@ -266,7 +262,14 @@ int recover_verify(struct recover *rc)
 	int ret = verify_nodes(&v);
 
 	talloc_free(v.stripe);
-	return ret == 0 ? verify_stripes(rc) : -1;
+	if (ret == 0) {
+		ret = verify_stripes(rc);
+	}
+	if (ret == 0 && rc->result->lost_pieces > 0 &&
+	    mrmr_stripes_note_unknown(rc->catalog) == -1) {
+		return recover_fail(rc);
+	}
+	return ret;
 }
 
 /* --- the guard ------------------------------------------------------------------------ */

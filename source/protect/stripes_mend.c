@@ -194,6 +194,9 @@ static int mend(struct mend *m)
 		ret = drop_what_is_nowhere(m);
 		return ret == -1 ? -1 : compute(m);
 	}
+	if (m->num_nowhere > 0 && stripes_note_short(m->work) == -1) {
+		return stripes_fail_catalog(m->err);
+	}
 	if (!m->has_bad_row) {
 		return 0;
 	}

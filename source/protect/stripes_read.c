@@ -232,14 +232,14 @@ static bool find_extent(struct mrmr_stripes *work,
 			const struct layout_piece *piece, uint32_t offset,
 			struct mrmr_extent *extent)
 {
-	uint32_t got = 0;
+	const struct mrmr_piece recorded = {
+		.file = piece->file,
+		.index = piece->index,
+		.len_bytes = piece->len_bytes,
+	};
 
-	return mrmr_catalog_get_extents(work->engine->catalog, piece->file,
-					piece->index, extent, 1, &got) == 0 &&
-	       got == 1 && extent->state == MRMR_EXTENT_IN_STRIPE &&
-	       extent->stripe == stripe->id && extent->slot == slot->slot &&
-	       extent->slot_offset == offset &&
-	       extent->len_bytes == piece->len_bytes;
+	return mrmr_catalog_piece_extent(work->engine->catalog, stripe->id,
+					 slot->slot, &recorded, offset, extent);
 }
 
 /* The new bytes of an extent that stays as it was: known to be the same. */

@@ -26,10 +26,10 @@
 #include <mrmr/hex.h>
 #include <mrmr/rebuild.h>
 #include <mrmr/recover.h>
-#include <mrmr/staging.h>
 
 #include "lossy.h"
 #include "protecting.h"
+#include "recovering.h"
 
 /* --- what a catalogue says ------------------------------------------------------ */
 
@@ -158,40 +158,6 @@ static void check_dump(struct mrmr_catalog *catalog, char *before)
 }
 
 /* --- losing, recovering --------------------------------------------------------------- */
-
-static void lose_catalogue(struct world *w, bool guard_too)
-{
-	int fd = open(world_path(w, "state"), O_RDONLY | O_DIRECTORY);
-
-	assert_return_code(fd, errno);
-	assert_return_code(mrmr_remove_tree(fd, "catalogue"), errno);
-	if (guard_too) {
-		mrmr_remove_tree(fd, "guard");
-		mrmr_remove_tree(fd, "guard.bound");
-		mrmr_remove_tree(fd, "queue");
-	}
-	close(fd);
-}
-
-static int try_recover(struct world *w, bool replace,
-		       struct mrmr_recover_result *result,
-		       struct mrmr_error *err)
-{
-	const struct mrmr_recover_options options = {.replace = replace};
-
-	return mrmr_recover(w->pool, &options, result, err);
-}
-
-static struct mrmr_recover_result recover_well(struct world *w)
-{
-	struct mrmr_recover_result result;
-	struct mrmr_error err = {0};
-
-	if (try_recover(w, false, &result, &err) == -1) {
-		fail_msg("%s", err.text);
-	}
-	return result;
-}
 
 static void check_no_engine(struct world *w)
 {

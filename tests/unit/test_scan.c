@@ -201,6 +201,75 @@ static void test_an_old_time(void **state)
 	world_free(w);
 }
 
+/* A file was removed on a member, and made again on another, and that was
+   protected; the power cut has taken the removal back. */
+static void check_one_that_is_back(bool is_away)
+{
+	struct world *w = make();
+	const char *path = path_of(1);
+	const char *trash = NULL;
+	struct mrmr_node *node = NULL;
+	struct mrmr_engine *engine = NULL;
+	bool in_trash = false;
+	uint64_t inode;
+	uint64_t id;
+	struct stat st;
+
+	assert_return_code(stat(world_member(w, 0, path), &st), errno);
+	inode = (uint64_t)st.st_ino;
+	assert_int_equal(do_unlink(w, path), 0);
+	client_write_on(w, 2, path, 700, LEN);
+	protect(w);
+	engine = open_engine(w, MRMR_ENGINE_READ);
+	assert_return_code(mrmr_catalog_find_inode(engine->catalog, 0, inode,
+						   &id),
+			   errno);
+	trash = mrmr_catalog_path(engine->catalog, engine, id, &in_trash);
+	assert_non_null(trash);
+	assert_true(in_trash);
+	trash = talloc_asprintf(engine, ".mrmr/trash/%s", trash);
+	assert_return_code(rename(world_member(w, 0, trash),
+				  world_member(w, 0, path)),
+			   errno);
+	talloc_free(engine);
+	world_later(w);
+	assert_int_equal(do_where(w, path), 0);
+	lose_events(w);
+	if (is_away) {
+		world_unplug(w, 2);
+		world_later(w);
+		protect(w);
+		world_plug(w, 2);
+		world_later(w);
+	}
+	protect(w);
+	assert_int_equal(do_where(w, path), 2);
+	verify(w, path, 700, LEN, 1);
+	assert_string_equal(world_where(w, path), "2");
+	/* and the other one is where it was, for the parity of others */
+	engine = open_engine(w, MRMR_ENGINE_READ);
+	assert_return_code(mrmr_catalog_get(engine->catalog, engine, id, &node),
+			   errno);
+	assert_int_equal(node->dir_id, MRMR_ID_TRASH);
+	assert_int_equal(node->num_extents, 1);
+	talloc_free(engine);
+	assert_int_equal(world_trashed(w, 0, "f1"), 1);
+	verify_decodable(w);
+	verify_tidy(w);
+	world_free(w);
+}
+
+static void test_one_that_is_back(void **state)
+{
+	check_one_that_is_back(false);
+}
+
+/* The member with the new one was not there at first. */
+static void test_one_that_is_back_alone(void **state)
+{
+	check_one_that_is_back(true);
+}
+
 /* More than are on their way at a time, on several members. */
 #define MANY 9000u
 
@@ -377,6 +446,8 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_a_link_in_the_trash),
 	cmocka_unit_test(test_one_that_was_away),
 	cmocka_unit_test(test_an_old_time),
+	cmocka_unit_test(test_one_that_is_back),
+	cmocka_unit_test(test_one_that_is_back_alone),
 	cmocka_unit_test(test_very_many),
 	cmocka_unit_test(test_many_are_not_believed),
 	cmocka_unit_test(test_an_empty_drive),
