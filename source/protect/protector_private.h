@@ -151,7 +151,12 @@ uint32_t pending_find(const struct pending *pending, uint64_t node);
 uint32_t pending_end(const struct pending *pending);
 uint64_t pending_num(const struct pending *pending);
 uint64_t pending_bytes(const struct pending *pending);
-/* What of a file is in no stripe. */
+/* Those that the catalogue has, for those who only look: calls fn until it returns
+   non-zero, which is then returned. -1 with errno. */
+typedef int pending_saved_fn(uint64_t node, uint8_t flags, void *private_data);
+int pending_each_saved(struct mrmr_catalog *catalog, pending_saved_fn *fn,
+		       void *private_data);
+/* What of a file is in no stripe (protector_ask.c). */
 uint64_t pending_count_bare(struct mrmr_catalog *catalog, uint64_t id);
 
 /* --- what lies on the members (protector_look.c) ------------------------------ */
