@@ -576,6 +576,9 @@ bool parts_have_work(struct mrmr_catalog *cat);
 int parts_write(struct mrmr_catalog *cat);
 /* Threads write them from so much on that a commit touches. Tests set it. */
 extern size_t parts_threads_from;
+/* What all attached parts together keep of their stores in memory, beside what
+   a commit changes. Tests set it. */
+extern size_t parts_clean_bytes;
 /* The catalogue's own commit has succeeded or failed. */
 void parts_written(struct mrmr_catalog *cat, bool ok);
 /* Is this part among those that keep a node that is in no stripe? */

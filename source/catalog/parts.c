@@ -28,6 +28,8 @@
 
 #include "parts_private.h"
 
+size_t parts_clean_bytes = (size_t)64 << 20;
+
 /* --- attaching ------------------------------------------------------------------------ */
 
 struct attached *part_find(const struct mrmr_catalog *cat, uint16_t member)
@@ -42,6 +44,17 @@ struct attached *part_find(const struct mrmr_catalog *cat, uint16_t member)
 	return NULL;
 }
 
+/* However many parts there are, they keep no more than so much together. */
+static void share_memory(struct mrmr_catalog *cat)
+{
+	size_t i;
+
+	for (i = 0; i < cat->num_attached; i++) {
+		cat->attached[i].part->clean_bytes_max =
+			parts_clean_bytes / cat->num_attached;
+	}
+}
+
 static void detach(struct mrmr_catalog *cat, struct attached *a)
 {
 	size_t i = (size_t)(a - cat->attached);
@@ -49,6 +62,7 @@ static void detach(struct mrmr_catalog *cat, struct attached *a)
 	talloc_free(a->pending);
 	cat->num_attached--;
 	memmove(a, a + 1, (cat->num_attached - i) * sizeof(*a));
+	share_memory(cat);
 }
 
 int part_add_pending(struct mrmr_catalog *cat, struct attached *a,
@@ -164,6 +178,7 @@ void mrmr_catalog_attach(struct mrmr_catalog *cat, uint16_t member,
 	cat->attached = a;
 	a = &cat->attached[cat->num_attached++];
 	*a = (struct attached){.member = member, .part = part};
+	share_memory(cat);
 	if (find_pending(cat, a, &is_enough) == -1) {
 		mrmr_log(MRMR_LOG_WARNING,
 			 "the part of member %u cannot be continued: %s",

@@ -32,11 +32,14 @@ struct filling {
 
 static int fill(struct filling *f, struct attached *a)
 {
-	records_trim(a->part);
 	if (mirror(f->cat, a, a->pending, a->num_pending, f->seen) == -1) {
 		return -1;
 	}
-	return part_save(f->cat, a);
+	if (part_save(f->cat, a) == -1) {
+		return -1;
+	}
+	records_trim(a->part); /* until the next commit, which may be far */
+	return 0;
 }
 
 static void *fill_parts(void *private_data)

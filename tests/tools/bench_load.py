@@ -277,15 +277,15 @@ class Worker:
 
 # --- memory -----------------------------------------------------------------------
 
-def memory(pid):
+def memory(pid, kinds=('Private_Dirty', 'Private_Clean')):
     """Its own memory in KiB, without what it shares with others; None if it
-    has gone."""
+    has gone. The pages of files that it has mapped and nobody else count too;
+    kinds=('Anonymous',) leaves them out."""
     try:
         with open('/proc/%d/smaps_rollup' % pid) as text:
             fields = dict(line.split(':', 1) for line in text
                           if line.count(':') == 1)
-        return sum(int(fields[name].split()[0])
-                   for name in ('Private_Dirty', 'Private_Clean'))
+        return sum(int(fields[kind].split()[0]) for kind in kinds)
     except (OSError, KeyError, ValueError):
         return None
 
@@ -300,7 +300,7 @@ class Memory:
         self.pool = pool
         self.begin = begin
         self.smbd = []         # (seconds, sum of all children, largest)
-        self.protector = []    # (seconds, KiB)
+        self.protector = []    # (seconds, KiB, of it without mapped files)
 
     def sample(self):
         now = time.time() - self.begin
@@ -309,9 +309,9 @@ class Memory:
         if sizes:
             self.smbd.append((now, sum(sizes), max(sizes)))
         for pid in self.pool.protectors():
-            size = memory(pid)
-            if size is not None:
-                self.protector.append((now, size))
+            sizes = memory(pid), memory(pid, ('Anonymous',))
+            if None not in sizes:
+                self.protector.append((now, *sizes))
 
     @staticmethod
     def highest(samples, index, since, until):
@@ -326,7 +326,8 @@ class Memory:
                 for name, samples, index in (
                     ('all smbds together', self.smbd, 1),
                     ('the largest smbd', self.smbd, 2),
-                    ('the protector', self.protector, 1))]
+                    ('the protector', self.protector, 1),
+                    ('of it, its own data', self.protector, 2))]
 
 
 # --- the run ----------------------------------------------------------------------

@@ -23,6 +23,7 @@
 #include <cmocka.h>
 #include <talloc.h>
 
+#include "../../source/catalog/catalog_private.h"
 #include "catalog_world.h"
 
 static void transaction(struct catalog_world *w, struct model *before)
@@ -494,6 +495,72 @@ static void test_the_next_on_a_member(void **state)
 	assert_int_equal(errno, ENOENT);
 }
 
+static size_t memory_of_parts(const struct catalog_world *w)
+{
+	size_t bytes = 0;
+	uint16_t member;
+
+	for (member = 0; member < MODEL_MEMBERS; member++) {
+		if (w->parts[member] != NULL) {
+			bytes += w->parts[member]->clean_bytes +
+				 w->parts[member]->dirty_bytes;
+		}
+	}
+	return bytes;
+}
+
+static void add_links(struct catalog_world *w, unsigned int round)
+{
+	char target[200];
+	unsigned int i;
+
+	memset(target, 'x', sizeof(target) - 1);
+	target[sizeof(target) - 1] = '\0';
+	catalog_world_begin(w);
+	for (i = 0; i < 100; i++) {
+		char name[32];
+		struct mrmr_node one = {
+			.dir_id = MRMR_ID_ROOT,
+			.name = name,
+			.kind = MRMR_NODE_SYMLINK,
+			.target = target,
+			.member = (uint16_t)(i % MODEL_MEMBERS),
+			.mode = S_IFLNK | 0777,
+		};
+
+		snprintf(name, sizeof(name), "n%u-%u", round, i);
+		assert_int_equal(mrmr_catalog_put(w->cat, &one, NULL), 0);
+	}
+	catalog_world_commit(w);
+}
+
+/* A pool with many members has no more memory for their parts than a small
+   one. */
+static void test_parts_share_their_memory(void **state)
+{
+	struct catalog_world *w = *state;
+	uint16_t member;
+	unsigned int round;
+
+	parts_clean_bytes = 100 * 1024;
+	for (member = 0; member < MODEL_MEMBERS; member++) {
+		catalog_world_attach(w, member);
+		catalog_world_refresh(w, member);
+	}
+	for (round = 0; round < 20; round++) {
+		add_links(w, round);
+		assert_true(memory_of_parts(w) <= parts_clean_bytes);
+	}
+	/* what is left of them has it all, and remembers something */
+	parts_clean_bytes = (size_t)16 << 20;
+	for (member = 1; member < MODEL_MEMBERS; member++) {
+		catalog_world_detach(w, member);
+	}
+	assert_int_equal(w->parts[0]->clean_bytes_max, parts_clean_bytes);
+	add_links(w, round);
+	assert_int_not_equal(memory_of_parts(w), 0);
+}
+
 int main(void)
 {
 #define TEST(name)                                                 \
@@ -511,6 +578,7 @@ int main(void)
 		TEST(test_names_that_a_failed_commit_turned),
 #endif
 		TEST(test_the_next_on_a_member),
+		TEST(test_parts_share_their_memory),
 	};
 
 	cmocka_set_test_filter(getenv("MRMR_TEST_ONLY"));

@@ -329,6 +329,7 @@ static void test_aside_again(void **state)
 		len = strlen(result.aside);
 		assert_true(len > 2 && result.aside[len - 2] == '.');
 	}
+	world_close(l->p->w);
 	lossy_open(l);
 	lossy_free(l);
 }
