@@ -457,8 +457,8 @@ static int run_batch(struct protector *p, struct due *lists, bool *any,
 }
 
 /* *any: something was done, or has to be tried again. */
-static int run_due(struct protector *p, bool with_last, bool *any,
-		   struct mrmr_error *err)
+static int run_due(struct protector *p, bool with_last, bool *has_last,
+		   bool *any, struct mrmr_error *err)
 {
 	struct due *lists = NULL;
 	bool again = false;
@@ -466,7 +466,7 @@ static int run_due(struct protector *p, bool with_last, bool *any,
 	size_t left;
 	int ret = 0;
 
-	lists = due_find(p, with_last, &num);
+	lists = due_find(p, with_last, &num, has_last);
 	if (lists == NULL) {
 		return protector_no_memory(err);
 	}
@@ -496,11 +496,12 @@ static int run_due(struct protector *p, bool with_last, bool *any,
 
 int batches_run(struct protector *p, bool *any, struct mrmr_error *err)
 {
+	bool has_last = false;
 	bool has_run = false;
-	int ret = run_due(p, false, &has_run, err);
+	int ret = run_due(p, false, &has_last, &has_run, err);
 
-	if (ret == 0 && !has_run) {
-		ret = run_due(p, true, &has_run, err);
+	if (ret == 0 && !has_run && has_last) {
+		ret = run_due(p, true, &has_last, &has_run, err);
 	}
 	*any = *any || has_run;
 	return ret;

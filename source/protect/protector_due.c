@@ -40,7 +40,8 @@ static int add_due(void *mem_ctx, struct due *due, uint32_t entry)
 	return 0;
 }
 
-struct due *due_find(struct protector *p, bool with_last, size_t *num)
+struct due *due_find(struct protector *p, bool with_last, size_t *num,
+		     bool *has_last)
 {
 	size_t num_lists = p->pool->num_members + 1;
 	struct due *lists = talloc_zero_array(p, struct due, num_lists);
@@ -48,12 +49,16 @@ struct due *due_find(struct protector *p, bool with_last, size_t *num)
 	uint32_t i;
 
 	*num = 0;
+	*has_last = false;
 	for (i = 0; lists != NULL && i < pending_end(p->pending); i++) {
 		const struct pending_entry *entry = pending_get(p->pending, i);
 		size_t index;
 
-		if (!is_due(p, entry, now_ns) ||
-		    (entry->last_ns > now_ns && !with_last)) {
+		if (!is_due(p, entry, now_ns)) {
+			continue;
+		}
+		if (entry->last_ns > now_ns && !with_last) {
+			*has_last = true;
 			continue;
 		}
 		index = mrmr_engine_member(p->engine, entry->member);

@@ -178,8 +178,10 @@ struct due {
 #define LAST_NS (60 * INT64_C(1000000000))
 
 /* A list for each of pool->members[], and one for the rest; *num in all of them.
-   with_last: also what is to let others go first. NULL for want of memory. */
-struct due *due_find(struct protector *p, bool with_last, size_t *num);
+   with_last: also what is to let others go first; else *has_last tells whether
+   there is such. NULL for want of memory. */
+struct due *due_find(struct protector *p, bool with_last, size_t *num,
+		     bool *has_last);
 /* The list of which least was taken; NULL: there is enough of all. */
 struct due *due_next(struct protector *p, struct due *lists, uint64_t quota);
 /* How much of each list a batch is to have; begins one. */
