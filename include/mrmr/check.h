@@ -100,4 +100,47 @@ int mrmr_check_strays(struct mrmr_engine *engine, size_t member,
 				void *private_data),
 		      void *private_data, struct mrmr_error *err);
 
+/* --- one file ---------------------------------------------------------------- */
+
+/* What could be lost of a block, as it was when it was protected. */
+enum mrmr_check_state {
+	MRMR_CHECK_BARE,    /* in no stripe: it is lost with its member */
+	MRMR_CHECK_WHOLE,   /* zero, or all that is wanted for it is there */
+	MRMR_CHECK_REDUCED, /* something of its stripe is missing, but not so
+			       much that one more loss would be too many */
+	MRMR_CHECK_AT_RISK, /* so much */
+	MRMR_CHECK_LOST,    /* it cannot be had now */
+};
+
+struct mrmr_check_block {
+	uint32_t index;
+	uint64_t offset; /* in the file */
+	uint32_t len_bytes;
+	enum mrmr_check_state state;
+	bool is_zero;
+	bool is_there; /* in the file, or in what was kept of it; false also
+			  where that is not known: of what is in no stripe */
+
+	/* Where it is; NULL: in no stripe. slot_is_gone and row_is_there are of
+	   the stripe's slots[i] and rows[i]: is anything of the other slots not
+	   there that it takes to compute this block? */
+	const struct mrmr_stripe *stripe;
+	uint32_t slot_index; /* its own slot */
+	uint32_t slot_offset;
+	uint32_t num_others; /* pieces that are packed with it in its slot */
+	const bool *slot_is_gone;
+	const bool *row_is_there;
+};
+
+/*
+ * Look at what stands behind each block of a file, in order, as mrmr_check()
+ * does: calls fn, until it returns non-zero, which is then returned. What is at
+ * the end of a file that the protector has not come to is left out. A block is
+ * good during the call. -1 with errno: the catalogue cannot be read.
+ */
+typedef int mrmr_check_block_fn(const struct mrmr_check_block *block,
+				void *private_data);
+int mrmr_check_blocks(struct mrmr_engine *engine, const struct mrmr_node *node,
+		      mrmr_check_block_fn *fn, void *private_data);
+
 #endif

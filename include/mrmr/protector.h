@@ -22,6 +22,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 #include <mrmr/engine.h>
 
@@ -107,6 +108,27 @@ struct mrmr_hindered {
 };
 int mrmr_protector_hindered(struct mrmr_catalog *catalog,
 			    struct mrmr_hindered *hindered);
+
+/* What the protector knows of what is at a path. */
+struct mrmr_standing {
+	struct mrmr_node *node; /* as it was when it was protected, or at least
+				   noticed; NULL: nothing is known of it */
+	bool is_as_known;       /* by size and time: no changes since */
+	bool is_name_known;     /* of its names, this one */
+	bool is_pending;
+	bool has_no_room; /* for its parity, when it was tried last */
+	bool is_unreadable;
+};
+
+/*
+ * st is what is there, on pool->members[member] (of a directory: any). What is
+ * still in the queue is taken into account as far as names go. node is a talloc
+ * child of mem_ctx. engine is for reading. -1 with errno: the catalogue cannot
+ * be read.
+ */
+int mrmr_protector_ask(struct mrmr_engine *engine, void *mem_ctx, size_t member,
+		       const char *path, const struct stat *st,
+		       struct mrmr_standing *standing);
 
 /* May there be stripes that have not as many rows as the pool wants? If so, it
    is worth while to look at all. */

@@ -73,6 +73,32 @@ struct mrmr_engine *admin_engine_open(struct admin *admin,
 	return NULL;
 }
 
+struct mrmr_engine *admin_engine_peek(struct admin *admin, bool *is_known)
+{
+	struct mrmr_config *config = admin_config(admin);
+	struct mrmr_engine *engine = NULL;
+	struct mrmr_pool *pool = NULL;
+	struct mrmr_error err = {.code = EINVAL};
+	bool is_pool_open = false;
+
+	if (config != NULL) {
+		pool = mrmr_pool_open(admin, config, NULL, &err);
+	}
+	if (pool != NULL) {
+		is_pool_open = true;
+		engine = mrmr_engine_open(admin, pool, MRMR_ENGINE_READ, &err);
+	}
+	*is_known = engine != NULL || (is_pool_open && err.code == ENOENT);
+	if (!*is_known && config != NULL) {
+		admin_note(admin, "what is protected is not known: %s",
+			   err.text);
+	}
+	if (engine == NULL) {
+		talloc_free(pool);
+	}
+	return engine;
+}
+
 void admin_engine_close(struct mrmr_engine *engine)
 {
 	struct mrmr_pool *pool = NULL;

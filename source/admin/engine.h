@@ -18,6 +18,12 @@
  */
 struct mrmr_engine *admin_engine_open(struct admin *admin,
 				      enum mrmr_engine_mode mode, int *status);
+
+/* The same, for reading, for a verb that says something without it as well: NULL
+   if nothing was ever protected; or, then *is_known is false, after a note why it
+   cannot be told what is protected. */
+struct mrmr_engine *admin_engine_peek(struct admin *admin, bool *is_known);
+
 void admin_engine_close(struct mrmr_engine *engine);
 
 /* The engine alone, for writing, for a verb that has the pool: waits for others.

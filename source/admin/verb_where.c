@@ -1,5 +1,6 @@
 /*
- * mrmr-admin where: on which member a file is.
+ * mrmr-admin where: on which member a file is; whether it is protected:
+ * where_parity.c.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
@@ -20,9 +21,11 @@
 
 #include "admin.h"
 #include "beneath.h"
+#include "engine.h"
 #include "members.h"
 #include "recruit.h"
 #include "where_away.h"
+#include "where_parity.h"
 
 #define SPINE "spine"
 
@@ -32,10 +35,14 @@ struct where {
 	char *path; /* within the pool, "" for its root */
 	json_t *copies;
 	size_t num_copies;
-	mode_t mode; /* of the first copy */
+	struct stat st; /* of the first copy, or in the spine, */
+	size_t member;  /* and where that is */
 	bool in_spine;
 	struct where_away away;
-	bool is_away; /* the file is on a member that is */
+	bool is_away;               /* the file is on a member that is */
+	struct mrmr_engine *engine; /* NULL: nothing was ever protected, */
+	bool is_known;              /* or that is not known */
+	int all_blocks;
 };
 
 /* --- which path is meant -------------------------------------------------- */
@@ -175,7 +182,8 @@ static void take_copy(struct where *where, const struct mrmr_member *member,
 	char size[MRMR_SIZE_LEN];
 
 	if (where->num_copies == 0) {
-		where->mode = st->st_mode;
+		where->st = *st;
+		where->member = (size_t)(member - where->pool->members);
 	}
 	admin_set(copy, "mount_id", admin_json_uuid(&member->config->id));
 	admin_set(copy, "name", admin_json_text(mrmr_member_name(member)));
@@ -196,7 +204,7 @@ static void take_copy(struct where *where, const struct mrmr_member *member,
 
 	if (where->is_away) {
 		say_away(where, shown, st);
-	} else if (S_ISDIR(where->mode) && S_ISDIR(st->st_mode)) {
+	} else if (S_ISDIR(where->st.st_mode) && S_ISDIR(st->st_mode)) {
 		admin_say(where->admin, "%s", shown);
 	} else {
 		admin_say(where->admin, "%s  %s, %s%s", shown,
@@ -220,6 +228,9 @@ static void look_at_spine(struct where *where)
 	if (fd != -1) {
 		where->in_spine = stat_beneath(fd, where->path, &st) == 0;
 		close(fd);
+		if (where->in_spine && where->num_copies == 0) {
+			where->st = st;
+		}
 	}
 }
 
@@ -259,10 +270,11 @@ static void look(struct where *where)
 	}
 	look_at_spine(where);
 	admin_set(where->admin->result, "not_looked_at", unseen);
+	where->engine = admin_engine_peek(where->admin, &where->is_known);
 	if (where->num_copies == 0 && !where->in_spine &&
-	    !where->pool->all_online) {
-		where->is_away =
-			where_away(where->admin, where->path, &where->away);
+	    !where->pool->all_online && where->engine != NULL) {
+		where->is_away = where_away(where->admin, where->engine,
+					    where->path, &where->away);
 	}
 	if (where->is_away) {
 		take_copy(where, &where->pool->members[where->away.member],
@@ -270,10 +282,30 @@ static void look(struct where *where)
 	}
 }
 
+static int report_protection(const struct where *where)
+{
+	struct where_thing thing = {
+		.path = where->path,
+		.st = where->st,
+		.member = where->member,
+		.is_away = where->is_away,
+		.is_served = where->away.is_served,
+		.why_not = where->away.why,
+		.node = where->away.node,
+	};
+
+	return where_parity(where->admin, where->engine, where->is_known,
+			    mrmr_pool_rows(where->engine != NULL
+						   ? where->engine->pool
+						   : where->pool),
+			    where->all_blocks, &thing);
+}
+
 static int report(struct where *where)
 {
 	struct admin *admin = where->admin;
 	const char *type = "directory";
+	int status;
 
 	admin_set(admin->result, "path", admin_json_text(where->path));
 	admin_set(admin->result, "in_spine", json_boolean(where->in_spine));
@@ -282,25 +314,32 @@ static int report(struct where *where)
 		return fail_not_found(where);
 	}
 	if (where->num_copies > 0) {
-		type = type_name(where->mode);
+		type = type_name(where->st.st_mode);
 	} else {
 		admin_say(admin, "a directory without files on any member that "
 				 "is there");
 	}
 	admin_set(admin->result, "type", json_string(type));
-	if (where->is_away) {
-		return where->away.is_served ? ADMIN_DEGRADED : ADMIN_LOST;
+	status = report_protection(where);
+	if (where->is_away && where->away.is_served && status == ADMIN_OK) {
+		status = ADMIN_DEGRADED;
 	}
-	return ADMIN_OK;
+	return status;
 }
 
 static int run(struct admin *admin, const struct admin_verb *verb, int argc,
 	       const char **argv)
 {
 	struct where where = {.admin = admin};
+	const struct poptOption options[] = {
+		{"verbose", 'v', POPT_ARG_NONE, &where.all_blocks, 0,
+		 "tell every block of the file", NULL},
+		POPT_TABLEEND,
+	};
 	struct mrmr_config *config = NULL;
 	const char **words = NULL;
-	int status = admin_parse(admin, verb, NULL, argc, argv, 1, 1, &words);
+	int status =
+		admin_parse(admin, verb, options, argc, argv, 1, 1, &words);
 
 	if (status != ADMIN_GO_ON) {
 		return status;
@@ -318,6 +357,7 @@ static int run(struct admin *admin, const struct admin_verb *verb, int argc,
 	} else {
 		json_decref(where.copies);
 	}
+	admin_engine_close(where.engine);
 	talloc_free(where.pool);
 	return status;
 }
@@ -325,15 +365,23 @@ static int run(struct admin *admin, const struct admin_verb *verb, int argc,
 const struct admin_verb admin_verb_where = {
 	.name = "where",
 	.arguments = "PATH",
-	.summary = "say on which member a file is",
+	.summary = "say on which member a file is, and what protects it",
 	.help = "Says which members have PATH, a path within the share, or an "
 		"absolute one below\n"
 		"the spine or a member. The first line is what is in the "
 		"share; a directory may\n"
 		"be on several members. Of a file whose member is away it says "
 		"whether it is served\n"
-		"from parity (exit status 1), or cannot be read now, and why "
-		"(2).\n",
+		"from parity, or cannot be read now, and why.\n"
+		"Then whether it is protected: protected, pending (new or "
+		"changed), not protected,\n"
+		"at risk (one more drive lost would be too many), or lost; in "
+		"how many stripes it\n"
+		"is, and which members have their parity blocks, and blocks "
+		"beside it. Exit status\n"
+		"1: it is not protected as the pool is to be, or is served "
+		"from parity. 2: it cannot\n"
+		"be had.\n",
 	.needs_root = true,
 	.run = run,
 };

@@ -59,21 +59,20 @@ static int find_node(struct asking *a, struct mrmr_dir *dir, const char *name,
 static void judge(struct asking *a, struct mrmr_dir *dir, const char *name)
 {
 	struct where_away *found = a->found;
-	struct mrmr_node *node = NULL;
 	struct mrmr_error err = {0};
 
 	if (!S_ISREG(found->st.st_mode)) {
 		found->is_served = true;
 		return;
 	}
-	if (find_node(a, dir, name, &node) == -1) {
+	if (find_node(a, dir, name, &found->node) == -1) {
+		found->node = NULL;
 		mrmr_error_set(&err, errno, "the catalogue cannot be read: %s",
 			       strerror(errno));
-	} else if (mrmr_decode_can(a->engine, node, &err) == 0) {
+	} else if (mrmr_decode_can(a->engine, found->node, &err) == 0) {
 		found->is_served = true;
 	}
 	found->why = admin_need(talloc_strdup(a->admin, err.text));
-	talloc_free(node);
 }
 
 static bool ask(struct asking *a, const char *path)
@@ -102,31 +101,19 @@ static bool ask(struct asking *a, const char *path)
 	return true;
 }
 
-bool where_away(struct admin *admin, const char *path, struct where_away *found)
+bool where_away(struct admin *admin, struct mrmr_engine *engine,
+		const char *path, struct where_away *found)
 {
-	struct mrmr_config *config = admin_config(admin);
-	struct asking a = {.admin = admin, .found = found};
-	struct mrmr_error err = {0};
-	bool is_found = false;
+	struct asking a = {
+		.admin = admin,
+		.pool = engine->pool,
+		.engine = engine,
+		.found = found,
+	};
+	bool is_found;
 
 	*found = (struct where_away){0};
-	if (config == NULL) {
-		return false;
-	}
-	/* the config is its own from now on */
-	a.pool = mrmr_pool_open(admin, config, NULL, &err);
-	if (a.pool == NULL) {
-		note(&a, err.text);
-		return false;
-	}
-	a.engine = mrmr_engine_open(admin, a.pool, MRMR_ENGINE_READ, &err);
-	if (a.engine != NULL) {
-		is_found = ask(&a, path);
-		mrmr_serve_stop(a.pool);
-	} else if (err.code != ENOENT) {
-		note(&a, err.text);
-	}
-	talloc_free(a.engine);
-	talloc_free(a.pool);
+	is_found = ask(&a, path);
+	mrmr_serve_stop(a.pool);
 	return is_found;
 }

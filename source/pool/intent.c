@@ -25,6 +25,7 @@
 #include <mrmr/dir.h>
 #include <mrmr/fault.h>
 #include <mrmr/file.h>
+#include <mrmr/hex.h>
 #include <mrmr/intent.h>
 #include <mrmr/log.h>
 #include <mrmr/shared.h>
@@ -64,6 +65,7 @@ static char *escape(void *mem_ctx, const char *path)
 	return text;
 }
 
+/* NULL: escape() has not written this, or it is no path of a pool. */
 static char *unescape(void *mem_ctx, const char *text)
 {
 	char *path = talloc_array(mem_ctx, char, strlen(text) + 1);
@@ -73,18 +75,18 @@ static char *unescape(void *mem_ctx, const char *text)
 		return NULL;
 	}
 	while (*text != '\0') {
-		unsigned int c;
+		uint8_t c = (uint8_t)*text++;
 
-		if (*text == '%' && sscanf(text + 1, "%2x", &c) == 1 &&
-		    c != 0) {
-			*out++ = (char)c;
-			text += 3;
-		} else {
-			*out++ = *text++;
+		if (c == '%') {
+			if (!mrmr_hex_decode(text, &c, 1) || c == '\0') {
+				return NULL;
+			}
+			text += 2;
 		}
+		*out++ = (char)c;
 	}
 	*out = '\0';
-	return path;
+	return out - path < MRMR_PATH_MAX ? path : NULL;
 }
 
 static json_t *id_json(const struct mrmr_pool *pool, size_t member)
@@ -385,6 +387,9 @@ static struct mrmr_intent *from_json(void *mem_ctx,
 	intent->kind = (enum mrmr_intent_kind)k;
 	intent->from = unescape(intent, from);
 	intent->to = unescape(intent, to);
+	if (intent->from == NULL || intent->to == NULL) {
+		return NULL;
+	}
 	intent->keep = keep == -1 ? SIZE_MAX : (size_t)keep;
 	intent->members = list;
 	intent->committed = json_is_true(json_object_get(json, "committed"));

@@ -21,7 +21,6 @@
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -113,15 +112,21 @@ static bool is_to_be_lost(const struct check *c, uint16_t number)
 
 /* --- one stripe ------------------------------------------------------------------ */
 
-static void look_at_rows(struct check *c, struct check_stripe *s)
+static int look_at_rows(struct check *c, struct check_stripe *s)
 {
 	const struct mrmr_stripe *stripe = s->stripe;
 	uint32_t i;
 
+	s->row_is_there = talloc_zero_array(s, bool, stripe->num_rows);
+	if (s->row_is_there == NULL) {
+		errno = ENOMEM;
+		return -1;
+	}
 	for (i = 0; i < stripe->num_rows; i++) {
 		const struct mrmr_row *row = &stripe->rows[i];
 
-		if (row_is_there(c, row)) {
+		s->row_is_there[i] = row_is_there(c, row);
+		if (s->row_is_there[i]) {
 			s->rows[NOW]++;
 			s->rows[THEN] += !is_to_be_lost(c, row->member);
 		} else if (mrmr_engine_online(c->engine, row->member) == NULL) {
@@ -131,6 +136,7 @@ static void look_at_rows(struct check *c, struct check_stripe *s)
 			s->is_troubled = true;
 		}
 	}
+	return 0;
 }
 
 /* Do file and stripe tell the same of a piece? */
@@ -175,7 +181,9 @@ static void look_at_piece(struct check *c, struct check_stripe *s,
 	piece->gone[THEN] = piece->gone[NOW] || is_to_be_lost(c, slot->member);
 }
 
-static int look_at_slots(struct check *c, struct check_stripe *s)
+/* Those pieces that have something in a range. */
+static int look_at_slots(struct check *c, struct check_stripe *s,
+			 uint32_t begin, uint32_t end)
 {
 	const struct mrmr_stripe *stripe = s->stripe;
 	uint32_t num = 0;
@@ -201,7 +209,8 @@ static int look_at_slots(struct check *c, struct check_stripe *s)
 			piece->begin = at;
 			at += from->len_bytes;
 			piece->end = at;
-			if (from->file == MRMR_ID_NONE) {
+			if (from->file == MRMR_ID_NONE || at <= begin ||
+			    piece->begin >= end) {
 				continue;
 			}
 			piece->slot = i;
@@ -242,87 +251,6 @@ static bool is_crowded(struct check *c, const struct mrmr_stripe *stripe)
 	return false;
 }
 
-/* --- how much is gone where --------------------------------------------------- */
-
-static int compare_steps(const void *a, const void *b)
-{
-	const struct check_step *x = a;
-	const struct check_step *y = b;
-
-	return x->at < y->at ? -1 : x->at > y->at;
-}
-
-/* Steps up and down where pieces are gone, then their running sum. Pieces of one
-   slot never overlap, so each counts by itself. */
-static int make_profile(struct check_stripe *s, enum check_view view)
-{
-	struct check_step *steps = NULL;
-	size_t num = 0;
-	uint32_t i;
-	int gone = 0;
-
-	s->num_steps[view] = 0;
-	for (i = 0; i < s->num_pieces; i++) {
-		num += s->pieces[i].gone[view];
-	}
-	if (num == 0) {
-		return 0;
-	}
-	steps = talloc_array(s, struct check_step, 2 * num);
-	if (steps == NULL) {
-		errno = ENOMEM;
-		return -1;
-	}
-	num = 0;
-	for (i = 0; i < s->num_pieces; i++) {
-		const struct check_piece *piece = &s->pieces[i];
-
-		if (piece->gone[view]) {
-			steps[num++] = (struct check_step){piece->begin, 1};
-			steps[num++] = (struct check_step){piece->end, -1};
-		}
-	}
-	qsort(steps, num, sizeof(*steps), compare_steps);
-	for (i = 0; i < num; i++) {
-		gone += steps[i].gone;
-		steps[i].gone = gone;
-	}
-	s->steps[view] = steps;
-	s->num_steps[view] = num;
-	return 0;
-}
-
-/* How many slots are gone at once in a range, at most. */
-static int most_gone(const struct check_stripe *s, enum check_view view,
-		     uint32_t begin, uint32_t end)
-{
-	const struct check_step *steps = s->steps[view];
-	size_t num = s->num_steps[view];
-	size_t low = 0;
-	size_t high = num;
-	size_t i;
-	int most;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (steps[middle].at <= begin) {
-			low = middle + 1;
-		} else {
-			high = middle;
-		}
-	}
-	most = low > 0 ? steps[low - 1].gone : 0;
-	for (i = low; i < num && steps[i].at < end; i++) {
-		/* only the last one at a position tells */
-		if ((i + 1 == num || steps[i + 1].at != steps[i].at) &&
-		    steps[i].gone > most) {
-			most = steps[i].gone;
-		}
-	}
-	return most;
-}
-
 /* --- taking it down --------------------------------------------------------------- */
 
 static int note(struct check *c, const struct check_piece *piece,
@@ -351,7 +279,7 @@ static int take_piece(struct check *c, const struct check_stripe *s,
 		view == NOW ? &c->result->now : &c->result->then;
 	uint64_t len = piece->end - piece->begin;
 	int spare = (int)s->rows[view] -
-		    most_gone(s, view, piece->begin, piece->end);
+		    check_most_gone(s, view, piece->begin, piece->end);
 
 	if (piece->gone[view]) {
 		/* what the records contradict, nobody can compute */
@@ -406,50 +334,66 @@ static int take_stripe(struct check *c, const struct check_stripe *s)
 	return 0;
 }
 
-/* 0, or -1. The stripe may be gone by now. */
-static int check_stripe(struct check *c, uint64_t id)
+static int look_at_stripe(struct check *c, struct check_stripe *s, uint64_t id,
+			  uint32_t begin, uint32_t end)
 {
+	if (mrmr_catalog_get_stripe(c->engine->catalog, s, id, &s->stripe) ==
+		    -1 ||
+	    look_at_rows(c, s) == -1) {
+		return -1;
+	}
+	return look_at_slots(c, s, begin, end);
+}
+
+struct check_stripe *check_look(struct check *c, uint64_t id, uint32_t begin,
+				uint32_t end)
+{
+	struct check_stripe *s = NULL;
 	int looks;
+	int ret;
 
-	for (looks = 0; looks < LOOKS_MAX; looks++) {
+	for (looks = 0;; looks++) {
 		uint64_t sequence = mrmr_catalog_sequence(c->engine->catalog);
-		struct check_stripe *s = talloc_zero(c, struct check_stripe);
-		int ret;
 
+		s = talloc_zero(c, struct check_stripe);
 		if (s == NULL) {
 			errno = ENOMEM;
-			return -1;
+			return NULL;
 		}
 		if (sequence != c->sequence) {
 			forget_open(c);
 			c->sequence = sequence;
 		}
-		if (mrmr_catalog_get_stripe(c->engine->catalog, s, id,
-					    &s->stripe) == -1) {
-			ret = errno == ENOENT ? 0 : -1;
-			talloc_free(s);
-			return ret;
-		}
-		look_at_rows(c, s);
-		ret = look_at_slots(c, s);
-		if (ret == 0 && s->is_troubled && looks + 1 < LOOKS_MAX &&
-		    mrmr_catalog_sequence(c->engine->catalog) != sequence) {
-			talloc_free(s);
-			continue;
-		}
-		if (ret == 0) {
-			ret = make_profile(s, NOW);
-		}
-		if (ret == 0) {
-			ret = make_profile(s, THEN);
-		}
-		if (ret == 0) {
-			ret = take_stripe(c, s);
+		ret = look_at_stripe(c, s, id, begin, end);
+		if (ret == -1 || !s->is_troubled || looks + 1 == LOOKS_MAX ||
+		    mrmr_catalog_sequence(c->engine->catalog) == sequence) {
+			break;
 		}
 		talloc_free(s);
-		return ret;
 	}
-	return 0;
+	if (ret == -1 || check_make_profile(s, NOW) == -1 ||
+	    check_make_profile(s, THEN) == -1) {
+		int saved_errno = errno;
+
+		talloc_free(s);
+		errno = saved_errno;
+		return NULL;
+	}
+	return s;
+}
+
+/* 0, or -1. The stripe may be gone by now. */
+static int check_stripe(struct check *c, uint64_t id)
+{
+	struct check_stripe *s = check_look(c, id, 0, UINT32_MAX);
+	int ret;
+
+	if (s == NULL) {
+		return errno == ENOENT ? 0 : -1;
+	}
+	ret = take_stripe(c, s);
+	talloc_free(s);
+	return ret;
 }
 
 /* --- all of them ------------------------------------------------------------------ */
@@ -490,8 +434,8 @@ static int close_check(struct check *c)
 	return 0;
 }
 
-static struct check *new_check(void *mem_ctx, struct mrmr_engine *engine,
-			       const struct mrmr_check_options *options)
+struct check *check_new(void *mem_ctx, struct mrmr_engine *engine,
+			const struct mrmr_check_options *options)
 {
 	struct check *c = talloc_zero(mem_ctx, struct check);
 	size_t i;
@@ -520,7 +464,7 @@ struct mrmr_check_result *mrmr_check(void *mem_ctx, struct mrmr_engine *engine,
 				     const struct mrmr_check_options *options,
 				     struct mrmr_error *err)
 {
-	struct check *c = new_check(mem_ctx, engine, options);
+	struct check *c = check_new(mem_ctx, engine, options);
 	struct mrmr_check_result *result = NULL;
 	uint64_t sequence;
 	int ret;

@@ -1,6 +1,7 @@
 /*
- * MRMR: can every protected file be had: stripes (check.c) and files
- * (check_files.c).
+ * MRMR: can every protected file be had: stripes (check.c), how much of one is
+ * gone where (check_profile.c), files (check_files.c); and one file
+ * (check_one.c).
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
@@ -65,6 +66,7 @@ struct check_stripe {
 	struct check_piece *pieces;
 	uint32_t num_pieces;
 	uint32_t rows[NUM_VIEWS]; /* that are there */
+	bool *row_is_there;       /* now; of stripe->rows[i] */
 	uint32_t missing_rows;
 	uint32_t away_rows;
 	bool is_troubled;
@@ -77,6 +79,26 @@ static inline bool check_should_stop(const struct check *c)
 	return c->options->should_stop != NULL &&
 	       c->options->should_stop(c->options->private_data);
 }
+
+/* With every member that is online opened. NULL for want of memory. */
+struct check *check_new(void *mem_ctx, struct mrmr_engine *engine,
+			const struct mrmr_check_options *options);
+
+/*
+ * Look at a stripe, at its pieces with something in a range of the slots, until
+ * no commit has come meanwhile. A talloc child of c. NULL with errno: ENOENT it
+ * is gone.
+ */
+struct check_stripe *check_look(struct check *c, uint64_t id, uint32_t begin,
+				uint32_t end);
+
+/* Steps up and down where pieces are gone, then their running sum. Pieces of one
+   slot never overlap, so each counts by itself. -1 with ENOMEM. */
+int check_make_profile(struct check_stripe *s, enum check_view view);
+
+/* How many slots are gone at once in a range, at most. */
+int check_most_gone(const struct check_stripe *s, enum check_view view,
+		    uint32_t begin, uint32_t end);
 
 /* The entry of a file, which is made if there is none. NULL with ENOMEM. Good
    until the next call. */

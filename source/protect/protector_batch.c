@@ -11,7 +11,8 @@
  *
  * So a batch is not to be committed with a file that could not be read, though an
  * older version of it is protected: that one would go, and none come. All is taken
- * back, and done again without it.
+ * back, and done again without it; it has its next try when nothing else is due,
+ * as it would spoil another batch, or after a minute, as something may always be.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
@@ -25,11 +26,9 @@
 #include "protector_private.h"
 #include "was.h"
 
-/* As much as is done in about a second, within these limits: a commit, and what
-   is idle around it, is to take a small part of the time. Whoever waits for the
-   catalogue waits for a batch. */
-#define BATCH_BYTES_MIN (UINT64_C(256) << 20)
-#define BATCH_BYTES_MAX (UINT64_C(1) << 30)
+/* As much as is done in about a second, within limits: a commit, and what is idle
+   around it, is to take a small part of the time. Whoever waits for the catalogue
+   waits for a batch. */
 #define BATCH_NS INT64_C(1000000000)
 #define BATCH_FILES 16384
 
@@ -44,15 +43,6 @@ struct batch {
 	size_t num_changes;
 	uint64_t dir_id; /* of the last file's directory, and */
 	char *dir_path;  /* talloc; NULL: not known */
-};
-
-/* Entries that are due, by the member that they lie on; those that lie on none
-   are the last list. */
-struct due {
-	uint32_t *entries; /* talloc */
-	size_t num;
-	size_t next;
-	uint64_t taken_bytes; /* in this batch */
 };
 
 struct mrmr_live_member *batch_member(struct batch *batch, uint16_t number)
@@ -124,99 +114,6 @@ char *batch_path(struct batch *batch, void *mem_ctx,
 
 /* --- choosing ---------------------------------------------------------------- */
 
-static bool is_due(const struct protector *p, const struct pending_entry *entry,
-		   int64_t now_ns)
-{
-	if (entry->node == 0 || entry->is_skipped ||
-	    (entry->retry_ns > now_ns && !protector_must_hurry(p))) {
-		return false;
-	}
-	/* What hindered these is for a person, or for a change of the pool, to
-	   mend; to read them again and again would be of no use. */
-	return !p->options->background ||
-	       (entry->flags & (PENDING_NO_ROOM | PENDING_UNREADABLE)) == 0;
-}
-
-static int add_due(void *mem_ctx, struct due *due, uint32_t entry)
-{
-	size_t size = talloc_array_length(due->entries);
-
-	if (due->num == size) {
-		uint32_t *more = talloc_realloc(mem_ctx, due->entries, uint32_t,
-						size > 0 ? 2 * size : 64);
-
-		if (more == NULL) {
-			errno = ENOMEM;
-			return -1;
-		}
-		due->entries = more;
-	}
-	due->entries[due->num++] = entry;
-	return 0;
-}
-
-static struct due *find_due(struct protector *p, size_t *num)
-{
-	size_t num_lists = p->pool->num_members + 1;
-	struct due *lists = talloc_zero_array(p, struct due, num_lists);
-	int64_t now_ns = protector_now_ns();
-	uint32_t i;
-
-	*num = 0;
-	for (i = 0; lists != NULL && i < pending_end(p->pending); i++) {
-		const struct pending_entry *entry = pending_get(p->pending, i);
-		size_t index;
-
-		if (!is_due(p, entry, now_ns)) {
-			continue;
-		}
-		index = mrmr_engine_member(p->engine, entry->member);
-		index = index == SIZE_MAX ? num_lists - 1 : index;
-		if (add_due(lists, &lists[index], i) == -1) {
-			TALLOC_FREE(lists);
-			break;
-		}
-		(*num)++;
-	}
-	return lists;
-}
-
-/* The list of which least was taken; NULL: there is enough of all. */
-static struct due *next_due(struct protector *p, struct due *lists,
-			    uint64_t quota)
-{
-	struct due *best = NULL;
-	size_t i;
-
-	for (i = 0; i <= p->pool->num_members; i++) {
-		struct due *due = &lists[i];
-
-		if (due->next < due->num && due->taken_bytes < quota &&
-		    (best == NULL || due->taken_bytes < best->taken_bytes)) {
-			best = due;
-		}
-	}
-	return best;
-}
-
-static uint64_t quota_of(struct protector *p, struct due *lists)
-{
-	uint64_t bytes = p->batch_bytes;
-	uint64_t num = 0;
-	size_t i;
-
-	for (i = 0; i <= p->pool->num_members; i++) {
-		num += lists[i].next < lists[i].num;
-		lists[i].taken_bytes = 0;
-	}
-	if (p->options->batch_bytes > 0) {
-		bytes = p->options->batch_bytes;
-	} else if (bytes < BATCH_BYTES_MIN) {
-		bytes = BATCH_BYTES_MIN; /* the first */
-	}
-	return bytes / (num > 0 ? num : 1) + 1;
-}
-
 static int choose_one(struct batch *batch, struct due *due, uint64_t quota)
 {
 	struct protector *p = batch->p;
@@ -263,12 +160,12 @@ static int choose_one(struct batch *batch, struct due *due, uint64_t quota)
 static int choose(struct batch *batch, struct due *lists)
 {
 	struct protector *p = batch->p;
-	uint64_t quota = quota_of(p, lists);
+	uint64_t quota = due_quota(p, lists);
 	struct due *due = NULL;
 
 	while (batch->num < BATCH_FILES && batch->num_finished < BATCH_FILES &&
 	       !protector_should_stop(p) &&
-	       (due = next_due(p, lists, quota)) != NULL) {
+	       (due = due_next(p, lists, quota)) != NULL) {
 		if (choose_one(batch, due, quota) == -1) {
 			return -1;
 		}
@@ -398,6 +295,8 @@ static void fail_those_that_lose(const struct batch *batch)
 
 		if (error != 0) {
 			batch_failed(batch->p, target->entry, error);
+			pending_get(batch->p->pending, target->entry)->last_ns =
+				protector_now_ns() + LAST_NS;
 		}
 	}
 }
@@ -557,7 +456,9 @@ static int run_batch(struct protector *p, struct due *lists, bool *any,
 	return protector_try_again(p, err);
 }
 
-int batches_run(struct protector *p, bool *any, struct mrmr_error *err)
+/* *any: something was done, or has to be tried again. */
+static int run_due(struct protector *p, bool with_last, bool *has_last,
+		   bool *any, struct mrmr_error *err)
 {
 	struct due *lists = NULL;
 	bool again = false;
@@ -565,7 +466,7 @@ int batches_run(struct protector *p, bool *any, struct mrmr_error *err)
 	size_t left;
 	int ret = 0;
 
-	lists = find_due(p, &num);
+	lists = due_find(p, with_last, &num, has_last);
 	if (lists == NULL) {
 		return protector_no_memory(err);
 	}
@@ -590,5 +491,18 @@ int batches_run(struct protector *p, bool *any, struct mrmr_error *err)
 		*any = true;
 	}
 	p->has_changed = false;
+	return ret;
+}
+
+int batches_run(struct protector *p, bool *any, struct mrmr_error *err)
+{
+	bool has_last = false;
+	bool has_run = false;
+	int ret = run_due(p, false, &has_last, &has_run, err);
+
+	if (ret == 0 && !has_run && has_last) {
+		ret = run_due(p, true, &has_last, &has_run, err);
+	}
+	*any = *any || has_run;
 	return ret;
 }

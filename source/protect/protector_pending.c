@@ -433,62 +433,14 @@ struct pending *pending_load(void *mem_ctx, struct mrmr_engine *engine,
 
 /* --- for those who only look ---------------------------------------------------- */
 
-uint64_t pending_count_bare(struct mrmr_catalog *catalog, uint64_t id)
-{
-	struct mrmr_extent extents[64];
-	struct mrmr_node *node = NULL;
-	uint64_t bytes = 0;
-	uint32_t first = 0;
-	uint32_t got = 0;
-	uint32_t i;
-
-	/* The end of a large one may not have been looked at. */
-	if (mrmr_catalog_get(catalog, NULL, id, &node) == -1) {
-		return 0;
-	}
-	bytes = node->size_bytes;
-	while (mrmr_catalog_get_extents(catalog, id, first, extents, 64,
-					&got) == 0 &&
-	       got > 0) {
-		for (i = 0; i < got; i++) {
-			uint64_t len_bytes =
-				extents[i].state == MRMR_EXTENT_BARE
-					? 0
-					: extents[i].len_bytes;
-
-			bytes -= len_bytes < bytes ? len_bytes : bytes;
-		}
-		first += got;
-	}
-	talloc_free(node);
-	return bytes;
-}
-
-static void add_hindered(struct mrmr_catalog *catalog, const uint8_t *place,
-			 struct mrmr_hindered *hindered)
-{
-	uint64_t id;
-
-	memcpy(&id, place, sizeof(id));
-	id = le64toh(id);
-	if (id == 0) {
-		return;
-	}
-	if ((place[8] & PENDING_NO_ROOM) != 0) {
-		hindered->no_room_files++;
-		hindered->no_room_bytes += pending_count_bare(catalog, id);
-	}
-	hindered->unreadable_files += (place[8] & PENDING_UNREADABLE) != 0;
-}
-
-int mrmr_protector_hindered(struct mrmr_catalog *catalog,
-			    struct mrmr_hindered *hindered)
+int pending_each_saved(struct mrmr_catalog *catalog, pending_saved_fn *fn,
+		       void *private_data)
 {
 	uint32_t note = 0;
+	int ret = 0;
 	size_t i;
 
-	*hindered = (struct mrmr_hindered){0};
-	while (true) {
+	while (ret == 0) {
 		char name[32];
 		size_t len = 0;
 		uint8_t *value = NULL;
@@ -498,11 +450,19 @@ int mrmr_protector_hindered(struct mrmr_catalog *catalog,
 		if (value == NULL) {
 			return errno == ENOENT ? 0 : -1;
 		}
-		for (i = 0; i + PLACE_BYTES <= len; i += PLACE_BYTES) {
-			add_hindered(catalog, value + i, hindered);
+		for (i = 0; i + PLACE_BYTES <= len && ret == 0;
+		     i += PLACE_BYTES) {
+			uint64_t id;
+
+			memcpy(&id, value + i, sizeof(id));
+			if (id != 0) {
+				ret = fn(le64toh(id), value[i + 8],
+					 private_data);
+			}
 		}
 		talloc_free(value);
 	}
+	return ret;
 }
 
 int mrmr_protector_pending(struct mrmr_catalog *catalog, uint64_t *num_files,

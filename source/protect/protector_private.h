@@ -125,7 +125,8 @@ enum pending_flags {
 struct pending_entry {
 	uint64_t node; /* 0: free */
 	uint64_t bytes;
-	int64_t retry_ns; /* not to be looked at before */
+	int64_t retry_ns; /* not to be looked at before; and, as long as there */
+	int64_t last_ns;  /* are others, before this: it spoilt their batch */
 	uint32_t serial;  /* another one whenever it is added again */
 	uint16_t member;  /* number */
 	uint8_t flags;
@@ -151,8 +152,40 @@ uint32_t pending_find(const struct pending *pending, uint64_t node);
 uint32_t pending_end(const struct pending *pending);
 uint64_t pending_num(const struct pending *pending);
 uint64_t pending_bytes(const struct pending *pending);
-/* What of a file is in no stripe. */
+/* Those that the catalogue has, for those who only look: calls fn until it returns
+   non-zero, which is then returned. -1 with errno. */
+typedef int pending_saved_fn(uint64_t node, uint8_t flags, void *private_data);
+int pending_each_saved(struct mrmr_catalog *catalog, pending_saved_fn *fn,
+		       void *private_data);
+/* What of a file is in no stripe (protector_ask.c). */
 uint64_t pending_count_bare(struct mrmr_catalog *catalog, uint64_t id);
+
+/* --- whose turn it is (protector_due.c) ---------------------------------------- */
+
+/* Entries that are due, by the member that they lie on; those that lie on none
+   are the last list. */
+struct due {
+	uint32_t *entries; /* talloc */
+	size_t num;
+	size_t next;
+	uint64_t taken_bytes; /* in this batch */
+};
+
+/* Limits of a batch, but for the last one; and how long what has spoilt one lets
+   others go first. */
+#define BATCH_BYTES_MIN (UINT64_C(256) << 20)
+#define BATCH_BYTES_MAX (UINT64_C(1) << 30)
+#define LAST_NS (60 * INT64_C(1000000000))
+
+/* A list for each of pool->members[], and one for the rest; *num in all of them.
+   with_last: also what is to let others go first; else *has_last tells whether
+   there is such. NULL for want of memory. */
+struct due *due_find(struct protector *p, bool with_last, size_t *num,
+		     bool *has_last);
+/* The list of which least was taken; NULL: there is enough of all. */
+struct due *due_next(struct protector *p, struct due *lists, uint64_t quota);
+/* How much of each list a batch is to have; begins one. */
+uint64_t due_quota(struct protector *p, struct due *lists);
 
 /* --- what lies on the members (protector_look.c) ------------------------------ */
 

@@ -31,7 +31,6 @@
 
 #define BATCH_NODES 256
 #define BATCH_CHANGES 4096
-#define EXTENTS_AT_ONCE 64
 
 struct giving {
 	struct rebuild *r;
@@ -96,11 +95,34 @@ void rebuild_note_online(struct rebuild *r)
 
 /* --- a batch --------------------------------------------------------------------- */
 
+struct adding {
+	struct giving *g;
+	const struct mrmr_node *node;
+};
+
+static int add_change(const struct mrmr_extent *extent, uint32_t index,
+		      void *private_data)
+{
+	const struct adding *adding = private_data;
+	struct giving *g = adding->g;
+
+	if (extent->state != MRMR_EXTENT_IN_STRIPE) {
+		return 0;
+	}
+	g->changes[g->num_changes++] = (struct mrmr_change){
+		.file = adding->node->id,
+		.member = adding->node->member,
+		.index = index,
+		.offset = (uint64_t)index * adding->node->grid_bytes,
+		.old = *extent,
+		.has_old = true,
+	};
+	return 0;
+}
+
 static int add_changes(struct giving *g, const struct mrmr_node *node)
 {
-	struct mrmr_extent extents[EXTENTS_AT_ONCE];
-	uint32_t first = 0;
-	uint32_t got, i;
+	struct adding adding = {.g = g, .node = node};
 
 	g->changes = talloc_realloc(g->mem_ctx, g->changes, struct mrmr_change,
 				    g->num_changes + node->num_extents + 1);
@@ -108,33 +130,8 @@ static int add_changes(struct giving *g, const struct mrmr_node *node)
 		errno = ENOMEM;
 		return -1;
 	}
-	while (first < node->num_extents) {
-		if (mrmr_catalog_get_extents(g->r->engine->catalog, node->id,
-					     first, extents, EXTENTS_AT_ONCE,
-					     &got) == -1) {
-			return -1;
-		}
-		if (got == 0) {
-			errno = EILSEQ;
-			return -1;
-		}
-		for (i = 0; i < got; i++) {
-			if (extents[i].state != MRMR_EXTENT_IN_STRIPE) {
-				continue;
-			}
-			g->changes[g->num_changes++] = (struct mrmr_change){
-				.file = node->id,
-				.member = node->member,
-				.index = first + i,
-				.offset = (uint64_t)(first + i) *
-					  node->grid_bytes,
-				.old = extents[i],
-				.has_old = true,
-			};
-		}
-		first += got;
-	}
-	return 0;
+	return mrmr_catalog_each_extent(g->r->engine->catalog, node, add_change,
+					&adding);
 }
 
 /* One that came back, or went, since it was told stays as it is. */

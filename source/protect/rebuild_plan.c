@@ -14,35 +14,20 @@
 #include "protector_private.h"
 #include "rebuild_private.h"
 
-#define EXTENTS_AT_ONCE 64
-
 /* --- blocks of files ------------------------------------------------------------ */
+
+static int is_bare(const struct mrmr_extent *extent, uint32_t index,
+		   void *private_data)
+{
+	return extent->state != MRMR_EXTENT_ZERO &&
+	       extent->state != MRMR_EXTENT_IN_STRIPE;
+}
 
 bool rebuild_is_protected(struct rebuild *r, const struct mrmr_node *node)
 {
-	struct mrmr_extent extents[EXTENTS_AT_ONCE];
-	uint32_t first = 0;
-	uint32_t got, i;
-
-	if (!rebuild_is_covered(r, node)) {
-		return false;
-	}
-	while (first < node->num_extents) {
-		if (mrmr_catalog_get_extents(r->engine->catalog, node->id,
-					     first, extents, EXTENTS_AT_ONCE,
-					     &got) == -1 ||
-		    got == 0) {
-			return false;
-		}
-		for (i = 0; i < got; i++) {
-			if (extents[i].state != MRMR_EXTENT_ZERO &&
-			    extents[i].state != MRMR_EXTENT_IN_STRIPE) {
-				return false;
-			}
-		}
-		first += got;
-	}
-	return true;
+	return rebuild_is_covered(r, node) &&
+	       mrmr_catalog_each_extent(r->engine->catalog, node, is_bare,
+					NULL) == 0;
 }
 
 /* --- changes that nobody has protected -------------------------------------------- */

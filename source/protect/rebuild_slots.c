@@ -30,7 +30,7 @@
 
 #include "rebuild_private.h"
 
-#define EXTENTS_AT_ONCE 64
+#define REFS_MIN 64
 #define FILL_TRIES 2
 
 /* Where a piece goes. */
@@ -239,38 +239,38 @@ static int compare_refs(const void *a_void, const void *b_void)
 	return (int)a->slot - (int)b->slot;
 }
 
-/*
- * Call fn for each extent of a file that is in a stripe. -1 with errno: what fn
- * said, or EILSEQ if the catalogue does not know its extents.
- */
-static int each_piece(struct rebuild *r, struct rebuild_file *file,
-		      int (*fn)(struct rebuild_file *file, uint32_t index,
-				const struct mrmr_extent *extent,
-				void *private_data),
-		      void *private_data)
-{
-	struct mrmr_extent extents[EXTENTS_AT_ONCE];
-	uint32_t first = 0;
-	uint32_t got, i;
+/* Of an extent that is in a stripe. -1 with errno. */
+typedef int piece_fn(struct rebuild_file *file, uint32_t index,
+		     const struct mrmr_extent *extent, void *private_data);
 
-	while (first < file->node->num_extents) {
-		if (mrmr_catalog_get_extents(r->engine->catalog, file->node->id,
-					     first, extents, EXTENTS_AT_ONCE,
-					     &got) == -1 ||
-		    got == 0) {
-			errno = EILSEQ;
-			return -1;
-		}
-		for (i = 0; i < got; i++) {
-			if (extents[i].state == MRMR_EXTENT_IN_STRIPE &&
-			    fn(file, first + i, &extents[i], private_data) ==
-				    -1) {
-				return -1;
-			}
-		}
-		first += got;
-	}
-	return 0;
+struct each_piece {
+	struct rebuild_file *file;
+	piece_fn *fn;
+	void *private_data;
+};
+
+static int call_if_in_stripe(const struct mrmr_extent *extent, uint32_t index,
+			     void *private_data)
+{
+	const struct each_piece *each = private_data;
+
+	return extent->state == MRMR_EXTENT_IN_STRIPE
+		       ? each->fn(each->file, index, extent, each->private_data)
+		       : 0;
+}
+
+/* -1 with errno: what fn said, or as mrmr_catalog_each_extent(). */
+static int each_piece(struct rebuild *r, struct rebuild_file *file,
+		      piece_fn *fn, void *private_data)
+{
+	struct each_piece each = {
+		.file = file,
+		.fn = fn,
+		.private_data = private_data,
+	};
+
+	return mrmr_catalog_each_extent(r->engine->catalog, file->node,
+					call_if_in_stripe, &each);
 }
 
 struct slot_refs {
@@ -288,8 +288,7 @@ static int add_ref(struct rebuild_file *file, uint32_t index,
 	if (list->num == size) {
 		struct slot_ref *larger =
 			talloc_realloc(list->mem_ctx, list->refs,
-				       struct slot_ref,
-				       2 * size + EXTENTS_AT_ONCE);
+				       struct slot_ref, 2 * size + REFS_MIN);
 
 		if (larger == NULL) {
 			errno = ENOMEM;

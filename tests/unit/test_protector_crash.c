@@ -318,6 +318,35 @@ static void files_that_cannot_be_read(void **state)
 	world_free(w);
 }
 
+/* What cannot be read spoils the batch that it is in once: the others are committed
+   without it, and then it is tried again, on its own. */
+static void others_are_done_first(void **state)
+{
+	struct mrmr_protect_result result;
+	struct world *w = new_world();
+
+	(void)state;
+	client_write_on(w, 0, "a", 1, BLOCK);
+	client_write_on(w, 1, "b", 2, BLOCK);
+	client_write_on(w, 2, "c", 3, BLOCK);
+	protect(w);
+	client_write(w, "a", 4, BLOCK);
+	client_write(w, "b", 5, BLOCK);
+	client_write(w, "c", 6, BLOCK);
+	setenv("MRMR_FAULT", "stripes-read#1=EIO", 1);
+	assert_int_equal(try_protect(w, &result), 0);
+	assert_int_equal(mrmr_fault_times("protect-applied"), 2);
+	unsetenv("MRMR_FAULT");
+	assert_int_equal(result.unreadable_files, 0);
+	assert_int_equal(pending_of(w), 0);
+	verify(w, "a", 4, BLOCK, 1);
+	verify(w, "b", 5, BLOCK, 1);
+	verify(w, "c", 6, BLOCK, 1);
+	verify_decodable(w);
+	verify_tidy(w);
+	world_free(w);
+}
+
 #endif
 
 /* The member goes in the middle of a run. */
@@ -382,6 +411,7 @@ int main(void)
 		cmocka_unit_test(killed_in_the_first_scan),
 		cmocka_unit_test(a_failing_operation),
 		cmocka_unit_test(files_that_cannot_be_read),
+		cmocka_unit_test(others_are_done_first),
 #endif
 		cmocka_unit_test(a_member_vanishes_in_the_middle),
 	};

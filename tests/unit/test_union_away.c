@@ -541,29 +541,6 @@ static void a_member_that_cannot_catch_up(void **state)
 	world_free(w);
 }
 
-/* A record that nobody can read stays for a person to look at, and keeps nobody
-   from anything. */
-static void a_record_that_cannot_be_read(void **state)
-{
-	struct world *w = three();
-
-	world_close(w);
-	world_write(world_path(w, "state/intents/00000000000000000007.json"),
-		    "{\"kind\": \"rename-directory\", \"from\":");
-	world_write(world_path(w, "state/intents/00000000000000000008.json"),
-		    "{\"kind\": \"of a later version\", \"from\": \"a\", "
-		    "\"to\": \"b\"}");
-	world_log();
-	world_open(w);
-	assert_non_null(strstr(world_log(), "00000000000000000007.json"));
-	assert_true(w->pool->all_online);
-	assert_int_equal(num_intents(w), 2);
-	world_write(world_member(w, 0, "a/f"), "f");
-	assert_int_equal(do_rename(w, "a", "b"), 0);
-	assert_string_equal(do_read(w, "b/f"), "f");
-	world_free(w);
-}
-
 static void removed_from_the_pool(void **state)
 {
 	struct world *w = three();
@@ -618,7 +595,6 @@ int main(void)
 		cmocka_unit_test(back_for_others_only),
 		cmocka_unit_test(a_broken_marker),
 		cmocka_unit_test(a_member_that_cannot_catch_up),
-		cmocka_unit_test(a_record_that_cannot_be_read),
 		cmocka_unit_test(removed_from_the_pool),
 		cmocka_unit_test(the_same_name_was_made_meanwhile),
 	};
