@@ -28,7 +28,7 @@
 
 #include "parts_private.h"
 
-size_t parts_clean_bytes = (size_t)64 << 20;
+size_t parts_clean_bytes = (size_t)32 << 20;
 
 /* --- attaching ------------------------------------------------------------------------ */
 

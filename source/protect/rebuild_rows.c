@@ -25,6 +25,7 @@
 #include "rebuild_private.h"
 
 #define BATCH_STRIPES 64
+#define BATCH_PIECES 8192 /* of files, which a commit has in memory */
 
 static struct mrmr_row *lost_row(const struct rebuild *r,
 				 struct mrmr_stripe *stripe)
@@ -39,14 +40,26 @@ static struct mrmr_row *lost_row(const struct rebuild *r,
 	return NULL;
 }
 
+static uint64_t count_pieces(const struct mrmr_stripe *stripe)
+{
+	uint64_t num = 0;
+	uint32_t i;
+
+	for (i = 0; i < stripe->num_slots; i++) {
+		num += stripe->slots[i].num_pieces;
+	}
+	return num;
+}
+
 /* The next stripes with a row on the lost member, above *after. */
 static int take_stripes(struct rebuild *r, uint64_t *after, uint64_t *ids,
 			uint64_t *lens, size_t *num)
 {
 	struct mrmr_stripe *stripe = NULL;
+	uint64_t num_pieces = 0;
 
 	*num = 0;
-	while (*num < BATCH_STRIPES) {
+	while (*num < BATCH_STRIPES && num_pieces < BATCH_PIECES) {
 		const struct mrmr_row *row = NULL;
 
 		if (mrmr_catalog_next_stripe(r->engine->catalog, r, *after,
@@ -59,6 +72,7 @@ static int take_stripes(struct rebuild *r, uint64_t *after, uint64_t *ids,
 			ids[*num] = stripe->id;
 			lens[*num] = row->len_bytes;
 			(*num)++;
+			num_pieces += count_pieces(stripe);
 		}
 		TALLOC_FREE(stripe);
 	}
@@ -442,21 +456,24 @@ int rebuild_rows(struct rebuild *r, struct mrmr_error *err)
 	uint64_t ids[BATCH_STRIPES];
 	uint64_t lens[BATCH_STRIPES];
 	uint64_t after = 0;
-	size_t num = BATCH_STRIPES;
+	size_t num;
 
 	mrmr_catalog_sums(r->engine->catalog, r->number, &sums);
 	r->progress.is_parity = true;
 	r->progress.done_bytes = 0;
 	r->progress.todo_bytes = sums.parity_bytes;
-	while (num == BATCH_STRIPES && !rebuild_should_stop(r)) {
+	while (!rebuild_should_stop(r)) {
 		if (take_stripes(r, &after, ids, lens, &num) == -1) {
 			return mrmr_error_set(err, errno,
 					      "the catalogue cannot be read: "
 					      "%s",
 					      strerror(errno));
 		}
-		if (num > 0 && (mend(r, ids, num, err) == -1 ||
-				narrow_all(r, ids, num, err) == -1)) {
+		if (num == 0) {
+			return 0;
+		}
+		if (mend(r, ids, num, err) == -1 ||
+		    narrow_all(r, ids, num, err) == -1) {
 			return -1;
 		}
 		count(r, ids, lens, num);

@@ -145,6 +145,7 @@ class Sides:
                                    ('rebuild', rebuilt, lost_bytes)):
             numbers[what] = done / timing.seconds / MIB
             numbers[what + '_cpu'] = timing.cpu_seconds / (done / MIB) * 1e6
+            numbers[what + '_memory'] = timing.memory_bytes / MIB
         seconds = synced.seconds + (found.seconds if found else 0)
         numbers['scan'] = total / seconds / MIB
         return numbers
@@ -186,6 +187,9 @@ class Sides:
                 lambda value, target=target: ratio(value, target))))
         for what in OF_SNAPRAID:
             rows.append(self.row('%s, processor us/MiB' % what, what + '_cpu',
+                                 '%.0f'))
+        for what in OF_SNAPRAID:
+            rows.append(self.row(what + ', memory MiB', what + '_memory',
                                  '%.0f'))
         return rows
 

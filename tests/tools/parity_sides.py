@@ -20,21 +20,51 @@ find() to rebuild() are commands that are timed: each returns a Timing.
 import json
 import os
 import subprocess
+import threading
 import time
 
 import testpool
 
 
+class Memory(threading.Thread):
+    """The most that a process has at one time, in bytes, looked at every 20 ms,
+    without the files that it maps."""
+
+    def __init__(self, pid):
+        super().__init__(daemon=True)
+        self.pid = pid
+        self.peak_bytes = 0
+        self.ended = threading.Event()
+        self.start()
+
+    def run(self):
+        while not self.ended.wait(0.02):
+            try:
+                with open('/proc/%d/status' % self.pid) as text:
+                    kib = [int(line.split()[1]) for line in text
+                           if line.startswith('RssAnon:')]
+            except OSError:
+                return
+            self.peak_bytes = max([self.peak_bytes] + [k * 1024 for k in kib])
+
+    def end(self):
+        self.ended.set()
+        self.join()
+        return self.peak_bytes
+
+
 class Timing:
-    """Of a command: seconds by the clock, and of processors."""
+    """Of a command: seconds by the clock, and of processors; memory in bytes."""
 
     def __init__(self, command, log, ok=(0,), **options):
         with open(log, 'ab') as out:
             begin = time.monotonic()
             process = subprocess.Popen(command, stdout=out, stderr=out,
                                        stdin=subprocess.DEVNULL, **options)
+            memory = Memory(process.pid)
             _, status, usage = os.wait4(process.pid, 0)
             self.seconds = time.monotonic() - begin
+            self.memory_bytes = memory.end()
         process.returncode = os.waitstatus_to_exitcode(status)
         self.cpu_seconds = usage.ru_utime + usage.ru_stime
         if process.returncode not in ok:
