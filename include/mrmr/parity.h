@@ -191,6 +191,9 @@ int mrmr_parity_plan_make(struct mrmr_parity_plan *plan,
  * for each of the plan's, in its order. Inputs may be shorter (zeros follow),
  * and a computed data block that was shorter than len_bytes ends in zeros.
  *
+ * The input that mrmr_parity_plan_in_place() names may lie in the output itself:
+ * then the others are added to it there.
+ *
  * -1 and EINVAL, and nothing is written, if a place is not the plan's, or if an
  * input is longer than len_bytes.
  */
@@ -198,5 +201,12 @@ int mrmr_parity_plan_run(const struct mrmr_parity_plan *plan,
 			 const struct mrmr_parity_input *inputs,
 			 const struct mrmr_parity_output *outputs,
 			 size_t len_bytes);
+
+/*
+ * Which of the inputs the only output may be made of where it lies, or
+ * num_inputs: none. Bytes that are read straight into the output come into it
+ * anyway, so memory is gone through once less.
+ */
+size_t mrmr_parity_plan_in_place(const struct mrmr_parity_plan *plan);
 
 #endif

@@ -18,6 +18,11 @@ void mrmr_parity_combine(const struct mrmr_parity_plan *plan,
 			 const struct mrmr_parity_output *outputs,
 			 size_t len_bytes);
 
+/* The plan's only output, of which one input, times 1, is there already. */
+void mrmr_parity_add_others(const struct mrmr_parity_plan *plan,
+			    const struct mrmr_parity_input *inputs, size_t base,
+			    uint8_t *out, size_t len_bytes);
+
 /* rows = rows + generator * blocks; all places are checked, num_rows <= 8. */
 void mrmr_parity_accumulate(const struct mrmr_parity_input *blocks,
 			    size_t num_blocks,

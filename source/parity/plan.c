@@ -296,6 +296,7 @@ int mrmr_parity_plan_run(const struct mrmr_parity_plan *plan,
 			 const struct mrmr_parity_output *outputs,
 			 size_t len_bytes)
 {
+	size_t base = mrmr_parity_plan_in_place(plan);
 	size_t i;
 
 	for (i = 0; i < plan->num_inputs; i++) {
@@ -311,6 +312,25 @@ int mrmr_parity_plan_run(const struct mrmr_parity_plan *plan,
 			return -1;
 		}
 	}
-	mrmr_parity_combine(plan, inputs, outputs, len_bytes);
+	if (base < plan->num_inputs && inputs[base].data == outputs[0].data) {
+		mrmr_parity_add_others(plan, inputs, base, outputs[0].data,
+				       len_bytes);
+	} else {
+		mrmr_parity_combine(plan, inputs, outputs, len_bytes);
+	}
 	return 0;
+}
+
+/* The last that counts as it is: a row, which is as long as the longest block,
+   comes behind the slots. */
+size_t mrmr_parity_plan_in_place(const struct mrmr_parity_plan *plan)
+{
+	size_t i;
+
+	for (i = plan->num_inputs; plan->num_outputs == 1 && i > 0; i--) {
+		if (plan->coefficient[0][i - 1] == 1) {
+			return i - 1;
+		}
+	}
+	return plan->num_inputs;
 }

@@ -2,7 +2,9 @@
  * MRMR: computing blocks from the rest of their stripe: doing it.
  *
  * By chunks: of each input as much as stays in a near cache with the others,
- * decoded straight into the caller's buffer and hashed while it is hot. What
+ * decoded straight into the caller's buffer and hashed while it is hot; where one
+ * counts as it is (the parity block, if one block is lost), it is read into that
+ * buffer at once. What
  * cannot be read is an erasure from then on; the chunk begins anew with another
  * plan, and what was computed before stays.
  *
@@ -143,10 +145,12 @@ static int read_slot(const struct run *r, struct decode_block *block,
 	return 0;
 }
 
-/* -1: something could not be read, which is an erasure now. */
+/* One of them into out, if it can be; -1: something could not be read, which is
+   an erasure now. */
 static int read_inputs(struct run *r, uint32_t begin, uint32_t end,
-		       struct mrmr_parity_input *inputs)
+		       struct mrmr_parity_input *inputs, uint8_t *out)
 {
+	size_t in_place = mrmr_parity_plan_in_place(&r->stretch.plan);
 	uint8_t i;
 
 	for (i = 0; i < r->stretch.plan.num_inputs; i++) {
@@ -154,6 +158,9 @@ static int read_inputs(struct run *r, uint32_t begin, uint32_t end,
 		uint8_t *buf = r->buffers + (size_t)i * r->chunk_bytes;
 		int ret;
 
+		if (i == in_place) {
+			buf = out;
+		}
 		inputs[i] = (struct mrmr_parity_input){
 			.place = r->stretch.plan.input[i],
 		};
@@ -211,10 +218,10 @@ static int compute_chunk(struct run *r, uint32_t *at)
 	if (end - *at > r->chunk_bytes) {
 		end = *at + (uint32_t)r->chunk_bytes;
 	}
-	if (read_inputs(r, *at, end, inputs) == -1) {
+	output.data = r->out + (*at - r->decode->begin);
+	if (read_inputs(r, *at, end, inputs, output.data) == -1) {
 		return decode_stretch_make(r->decode, *at, &r->stretch);
 	}
-	output.data = r->out + (*at - r->decode->begin);
 	if (mrmr_parity_plan_run(plan, inputs, &output, end - *at) == -1) {
 		return -1;
 	}

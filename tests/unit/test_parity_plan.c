@@ -10,6 +10,9 @@
 
 #define MIB ((size_t)1024 * 1024)
 
+/* Runs with an input in the output. */
+static unsigned int num_in_place;
+
 /* --- losing blocks of a stripe -------------------------------------------- */
 
 /*
@@ -89,6 +92,34 @@ static void assert_recovered(const struct stripe *s, unsigned int place,
 	}
 }
 
+/* The same again where one of the inputs lies in the output. */
+static void assert_run_in_place(const struct stripe *s,
+				const struct mrmr_parity_plan *plan,
+				struct mrmr_parity_input *inputs,
+				const struct mrmr_parity_output *outputs,
+				size_t begin, size_t end)
+{
+	size_t at = mrmr_parity_plan_in_place(plan);
+	uint8_t *out = NULL;
+	int ret;
+
+	if (at == plan->num_inputs) {
+		return;
+	}
+	assert_int_equal(plan->num_outputs, 1);
+	out = outputs[0].data;
+	memset(out, GUARD_VALUE, end - begin);
+	if (inputs[at].len_bytes > 0) {
+		memcpy(out, inputs[at].data, inputs[at].len_bytes);
+	}
+	inputs[at].data = out;
+	ret = mrmr_parity_plan_run(plan, inputs, outputs, end - begin);
+	assert_int_equal(ret, 0);
+	assert_recovered(s, plan->output[0], out, begin, end);
+	assert_int_equal(out[end - begin], GUARD_VALUE);
+	num_in_place++;
+}
+
 /* Run the plan for the range, and look at each byte that comes out. */
 static void assert_run(const struct stripe *s,
 		       const struct mrmr_parity_plan *plan, size_t begin,
@@ -123,6 +154,7 @@ static void assert_run(const struct stripe *s,
 		assert_recovered(s, plan->output[i], out[i], begin, end);
 		assert_int_equal(out[i][end - begin], GUARD_VALUE);
 	}
+	assert_run_in_place(s, plan, inputs, outputs, begin, end);
 }
 
 static uint8_t **alloc_outputs(size_t len_bytes, size_t skew)
@@ -635,6 +667,26 @@ static void lowest_rows_are_taken_and_no_more(void **state)
 	for (i = 0; i < 3; i++) {
 		assert_int_equal(plan.coefficient[0][i], 1);
 	}
+	assert_int_equal(mrmr_parity_plan_in_place(&plan), 2);
+}
+
+/* Where nothing counts as it is, or something else is computed as well, no input
+   may lie in an output; else all of the above was done that way, too. */
+static void inputs_lie_in_the_output(void **state)
+{
+	struct mrmr_parity_plan plan = {
+		.num_inputs = 3,
+		.num_outputs = 1,
+		.coefficient = {{1, 2, 3}},
+	};
+
+	assert_int_equal(mrmr_parity_plan_in_place(&plan), 0);
+	plan.coefficient[0][0] = 4;
+	assert_int_equal(mrmr_parity_plan_in_place(&plan), 3);
+	plan.coefficient[0][1] = 1;
+	plan.num_outputs = 2;
+	assert_int_equal(mrmr_parity_plan_in_place(&plan), 3);
+	assert_true(num_in_place > 0);
 }
 
 /* A row that never was, while blocks are away. */
@@ -822,6 +874,7 @@ int main(void)
 		cmocka_unit_test(example_of_the_documentation),
 		cmocka_unit_test(contradictions_are_refused),
 		cmocka_unit_test(run_checks_what_it_is_given),
+		cmocka_unit_test(inputs_lie_in_the_output),
 	};
 
 	return cmocka_run_group_tests(tests, ref_setup, NULL);
