@@ -338,6 +338,7 @@ int where_parity(struct admin *admin, struct mrmr_engine *engine, bool is_known,
 		.state = UNKNOWN,
 		.why = "",
 	};
+	int status;
 
 	if (engine == NULL && is_known) {
 		set(&t, wanted > 0 ? PENDING : UNPROTECTED,
@@ -354,6 +355,7 @@ int where_parity(struct admin *admin, struct mrmr_engine *engine, bool is_known,
 	}
 	report(&t, object);
 	admin_set(admin->result, "protection", object);
+	status = status_of(&t);
 	talloc_free(t.blocks);
-	return status_of(&t);
+	return status;
 }
