@@ -453,6 +453,9 @@ int mrmr_catalog_sums(struct mrmr_catalog *cat, uint16_t member,
    put NULL removes it. */
 uint8_t *mrmr_catalog_get_note(struct mrmr_catalog *cat, void *mem_ctx,
 			       const char *name, size_t *len);
+/* Is there one? Also true if that cannot be told: for notes that say there is
+   something to look for. */
+bool mrmr_catalog_has_note(struct mrmr_catalog *cat, const char *name);
 int mrmr_catalog_put_note(struct mrmr_catalog *cat, const char *name,
 			  const uint8_t *value, size_t len);
 

@@ -322,6 +322,16 @@ static int put_note(struct mrmr_catalog *cat, const char *name,
 	return record_put_pack(cat, &key, &p);
 }
 
+bool mrmr_catalog_has_note(struct mrmr_catalog *cat, const char *name)
+{
+	size_t len = 0;
+	uint8_t *value = mrmr_catalog_get_note(cat, NULL, name, &len);
+	bool has = value != NULL || errno != ENOENT;
+
+	talloc_free(value);
+	return has;
+}
+
 int mrmr_catalog_put_note(struct mrmr_catalog *cat, const char *name,
 			  const uint8_t *value, size_t len)
 {

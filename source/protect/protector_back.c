@@ -24,6 +24,7 @@
 #include <talloc.h>
 
 #include <mrmr/dir.h>
+#include <mrmr/fault.h>
 #include <mrmr/log.h>
 #include <mrmr/names.h>
 
@@ -100,13 +101,16 @@ static int put_away(struct protector *p, void *frame, struct mrmr_dir *dir,
 			 "cannot be moved to the trash: %s",
 			 mrmr_member_name(&p->pool->members[member]), path,
 			 strerror(errno));
-		return 0;
+		return 2;
 	}
 	mrmr_dir_changed(dir, member);
 	mrmr_log(MRMR_LOG_WARNING,
 		 "member %s: '%s' was removed, and was there again, beside the "
 		 "one that was made since; it is in the trash",
 		 mrmr_member_name(&p->pool->members[member]), path);
+	if (mrmr_fault("back-moved") != 0) {
+		return -1;
+	}
 	known = talloc_asprintf(frame, "%u/%s", look->number, trash_path);
 	if (known == NULL) {
 		errno = ENOMEM;

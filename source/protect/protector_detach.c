@@ -237,6 +237,19 @@ int names_detach(struct protector *p, uint64_t dir_id, const char *name,
 	return ret;
 }
 
+int names_trash(struct protector *p, const struct mrmr_link *link, uint64_t id,
+		size_t num_links, const char *trash_name)
+{
+	if (num_links == 1) {
+		return mrmr_catalog_rename(p->catalog, link->dir_id, link->name,
+					   MRMR_ID_TRASH, trash_name);
+	}
+	if (mrmr_catalog_remove(p->catalog, link->dir_id, link->name) == -1) {
+		return -1;
+	}
+	return mrmr_catalog_link(p->catalog, id, MRMR_ID_TRASH, trash_name);
+}
+
 bool names_is_gone(const char *name)
 {
 	const char *slash = strchr(name, '/');

@@ -319,6 +319,7 @@ static int trashed(struct protector *p, const struct event *e)
 {
 	struct mrmr_node *node = NULL;
 	struct mrmr_link *links = NULL;
+	struct mrmr_link gone;
 	char *name = NULL;
 	size_t num = 0;
 
@@ -352,23 +353,14 @@ static int trashed(struct protector *p, const struct event *e)
 	    -1) {
 		return -1;
 	}
-	if (num > 1) {
-		/* A file with a name that is not in the trash is not in the
-		   trash: its first name is one of those. */
-		if (mrmr_catalog_remove(p->catalog, node->dir_id, node->name) ==
-		    -1) {
-			return -1;
-		}
-		return is_in_trash(p, e)
-			       ? mrmr_catalog_link(p->catalog, node->id,
-						   MRMR_ID_TRASH, name)
-			       : 0;
+	gone = (struct mrmr_link){.dir_id = node->dir_id, .name = node->name};
+	if (num > 1 && !is_in_trash(p, e)) {
+		return mrmr_catalog_remove(p->catalog, gone.dir_id, gone.name);
 	}
-	if (node->num_extents == 0) {
-		return names_detach(p, node->dir_id, node->name, NAMES_REMOVED);
+	if (num == 1 && node->num_extents == 0) {
+		return names_detach(p, gone.dir_id, gone.name, NAMES_REMOVED);
 	}
-	return mrmr_catalog_rename(p->catalog, node->dir_id, node->name,
-				   MRMR_ID_TRASH, name);
+	return names_trash(p, &gone, node->id, num, name);
 }
 
 static int linked(struct protector *p, const struct event *e)

@@ -264,6 +264,11 @@ enum names_cause {
  */
 int names_detach(struct protector *p, uint64_t dir_id, const char *name,
 		 enum names_cause cause);
+/* One of a file's names (of how many) has gone to the trash, and is trash_name
+   there. A file that has a name elsewhere is not in the trash: its first name is
+   one of those. */
+int names_trash(struct protector *p, const struct mrmr_link *link, uint64_t id,
+		size_t num_links, const char *trash_name);
 /* Is this name in the trash one of those? */
 bool names_is_gone(const char *name);
 /* Those that are not pending any more, as the list was lost: they are. */
@@ -304,8 +309,9 @@ int absent_show_directory(struct protector *p, struct mrmr_dir *dir,
 /* --- removed files that are back (protector_back.c) ----------------------------- */
 
 /* What a scan sees under a name is in the trash, by the catalogue, and another file
-   has that name: it goes there again. 1: it has gone; 0: it is not so; or -1 with
-   errno. */
+   has that name: it goes there again. 1: it has gone; 0: it is not so; 2: it cannot
+   be moved, and is to be overlooked until the next scan, for the other one has the
+   name; or -1 with errno. */
 int back_into_trash(struct protector *p, void *frame, struct mrmr_dir *dir,
 		    uint64_t dir_id, const char *name, const char *path,
 		    const struct look *look);

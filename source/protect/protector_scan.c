@@ -194,8 +194,8 @@ static int see_entry(struct scan *scan, void *frame, struct mrmr_dir *dir,
 	if (ret == 0 && look.is_there) {
 		ret = back_into_trash(p, frame, dir, dir_id, name, below,
 				      &look);
-		if (ret == -1) {
-			return -1;
+		if (ret == -1 || ret == 2) {
+			return ret == 2 ? 0 : -1;
 		}
 		ret = ret == 1 ? look_in(p, frame, dir, name, &look) : 0;
 	}

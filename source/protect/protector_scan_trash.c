@@ -69,15 +69,7 @@ static int see_trashed(struct protector *p, void *frame, uint16_t number,
 		/* each name leads to it, so this one is a further one */
 		return mrmr_catalog_link(p->catalog, id, MRMR_ID_TRASH, name);
 	}
-	if (num == 1) {
-		return mrmr_catalog_rename(p->catalog, links[i].dir_id,
-					   links[i].name, MRMR_ID_TRASH, name);
-	}
-	if (mrmr_catalog_remove(p->catalog, links[i].dir_id, links[i].name) ==
-	    -1) {
-		return -1;
-	}
-	return mrmr_catalog_link(p->catalog, id, MRMR_ID_TRASH, name);
+	return names_trash(p, &links[i], id, num, name);
 }
 
 struct seeing {

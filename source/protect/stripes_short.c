@@ -66,12 +66,7 @@ bool mrmr_stripes_are_short(struct mrmr_engine *engine, bool *others)
 
 bool mrmr_stripes_short_is_noted(struct mrmr_catalog *catalog)
 {
-	size_t len = 0;
-	uint8_t *value = mrmr_catalog_get_note(catalog, NULL, NOTE, &len);
-	bool noted = value != NULL || errno != ENOENT;
-
-	talloc_free(value);
-	return noted;
+	return mrmr_catalog_has_note(catalog, NOTE);
 }
 
 int mrmr_stripes_forget_short(struct mrmr_engine *engine)

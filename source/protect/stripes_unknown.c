@@ -8,10 +8,6 @@
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
-#include <errno.h>
-
-#include <talloc.h>
-
 #include "stripes_private.h"
 
 #define NOTE "unknown-pieces"
@@ -23,13 +19,7 @@ int mrmr_stripes_note_unknown(struct mrmr_catalog *catalog)
 
 bool mrmr_stripes_unknown_is_noted(struct mrmr_catalog *catalog)
 {
-	size_t len = 0;
-	uint8_t *value = mrmr_catalog_get_note(catalog, NULL, NOTE, &len);
-	/* if it cannot be read, it is worth while to look */
-	bool noted = value != NULL || errno != ENOENT;
-
-	talloc_free(value);
-	return noted;
+	return mrmr_catalog_has_note(catalog, NOTE);
 }
 
 int mrmr_stripes_forget_unknown(struct mrmr_catalog *catalog)

@@ -222,6 +222,21 @@ struct mrmr_protect_result protect(struct world *w)
 	return result;
 }
 
+struct mrmr_protect_result protect_and_scan(struct world *w)
+{
+	const struct mrmr_protect_options options = {.everything = true,
+						     .scan = true};
+	struct mrmr_engine *engine = open_engine(w, MRMR_ENGINE_WRITE);
+	struct mrmr_protect_result result;
+	struct mrmr_error err = {0};
+
+	if (mrmr_protect(engine, &options, &result, &err) == -1) {
+		fail_msg("%s", err.text);
+	}
+	talloc_free(engine);
+	return result;
+}
+
 bool protect_killed(struct world *w, const char *fault)
 {
 	pid_t pid = fork();

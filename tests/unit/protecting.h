@@ -49,7 +49,9 @@ extern uint64_t protect_batch_bytes;
 
 /* Run it until nothing is left, in this process. Fails the test if it fails. */
 struct mrmr_protect_result protect(struct world *w);
-/* The same, that may fail: -1. */
+/* The same, after a scan of everything. */
+struct mrmr_protect_result protect_and_scan(struct world *w);
+/* As protect(), that may fail: -1. */
 int try_protect(struct world *w, struct mrmr_protect_result *result);
 
 /* In a process of its own, with MRMR_FAULT set to fault. True if it was killed

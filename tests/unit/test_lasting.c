@@ -73,21 +73,6 @@ static void check_known_only(struct world *w, const char *path, size_t len)
 	talloc_free(engine);
 }
 
-static struct mrmr_protect_result scan(struct world *w)
-{
-	const struct mrmr_protect_options options = {.everything = true,
-						     .scan = true};
-	struct mrmr_engine *engine = open_engine(w, MRMR_ENGINE_WRITE);
-	struct mrmr_protect_result result;
-	struct mrmr_error err = {0};
-
-	if (mrmr_protect(engine, &options, &result, &err) == -1) {
-		fail_msg("%s", err.text);
-	}
-	talloc_free(engine);
-	return result;
-}
-
 static void test_types(void **state)
 {
 	assert_string_equal(mrmr_type_without_lasting_inodes(0x4d44), "FAT");
@@ -128,7 +113,7 @@ static void test_files_are_left(void **state)
 	check_known_only(w, "d/photo", 200000);
 	assert_int_equal(do_unlink(w, "d/photo"), 0);
 	protect(w);
-	assert_int_equal(scan(w).protected_files, 0);
+	assert_int_equal(protect_and_scan(w).protected_files, 0);
 	verify_unknown(w, "d/photo");
 	verify_unknown(w, "d/small");
 	check_known_only(w, "d/renamed", 3000);
@@ -156,7 +141,7 @@ static void test_numbers_change(void **state)
 	assert_return_code(renameat2(AT_FDCWD, from, AT_FDCWD, to,
 				     RENAME_EXCHANGE),
 			   errno);
-	scan(w);
+	protect_and_scan(w);
 	check_known_only(w, "a", 4000);
 	check_known_only(w, "b", 3000);
 	assert_int_equal(world_trashed(w, FAT, "a"), 0);
@@ -192,7 +177,7 @@ static void test_what_was_protected_leaves(void **state)
 	protect(w);
 	verify(w, "old", 1, 200000, 1);
 	turn(w);
-	scan(w);
+	protect_and_scan(w);
 	check_known_only(w, "old", 200000);
 	assert_int_equal(pending_of(w), 0);
 	verify(w, "a", 2, 200000, 1);

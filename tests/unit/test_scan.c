@@ -203,7 +203,7 @@ static void test_an_old_time(void **state)
 
 /* A file was removed on a member, and made again on another, and that was
    protected; the power cut has taken the removal back. */
-static void check_one_that_is_back(bool is_away)
+static void check_one_that_is_back(bool is_away, const char *fault)
 {
 	struct world *w = make();
 	const char *path = path_of(1);
@@ -242,7 +242,20 @@ static void check_one_that_is_back(bool is_away)
 		world_plug(w, 2);
 		world_later(w);
 	}
-	protect(w);
+	if (fault != NULL) {
+		assert_int_equal(protect_killed(w, fault),
+				 strstr(fault, "kill") != NULL);
+		world_later(w);
+		/* the new one has not left its stripes for it */
+		engine = open_engine(w, MRMR_ENGINE_READ);
+		assert_return_code(mrmr_catalog_find_path(engine->catalog,
+							  engine, path, &node),
+				   errno);
+		assert_int_equal(node->member, engine->number[2]);
+		assert_int_equal(node->num_extents, 1);
+		talloc_free(engine);
+	}
+	protect_and_scan(w);
 	assert_int_equal(do_where(w, path), 2);
 	verify(w, path, 700, LEN, 1);
 	assert_string_equal(world_where(w, path), "2");
@@ -261,14 +274,32 @@ static void check_one_that_is_back(bool is_away)
 
 static void test_one_that_is_back(void **state)
 {
-	check_one_that_is_back(false);
+	check_one_that_is_back(false, NULL);
 }
 
 /* The member with the new one was not there at first. */
 static void test_one_that_is_back_alone(void **state)
 {
-	check_one_that_is_back(true);
+	check_one_that_is_back(true, NULL);
 }
+
+#ifdef MRMR_WITH_FAULTS
+/* It is in the trash in the end, and was nowhere else but there or under its
+   name. */
+static void test_one_that_is_back_failing(void **state)
+{
+	static const char *const faults[] = {
+		"trash=kill",           "trash=EIO",
+		"back-moved=kill",      "back-moved=EIO",
+		"catalog-prepare=kill", "catalog-prepare=ENOSPC",
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+		check_one_that_is_back(false, faults[i]);
+	}
+}
+#endif
 
 /* More than are on their way at a time, on several members. */
 #define MANY 9000u
@@ -455,6 +486,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_names_only),
 #ifdef MRMR_WITH_FAULTS
 	cmocka_unit_test(test_failing),
+	cmocka_unit_test(test_one_that_is_back_failing),
 #endif
 };
 

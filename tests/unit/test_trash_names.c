@@ -40,20 +40,6 @@ static struct world *make(void)
 	return w;
 }
 
-static void protect_and_scan(struct world *w)
-{
-	const struct mrmr_protect_options options = {.everything = true,
-						     .scan = true};
-	struct mrmr_engine *engine = open_engine(w, MRMR_ENGINE_WRITE);
-	struct mrmr_protect_result result;
-	struct mrmr_error err = {0};
-
-	if (mrmr_protect(engine, &options, &result, &err) == -1) {
-		fail_msg("%s", err.text);
-	}
-	talloc_free(engine);
-}
-
 /* All that there is in it. */
 static struct mrmr_purge_result purge(struct world *w)
 {
