@@ -48,7 +48,9 @@ struct mrmr_protect_options {
 				    of none */
 	uint64_t batch_bytes;    /* to be read for one commit; 0: from 256 MiB
 				    to 1 GiB, what takes about a second */
-	unsigned int threads;    /* 0: as many as processors */
+	uint32_t window_files; /* pending files that are remembered at the same
+				    time; 0: a number that is enough */
+	unsigned int threads;  /* 0: as many as processors */
 	void (*progress)(const struct mrmr_protect_progress *progress,
 			 void *private_data); /* may be NULL */
 	bool (*should_stop)(void *private_data);
@@ -63,7 +65,8 @@ struct mrmr_protect_result {
 	uint64_t unreadable_files;
 	uint64_t open_files; /* left for later */
 	uint64_t mended_stripes;
-	bool is_scan_refused; /* it was asked for by the queue, and doubtful */
+	uint32_t window_files; /* remembered at the same time, at most */
+	bool is_scan_refused;  /* it was asked for by the queue, and doubtful */
 	/* In the background only: something is left, as another process waits
 	   for the catalogue, or, then gives_turn, to be the protector itself. */
 	bool gives_way;

@@ -144,19 +144,13 @@ void protector_take_back(struct protector *p)
 
 void protector_cancel(struct protector *p)
 {
-	struct pending *pending = NULL;
-
 	if (!p->in_transaction) {
 		return;
 	}
 	protector_take_back(p);
-	/* The list in memory has what has not happened. If it cannot be read,
-	   that is harmless: nodes that are not there are left out. */
-	pending = pending_load(p, p->engine, NULL);
-	if (pending != NULL) {
-		talloc_free(p->pending);
-		p->pending = pending;
-	}
+	/* the list in memory has what has not happened */
+	pending_load_again(p->pending);
+	p->round->has_more = true;
 }
 
 int protector_loosen(struct protector *p, uint16_t member, uint64_t inode)
@@ -293,47 +287,22 @@ static void tell_usage(struct protector *p)
 static void count_left(struct protector *p)
 {
 	struct mrmr_protect_result *result = p->result;
-	uint32_t i;
+	struct pending_place place = {0};
 
-	for (i = 0; i < pending_end(p->pending); i++) {
-		const struct pending_entry *entry = pending_get(p->pending, i);
-
-		if (entry->node == 0) {
-			continue;
-		}
-		result->open_files += entry->is_open;
-		if ((entry->flags & PENDING_NO_ROOM) != 0) {
+	result->open_files = due_num_open(p);
+	result->window_files = window_num_most(p->window);
+	while (pending_next(p->pending, place.node + 1, &place)) {
+		if ((place.flags & PENDING_NO_ROOM) != 0) {
 			result->unprotected_files++;
 			result->unprotected_bytes +=
-				pending_count_bare(p->catalog, entry->node);
+				pending_count_bare(p->catalog, place.node);
 		}
 		result->unreadable_files +=
-			(entry->flags & PENDING_UNREADABLE) != 0;
+			(place.flags & PENDING_UNREADABLE) != 0;
 	}
 }
 
 /* --- going on, and ending --------------------------------------------------------------- */
-
-/* When the next one is due; 0: none will be. */
-static int64_t next_due_ns(struct protector *p)
-{
-	int64_t next = 0;
-	uint32_t i;
-
-	for (i = 0; i < pending_end(p->pending); i++) {
-		const struct pending_entry *entry = pending_get(p->pending, i);
-
-		if (entry->node == 0 || entry->is_skipped ||
-		    (entry->flags & (PENDING_NO_ROOM | PENDING_UNREADABLE)) !=
-			    0) {
-			continue;
-		}
-		if (next == 0 || entry->retry_ns < next) {
-			next = entry->retry_ns > 0 ? entry->retry_ns : 1;
-		}
-	}
-	return next;
-}
 
 /* False: nothing has come. */
 static bool wait_for_work(struct protector *p, int64_t until_ns)
@@ -441,7 +410,7 @@ static int run(struct protector *p, struct mrmr_error *err)
 			continue;
 		}
 		atomic_store(&page->passes_ended, pass);
-		next = next_due_ns(p);
+		next = due_when(p);
 		if (!p->options->background || next == 0) {
 			if (is_over(p)) {
 				break;
@@ -499,7 +468,7 @@ int mrmr_protect(struct mrmr_engine *engine,
 	p->large =
 		talloc_zero_array(p, struct large_file, p->pool->num_members);
 	p->taken_bytes = talloc_zero_array(p, uint64_t, p->pool->num_members);
-	p->pending = pending_load(p, engine, err);
+	p->pending = pending_load(p, engine->catalog, err);
 	/* how the kernel asks for a lease back */
 	sigaction(SIGIO, &ignore, &before);
 	if (options->background) {
@@ -508,10 +477,11 @@ int mrmr_protect(struct mrmr_engine *engine,
 		mrmr_catalog_set_threads(p->catalog, 1);
 	}
 	if (p->large != NULL && p->taken_bytes != NULL && p->pending != NULL &&
-	    scan_load(p) == 0) {
+	    due_begin(p) == 0 && scan_load(p) == 0) {
 		tidy_begin(p);
-		ret = room_begin(p) == 0 ? run(p, err)
-					 : protector_fail_catalog(p, err);
+		ret = older_take(p, err) == 0 && room_begin(p, err) == 0
+			      ? run(p, err)
+			      : -1;
 		count_left(p);
 		tidy_end(p, ret == 0);
 	} else if (err->code == 0) {

@@ -47,17 +47,17 @@ struct adding {
 	struct mrmr_hindered *hindered;
 };
 
-static int add_hindered(uint64_t id, uint8_t flags, void *private_data)
+static int add_hindered(const struct pending_place *place, void *private_data)
 {
 	const struct adding *adding = private_data;
 	struct mrmr_hindered *hindered = adding->hindered;
 
-	if ((flags & PENDING_NO_ROOM) != 0) {
+	if ((place->flags & PENDING_NO_ROOM) != 0) {
 		hindered->no_room_files++;
 		hindered->no_room_bytes +=
-			pending_count_bare(adding->catalog, id);
+			pending_count_bare(adding->catalog, place->node);
 	}
-	hindered->unreadable_files += (flags & PENDING_UNREADABLE) != 0;
+	hindered->unreadable_files += (place->flags & PENDING_UNREADABLE) != 0;
 	return 0;
 }
 
@@ -140,25 +140,6 @@ static bool is_name_known(struct mrmr_engine *engine, const char *path,
 	return is_known;
 }
 
-struct asking {
-	uint64_t id;
-	struct mrmr_standing *standing;
-};
-
-static int take_flags(uint64_t id, uint8_t flags, void *private_data)
-{
-	const struct asking *asking = private_data;
-	struct mrmr_standing *standing = asking->standing;
-
-	if (id != asking->id) {
-		return 0;
-	}
-	standing->is_pending = true;
-	standing->has_no_room = (flags & PENDING_NO_ROOM) != 0;
-	standing->is_unreadable = (flags & PENDING_UNREADABLE) != 0;
-	return 1;
-}
-
 static bool is_as_known(const struct mrmr_node *node, const struct stat *st)
 {
 	const struct look look = {.st = *st};
@@ -177,7 +158,8 @@ int mrmr_protector_ask(struct mrmr_engine *engine, void *mem_ctx, size_t member,
 		       const char *path, const struct stat *st,
 		       struct mrmr_standing *standing)
 {
-	struct asking asking = {.standing = standing};
+	struct pending_place place;
+	int ret;
 
 	*standing = (struct mrmr_standing){0};
 	if (find_node(engine, mem_ctx, member, path, st, &standing->node) ==
@@ -190,8 +172,12 @@ int mrmr_protector_ask(struct mrmr_engine *engine, void *mem_ctx, size_t member,
 	standing->is_as_known = is_as_known(standing->node, st);
 	standing->is_name_known =
 		is_name_known(engine, path, standing->node->id);
-	asking.id = standing->node->id;
-	return pending_each_saved(engine->catalog, take_flags, &asking) == -1
-		       ? -1
-		       : 0;
+	ret = pending_saved(engine->catalog, standing->node->id, &place);
+	if (ret == 1) {
+		standing->is_pending = true;
+		standing->has_no_room = (place.flags & PENDING_NO_ROOM) != 0;
+		standing->is_unreadable =
+			(place.flags & PENDING_UNREADABLE) != 0;
+	}
+	return ret == -1 ? -1 : 0;
 }

@@ -37,7 +37,7 @@ struct batch {
 	struct mrmr_live_member **members; /* of pool->members[], or NULL */
 	struct target *targets;            /* talloc */
 	size_t num;
-	uint32_t *finished; /* talloc; entries that need nothing */
+	uint64_t *finished; /* talloc; nodes that need nothing */
 	size_t num_finished;
 	struct mrmr_change *changes; /* of all targets */
 	size_t num_changes;
@@ -71,7 +71,7 @@ struct batch *batch_new(struct protector *p)
 	batch->members = talloc_zero_array(batch, struct mrmr_live_member *,
 					   p->pool->num_members);
 	batch->targets = talloc_array(batch, struct target, BATCH_FILES);
-	batch->finished = talloc_array(batch, uint32_t, BATCH_FILES);
+	batch->finished = talloc_array(batch, uint64_t, BATCH_FILES);
 	if (batch->members == NULL || batch->targets == NULL ||
 	    batch->finished == NULL) {
 		TALLOC_FREE(batch);
@@ -119,13 +119,16 @@ static int choose_one(struct batch *batch, struct due *due, uint64_t quota)
 	struct protector *p = batch->p;
 	struct target *target = &batch->targets[batch->num];
 	uint32_t index = due->entries[due->next];
+	struct pending_entry *entry = window_get(p->window, index);
 	enum readiness readiness = TARGET_LATER;
 
-	/* since the list was made: its last batch found no room */
-	if (pending_get(p->pending, index)->is_skipped) {
+	/* since the list was made: its last batch found no room, or it went with
+	   its name */
+	if (entry->is_skipped || !pending_has(p->pending, entry->node)) {
 		due->next++;
-		return 0;
+		return pending_error(p->pending);
 	}
+	entry->retry_ns = 0;
 	if (target_prepare(p, batch, index, quota - due->taken_bytes, target,
 			   &readiness) == -1) {
 		if (protector_is_fatal(errno)) {
@@ -141,12 +144,12 @@ static int choose_one(struct batch *batch, struct due *due, uint64_t quota)
 		due->taken_bytes += target->bytes;
 		break;
 	case TARGET_NOTHING_TO_DO:
-		batch->finished[batch->num_finished++] = index;
+		batch->finished[batch->num_finished++] = entry->node;
 		break;
 	case TARGET_LATER:
 		break;
 	case TARGET_SKIPPED:
-		pending_get(p->pending, index)->is_skipped = true;
+		entry->is_skipped = true;
 		break;
 	}
 	if (readiness == TARGET_READY && !target->is_complete) {
@@ -295,7 +298,7 @@ static void fail_those_that_lose(const struct batch *batch)
 
 		if (error != 0) {
 			batch_failed(batch->p, target->entry, error);
-			pending_get(batch->p->pending, target->entry)->last_ns =
+			window_get(batch->p->window, target->entry)->last_ns =
 				protector_now_ns() + LAST_NS;
 		}
 	}
@@ -468,7 +471,7 @@ static int run_due(struct protector *p, bool with_last, bool *has_last,
 
 	lists = due_find(p, with_last, &num, has_last);
 	if (lists == NULL) {
-		return protector_no_memory(err);
+		return protector_fail_catalog(p, err);
 	}
 	do {
 		size_t i;
@@ -485,9 +488,12 @@ static int run_due(struct protector *p, bool with_last, bool *has_last,
 	} while (ret == 0 && !again && left > 0 && num > 0 &&
 		 mrmr_queue_is_empty(p->engine->queue) &&
 		 !protector_gives_way(p) && !protector_should_stop(p));
-	/* The list was read anew if something has failed. */
-	talloc_free(lists);
+	due_end(p, lists);
 	if (again || p->has_changed) {
+		p->round->has_more = true;
+		*any = true;
+	}
+	if (due_has_more(p)) {
 		*any = true;
 	}
 	p->has_changed = false;

@@ -168,11 +168,7 @@ static int detach_file(struct protector *p, void *frame,
 	char *name = NULL;
 
 	if (node->num_extents == 0 && !is_kept) {
-		uint32_t entry = pending_find(p->pending, node->id);
-
-		if (entry != PENDING_NONE) {
-			pending_remove(p->pending, entry);
-		}
+		pending_remove(p->pending, node->id);
 		/* what it was may be needed yet, if it is to move on */
 		if ((!is_away(p, node->member) &&
 		     was_forget(p->catalog, node->id) == -1) ||
@@ -299,7 +295,7 @@ int names_seek_gone(struct protector *p)
 		ret = 0;
 	}
 	for (i = 0; ret == 0 && i < gone.num; i++) {
-		if (pending_find(p->pending, gone.ids[i]) == PENDING_NONE) {
+		if (!pending_has(p->pending, gone.ids[i])) {
 			ret = pending_add(p->pending, gone.ids[i],
 					  gone.members[i], 0, 0);
 		}

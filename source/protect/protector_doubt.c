@@ -19,7 +19,7 @@ static bool is_pending(uint64_t id, void *private_data)
 {
 	const struct protector *p = private_data;
 
-	return pending_find(p->pending, id) != PENDING_NONE;
+	return pending_has(p->pending, id);
 }
 
 static bool is_stopped(void *private_data)

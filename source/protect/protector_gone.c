@@ -38,7 +38,6 @@ int target_prepare_gone(struct protector *p, struct batch *batch,
 int target_remove_gone(struct protector *p, const struct target *target)
 {
 	struct mrmr_link *links = NULL;
-	uint32_t entry;
 	size_t num = 0;
 	size_t i;
 	int ret;
@@ -48,10 +47,7 @@ int target_remove_gone(struct protector *p, const struct target *target)
 	    mrmr_catalog_cut_extents(p->catalog, target->node.id, 0) == -1) {
 		return -1;
 	}
-	entry = pending_find(p->pending, target->node.id);
-	if (entry != PENDING_NONE) {
-		pending_remove(p->pending, entry);
-	}
+	pending_remove(p->pending, target->node.id);
 	ret = protector_loosen(p, target->old->member, target->old->inode);
 	for (i = 0; i < num && ret == 0; i++) {
 		ret = mrmr_catalog_remove(p->catalog, links[i].dir_id,

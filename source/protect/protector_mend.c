@@ -26,8 +26,9 @@
 #include "protector_private.h"
 
 #define NOTE "mended"
-#define LOOKED_AT 4096 /* stripes a transaction, at most; */
-#define MENDED 128     /* of these */
+#define LOOKED_AT 4096       /* stripes a transaction, at most; */
+#define MENDED 128           /* of these */
+#define PER_TRANSACTION 4096 /* files that become pending */
 
 enum phase {
 	PHASE_LEFT, /* those with members that have left the pool */
@@ -211,45 +212,86 @@ static int is_bare(const struct mrmr_extent *extent, uint32_t index,
 	return extent->state == MRMR_EXTENT_BARE ? 1 : 0;
 }
 
-static int seek(struct protector *p, bool *any)
+/* 1; 0: it was not added; or -1. */
+static int add_if_bare(struct protector *p, const struct mrmr_node *node)
+{
+	int ret;
+
+	if (node->kind != MRMR_NODE_FILE || node->dir_id == MRMR_ID_TRASH ||
+	    pending_has(p->pending, node->id)) {
+		return 0;
+	}
+	ret = mrmr_catalog_each_extent(p->catalog, node, is_bare, NULL);
+	if (ret != 1) {
+		return ret;
+	}
+	return pending_add(p->pending, node->id, node->member, node->size_bytes,
+			   0) == -1
+		       ? -1
+		       : 1;
+}
+
+/* Some of them, after *id. *more: there may be others. */
+static int seek_some(struct protector *p, uint64_t *id, bool *more, bool *any)
 {
 	struct mrmr_node *node = NULL;
-	uint64_t id = 0;
+	size_t num = 0;
 
-	while (mrmr_catalog_next(p->catalog, p, id, &node) == 0) {
-		int ret = 0;
+	*more = false;
+	while (num < PER_TRANSACTION) {
+		int ret;
 
-		id = node->id;
-		if (node->kind == MRMR_NODE_FILE &&
-		    node->dir_id != MRMR_ID_TRASH &&
-		    pending_find(p->pending, id) == PENDING_NONE) {
-			ret = mrmr_catalog_each_extent(p->catalog, node,
-						       is_bare, NULL);
+		if (mrmr_catalog_next(p->catalog, p, *id, &node) == -1) {
+			return errno == ENOENT ? 0 : -1;
 		}
-		if (ret == 1) {
-			*any = true;
-			ret = pending_add(p->pending, id, node->member,
-					  node->size_bytes, 0);
-		}
+		*id = node->id;
+		ret = add_if_bare(p, node);
 		TALLOC_FREE(node);
 		if (ret == -1) {
 			return -1;
 		}
+		*any = *any || ret == 1;
+		num += ret == 1;
 	}
-	return errno == ENOENT ? 0 : -1;
+	*more = true;
+	return 0;
+}
+
+/* In transactions of its own: there may be as many as files in the pool. */
+static int seek(struct protector *p, bool *any, struct mrmr_error *err)
+{
+	uint64_t id = 0;
+	bool more = true;
+
+	while (more) {
+		if (protector_begin(p, err) == -1) {
+			return -1;
+		}
+		if (seek_some(p, &id, &more, any) == -1) {
+			protector_fail_catalog(p, err);
+			protector_cancel(p);
+			return -1;
+		}
+		if (protector_commit(p, err) == -1) {
+			return -1;
+		}
+	}
+	return 0;
 }
 
 /* Other members, or another wish: what found no place before may find one now.
-   In the same transaction as the note of it. */
-static int seek_anew(struct protector *p)
+   Before that is noted: whoever is killed in between does it again. */
+static int seek_anew(struct protector *p, struct mrmr_error *err)
 {
 	bool any = false;
 
 	if (mrmr_pool_rows(p->pool) == 0) {
 		return 0;
 	}
-	room_retry(p);
-	return seek(p, &any);
+	return room_retry(p, PENDING_NO_ROOM, err) == -1 ||
+			       seek(p, &any, err) == -1
+		       ? -1
+		       : 0;
 }
 
 /* --- some of them --------------------------------------------------------------- */
@@ -283,6 +325,9 @@ int mend_run(struct protector *p, bool *any, struct mrmr_error *err)
 	} else if (course.phase == PHASE_OVER) {
 		return 0;
 	}
+	if (is_changed && seek_anew(p, err) == -1) {
+		return -1;
+	}
 	course.seeks_unknown = mrmr_stripes_unknown_is_noted(p->catalog);
 	p->has_mended = true;
 	p->mends_anew = false;
@@ -292,8 +337,6 @@ int mend_run(struct protector *p, bool *any, struct mrmr_error *err)
 	}
 	if (protector_begin(p, err) == -1 ||
 	    (is_anew && mrmr_stripes_forget_short(p->engine) == -1 &&
-	     protector_fail_catalog(p, err) == -1) ||
-	    (is_changed && seek_anew(p) == -1 &&
 	     protector_fail_catalog(p, err) == -1) ||
 	    mend_some(p, work, &course, err) == -1 ||
 	    protector_commit(p, err) == -1) {
@@ -331,16 +374,5 @@ int mend_seek_bare(struct protector *p, bool *any, struct mrmr_error *err)
 	if (mrmr_catalog_sums(p->catalog, MRMR_MEMBER_NONE, &sums) == -1) {
 		return protector_fail_catalog(p, err);
 	}
-	if (sums.protected_bytes >= sums.file_bytes) {
-		return 0;
-	}
-	if (protector_begin(p, err) == -1) {
-		return -1;
-	}
-	if (seek(p, any) == -1) {
-		protector_fail_catalog(p, err);
-		protector_cancel(p);
-		return -1;
-	}
-	return protector_commit(p, err);
+	return sums.protected_bytes < sums.file_bytes ? seek(p, any, err) : 0;
 }

@@ -16,7 +16,7 @@
 
 void batch_failed(struct protector *p, uint32_t index, int error)
 {
-	struct pending_entry *entry = pending_get(p->pending, index);
+	struct pending_entry *entry = window_get(p->window, index);
 
 	p->has_changed = true;
 	entry->retry_ns =
@@ -29,7 +29,9 @@ void batch_failed(struct protector *p, uint32_t index, int error)
 		 error == EINVAL || error == EOPNOTSUPP
 			 ? "; does its file system know leases (fcntl)?"
 			 : "");
-	pending_set_flags(p->pending, index, entry->flags | PENDING_UNREADABLE);
+	pending_set_flags(p->pending, entry->node,
+			  pending_flags(p->pending, entry->node) |
+				  PENDING_UNREADABLE);
 	entry->is_skipped = true;
 }
 
@@ -77,7 +79,19 @@ static struct outcome sum_up(const struct target *target)
 	return outcome;
 }
 
-static void note_large(struct protector *p, const struct target *target)
+static void forget_large(struct protector *p, struct large_file *large)
+{
+	uint32_t entry = window_find(p->window, large->id);
+
+	if (large->id != 0 && entry != WINDOW_NONE) {
+		window_get(p->window, entry)->is_large = false;
+	}
+	large->id = 0;
+}
+
+/* There is more of it to be done, in the next batch. */
+static void note_large(struct protector *p, const struct target *target,
+		       bool goes_on)
 {
 	size_t index = mrmr_engine_member(p->engine, target->node.member);
 	struct large_file *large = NULL;
@@ -86,18 +100,30 @@ static void note_large(struct protector *p, const struct target *target)
 		return;
 	}
 	large = &p->large[index];
-	if (!target->is_complete) {
+	if (goes_on) {
+		if (large->id != target->node.id) {
+			forget_large(p, large);
+		}
 		large->id = target->node.id;
 		large->generation = target->node.generation;
 		large->serial = target->serial;
+		window_get(p->window, target->entry)->is_large = true;
 	} else if (large->id == target->node.id) {
-		large->id = 0;
+		forget_large(p, large);
 	}
+}
+
+/* The rest of a large one would find no room either, if this part found none. */
+static bool goes_on(const struct target *target, const struct outcome *outcome)
+{
+	return !target->is_complete &&
+	       (outcome->no_room_bytes == 0 || outcome->done_bytes > 0);
 }
 
 int batch_conclude(struct protector *p, struct target *target)
 {
-	struct pending_entry *entry = pending_get(p->pending, target->entry);
+	struct pending_entry *entry = window_get(p->window, target->entry);
+	uint8_t flags = pending_flags(p->pending, entry->node);
 	struct outcome outcome = sum_up(target);
 	int ret = 0;
 
@@ -120,7 +146,7 @@ int batch_conclude(struct protector *p, struct target *target)
 			ret = protector_loosen(p, target->old->member,
 					       target->old->inode);
 		}
-		note_large(p, target);
+		note_large(p, target, goes_on(target, &outcome));
 	}
 	if (ret == 0 && target->is_complete && !target->is_cut &&
 	    !was_is_whole(target->old)) {
@@ -143,17 +169,15 @@ int batch_conclude(struct protector *p, struct target *target)
 		if (room_note(p) == -1) {
 			return -1;
 		}
-		pending_set_flags(p->pending, target->entry,
-				  entry->flags | PENDING_NO_ROOM);
-		/* the rest of a large one that finds none would not either */
-		entry->is_skipped =
-			target->is_complete || outcome.done_bytes == 0;
+		pending_set_flags(p->pending, entry->node,
+				  flags | PENDING_NO_ROOM);
+		entry->is_skipped = !goes_on(target, &outcome);
 		return 0;
 	}
 	if (target->is_cut) {
 		p->has_changed = true;
-		pending_set_flags(p->pending, target->entry,
-				  entry->flags & (uint8_t)~PENDING_LOST);
+		pending_set_flags(p->pending, entry->node,
+				  flags & (uint8_t)~PENDING_LOST);
 		return 0;
 	}
 	if (!target->is_complete) {
@@ -164,9 +188,8 @@ int batch_conclude(struct protector *p, struct target *target)
 		p->result->protected_files++;
 	}
 	/* It may have changed again since it was declared. */
-	if (entry->serial == target->serial &&
-	    (entry->flags & PENDING_NO_ROOM) == 0) {
-		pending_remove(p->pending, target->entry);
+	if (entry->serial == target->serial && (flags & PENDING_NO_ROOM) == 0) {
+		pending_remove(p->pending, entry->node);
 	}
 	return 0;
 }

@@ -1,229 +1,169 @@
 /*
- * MRMR: the protector: the files that are to be looked at.
+ * MRMR: the protector: the list of files that are to be looked at.
  *
  * A file becomes pending in the transaction that has brought the catalogue in
  * step with an event, and ends to be in the one that has put it into stripes:
  * whoever is killed in between leaves it on the list, and the queue need not
  * remember it.
  *
- * On disk, the list is cut into notes of PER_NOTE places each, so that a batch
- * writes what it has changed and not the list:
+ * The list may be as long as the catalogue. So it is in the catalogue, by ids, in
+ * pages of which only those that are at work are in memory (protector_pages.c); and
  *
- *     pending          the number of notes, of files, and their bytes
- *     pending.N        for each place: the id of the node (0: free), flags
+ *     pending/head     8 bytes each: number of files, their bytes, number of maps
+ *
+ * What cannot be read counts as not pending, and then nothing can be saved any more:
+ * the transaction fails.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 #include <endian.h>
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #include <talloc.h>
 
+#include "protector_pages.h"
 #include "protector_private.h"
 
-#define PER_NOTE 256
-#define PLACE_BYTES 9 /* id, flags */
 #define HEAD_BYTES 24
-#define HEAD_NAME "pending"
+#define HEAD_NAME "pending/head"
+#define CHANGED_MAX 4096 /* pages */
 
 struct pending {
 	struct mrmr_catalog *catalog;
-	struct pending_entry *entries; /* talloc; num_notes * PER_NOTE */
-	bool *is_dirty;                /* talloc; of each note */
-	uint32_t num_notes;
-	uint32_t num_notes_on_disk;
-	uint32_t *table; /* talloc; node -> index + 1, open addressing */
-	uint32_t table_size;
-	uint32_t first_free; /* no place before it is free */
-	uint32_t serial;
+	struct window *window; /* NULL: none */
+	struct pages *pages;   /* NULL: with error */
 	uint64_t num;
 	uint64_t bytes;
+	bool is_changed;
+	int error; /* of what could not be read, or kept */
 };
 
-/* --- finding one by its node ----------------------------------------------- */
-
-static uint32_t start_of(const struct pending *pending, uint64_t node)
+int pending_error(const struct pending *pending)
 {
-	uint64_t hash = node * UINT64_C(0x9e3779b97f4a7c15);
-
-	return (uint32_t)(hash >> 32) & (pending->table_size - 1);
+	errno = pending->error;
+	return pending->error != 0 ? -1 : 0;
 }
 
-static void table_enter(struct pending *pending, uint32_t index)
+/* NULL: there is none, nor is to be; or, with pending->error, it cannot be had. */
+static struct page *get_page(struct pending *pending, uint64_t number,
+			     bool make)
 {
-	uint32_t at = start_of(pending, pending->entries[index].node);
+	struct page *page = NULL;
 
-	while (pending->table[at] != 0) {
-		at = (at + 1) & (pending->table_size - 1);
+	if (pending->error != 0) {
+		return NULL;
 	}
-	pending->table[at] = index + 1;
+	page = pages_get(pending->pages, number, make);
+	if (page == NULL && errno != ENOENT) {
+		pending->error = errno;
+	}
+	return page;
 }
 
-static int table_grow(struct pending *pending, uint32_t size)
+static struct place *find(struct pending *pending, uint64_t node,
+			  struct page **page)
 {
-	uint32_t i;
+	*page = get_page(pending, node / PER_PAGE, false);
+	return *page != NULL ? page_find(*page, node % PER_PAGE) : NULL;
+}
 
-	talloc_free(pending->table);
-	pending->table = talloc_zero_array(pending, uint32_t, size);
-	if (pending->table == NULL) {
-		errno = ENOMEM;
+static void change(struct pending *pending, struct page *page)
+{
+	pending->is_changed = true;
+	page_change(pending->pages, page);
+}
+
+static int save_head(struct pending *pending)
+{
+	const uint64_t head[3] = {htole64(pending->num),
+				  htole64(pending->bytes),
+				  htole64(pages_num_maps(pending->pages))};
+
+	return mrmr_catalog_put_note(pending->catalog, HEAD_NAME,
+				     (const uint8_t *)head, HEAD_BYTES);
+}
+
+int pending_save(struct pending *pending)
+{
+	if (pending_error(pending) == -1) {
 		return -1;
 	}
-	pending->table_size = size;
-	for (i = 0; i < pending_end(pending); i++) {
-		if (pending->entries[i].node != 0) {
-			table_enter(pending, i);
-		}
+	if (!pending->is_changed) {
+		return 0;
 	}
+	if (pages_save(pending->pages) == -1 ||
+	    pages_save_maps(pending->pages) == -1 || save_head(pending) == -1) {
+		return -1;
+	}
+	pending->is_changed = false;
 	return 0;
 }
 
-uint32_t pending_find(const struct pending *pending, uint64_t node)
+/* --- what is in it ----------------------------------------------------------------- */
+
+bool pending_get(struct pending *pending, uint64_t node,
+		 struct pending_place *place)
 {
-	uint32_t at = start_of(pending, node);
+	struct page *page = NULL;
+	const struct place *at = find(pending, node, &page);
 
-	while (pending->table[at] != 0) {
-		uint32_t index = pending->table[at] - 1;
-
-		if (pending->entries[index].node == node) {
-			return index;
-		}
-		at = (at + 1) & (pending->table_size - 1);
+	if (at == NULL) {
+		return false;
 	}
-	return PENDING_NONE;
-}
-
-/* Those behind it in the same run move up. */
-static void table_remove(struct pending *pending, uint32_t index)
-{
-	const uint32_t mask = pending->table_size - 1;
-	uint32_t at = start_of(pending, pending->entries[index].node);
-	uint32_t next;
-
-	while (pending->table[at] != index + 1) {
-		at = (at + 1) & mask;
-	}
-	pending->table[at] = 0;
-	for (next = (at + 1) & mask; pending->table[next] != 0;
-	     next = (next + 1) & mask) {
-		uint32_t moved = pending->table[next] - 1;
-
-		pending->table[next] = 0;
-		table_enter(pending, moved);
-	}
-}
-
-/* --- adding and removing ------------------------------------------------------ */
-
-static int add_note(struct pending *pending)
-{
-	uint32_t num = pending->num_notes + 1;
-	uint32_t places = num * PER_NOTE;
-	struct pending_entry *entries = NULL;
-	bool *is_dirty = NULL;
-
-	/* by an eighth, as lists may be long */
-	if (talloc_array_length(pending->entries) < places) {
-		uint32_t more = num + num / 8;
-
-		entries = talloc_realloc(pending, pending->entries,
-					 struct pending_entry, more * PER_NOTE);
-		if (entries == NULL) {
-			errno = ENOMEM;
-			return -1;
-		}
-		pending->entries = entries;
-		is_dirty =
-			talloc_realloc(pending, pending->is_dirty, bool, more);
-		if (is_dirty == NULL) {
-			errno = ENOMEM;
-			return -1;
-		}
-		pending->is_dirty = is_dirty;
-	}
-	memset(pending->entries + places - PER_NOTE, 0,
-	       PER_NOTE * sizeof(pending->entries[0]));
-	pending->is_dirty[num - 1] = false;
-	pending->num_notes = num;
-	/* at most two thirds full */
-	if (pending->table_size < places + places / 2) {
-		return table_grow(pending, 2 * pending->table_size);
-	}
-	return 0;
-}
-
-static void dirty(struct pending *pending, uint32_t index)
-{
-	pending->is_dirty[index / PER_NOTE] = true;
-}
-
-int pending_add(struct pending *pending, uint64_t node, uint16_t member,
-		uint64_t bytes, uint8_t flags)
-{
-	uint32_t index = pending_find(pending, node);
-	struct pending_entry *entry = NULL;
-
-	if (index == PENDING_NONE) {
-		for (index = pending->first_free;
-		     index < pending_end(pending) &&
-		     pending->entries[index].node != 0;
-		     index++) {
-		}
-		if (index == pending_end(pending) && add_note(pending) == -1) {
-			return -1;
-		}
-		pending->first_free = index + 1;
-		pending->entries[index] = (struct pending_entry){.node = node};
-		table_enter(pending, index);
-		pending->num++;
-		dirty(pending, index);
-	}
-	entry = &pending->entries[index];
-	if (entry->flags != flags) {
-		dirty(pending, index);
-	}
-	pending->bytes += bytes - entry->bytes;
-	/* what hindered it may be over */
-	*entry = (struct pending_entry){
+	*place = (struct pending_place){
 		.node = node,
-		.bytes = bytes,
-		.member = member,
-		.flags = flags,
-		.serial = ++pending->serial,
+		.bytes = at->bytes,
+		.member = at->member,
+		.flags = at->flags,
 	};
-	return 0;
+	return true;
 }
 
-void pending_remove(struct pending *pending, uint32_t index)
+bool pending_has(struct pending *pending, uint64_t node)
 {
-	pending->num--;
-	pending->bytes -= pending->entries[index].bytes;
-	table_remove(pending, index);
-	pending->entries[index] = (struct pending_entry){.node = 0};
-	if (index < pending->first_free) {
-		pending->first_free = index;
+	struct page *page = NULL;
+
+	return find(pending, node, &page) != NULL;
+}
+
+uint8_t pending_flags(struct pending *pending, uint64_t node)
+{
+	struct page *page = NULL;
+	const struct place *place = find(pending, node, &page);
+
+	return place != NULL ? place->flags : 0;
+}
+
+bool pending_next(struct pending *pending, uint64_t from,
+		  struct pending_place *place)
+{
+	uint64_t number = from / PER_PAGE;
+
+	while (pending->error == 0 && pages_next(pending->pages, &number)) {
+		struct page *page = get_page(pending, number, false);
+		uint16_t at = 0;
+
+		if (page == NULL) {
+			return false;
+		}
+		if (number == from / PER_PAGE) {
+			at = page_position(page, from % PER_PAGE);
+		}
+		if (at < page->num) {
+			const struct place *found = &page->places[at];
+
+			*place = (struct pending_place){
+				.node = number * PER_PAGE + found->offset,
+				.bytes = found->bytes,
+				.member = found->member,
+				.flags = found->flags,
+			};
+			return true;
+		}
+		number++;
 	}
-	dirty(pending, index);
-}
-
-void pending_set_flags(struct pending *pending, uint32_t index, uint8_t flags)
-{
-	if (pending->entries[index].flags != flags) {
-		pending->entries[index].flags = flags;
-		dirty(pending, index);
-	}
-}
-
-struct pending_entry *pending_get(struct pending *pending, uint32_t index)
-{
-	return &pending->entries[index];
-}
-
-uint32_t pending_end(const struct pending *pending)
-{
-	return pending->num_notes * PER_NOTE;
+	return false;
 }
 
 uint64_t pending_num(const struct pending *pending)
@@ -236,182 +176,116 @@ uint64_t pending_bytes(const struct pending *pending)
 	return pending->bytes;
 }
 
-/* --- notes ------------------------------------------------------------------------ */
+/* --- adding and removing ------------------------------------------------------ */
 
-static void note_name(uint32_t note, char name[32])
+int pending_add(struct pending *pending, uint64_t node, uint16_t member,
+		uint64_t bytes, uint8_t flags)
 {
-	snprintf(name, 32, HEAD_NAME ".%x", note);
-}
+	struct page *page = get_page(pending, node / PER_PAGE, true);
+	struct place *place = NULL;
 
-static int save_note(struct pending *pending, uint32_t note)
-{
-	uint8_t value[PER_NOTE * PLACE_BYTES];
-	uint8_t *at = value;
-	char name[32];
-	uint32_t i;
-
-	for (i = 0; i < PER_NOTE; i++) {
-		const struct pending_entry *entry =
-			&pending->entries[note * PER_NOTE + i];
-		uint64_t id = htole64(entry->node);
-
-		memcpy(at, &id, sizeof(id));
-		at[8] = entry->flags;
-		at += PLACE_BYTES;
+	if (page == NULL) {
+		return pending_error(pending);
 	}
-	note_name(note, name);
-	return mrmr_catalog_put_note(pending->catalog, name, value,
-				     sizeof(value));
-}
-
-/* Those at the end that nothing is in any more go. */
-static int save_head(struct pending *pending)
-{
-	uint64_t head[3] = {htole64(pending->num_notes), htole64(pending->num),
-			    htole64(pending->bytes)};
-	uint32_t note;
-	char name[32];
-
-	for (note = pending->num_notes; note < pending->num_notes_on_disk;
-	     note++) {
-		note_name(note, name);
-		if (mrmr_catalog_put_note(pending->catalog, name, NULL, 0) ==
-		    -1) {
-			return -1;
-		}
+	change(pending, page);
+	place = page_find(page, node % PER_PAGE);
+	if (place == NULL) {
+		place = page_make(pending->pages, page, node % PER_PAGE);
+		pending->num += place != NULL;
 	}
-	return mrmr_catalog_put_note(pending->catalog, HEAD_NAME,
-				     (const uint8_t *)head, sizeof(head));
+	if (place == NULL) {
+		pending->error = ENOMEM;
+		return pending_error(pending);
+	}
+	pending->bytes += bytes - place->bytes;
+	place->bytes = bytes;
+	place->member = member;
+	place->flags = flags;
+	if (pending->window != NULL) {
+		window_touch(pending->window, node);
+	}
+	return pages_num_changed(pending->pages) > CHANGED_MAX
+		       ? pages_save(pending->pages)
+		       : 0;
 }
 
-static void shorten(struct pending *pending)
+void pending_remove(struct pending *pending, uint64_t node)
 {
-	while (pending->num_notes > 0) {
-		uint32_t first = (pending->num_notes - 1) * PER_NOTE;
-		uint32_t i;
+	struct page *page = NULL;
+	struct place *place = find(pending, node, &page);
 
-		for (i = first; i < first + PER_NOTE; i++) {
-			if (pending->entries[i].node != 0) {
-				return;
-			}
-		}
-		pending->num_notes--;
+	if (place == NULL) {
+		return;
+	}
+	change(pending, page);
+	pending->num--;
+	pending->bytes -= place->bytes;
+	page_drop(pending->pages, page, place);
+}
+
+void pending_set_flags(struct pending *pending, uint64_t node, uint8_t flags)
+{
+	struct page *page = NULL;
+	struct place *place = find(pending, node, &page);
+
+	if (place != NULL && place->flags != flags) {
+		change(pending, page);
+		place->flags = flags;
 	}
 }
 
-int pending_save(struct pending *pending)
+void pending_set_member(struct pending *pending, uint64_t node, uint16_t member)
 {
-	bool any = false;
-	uint32_t note;
+	struct page *page = NULL;
+	struct place *place = find(pending, node, &page);
 
-	for (note = 0; note < pending->num_notes; note++) {
-		any = any || pending->is_dirty[note];
+	if (place != NULL && place->member != member) {
+		change(pending, page);
+		place->member = member;
 	}
-	if (!any) {
-		return 0;
-	}
-	shorten(pending);
-	for (note = 0; note < pending->num_notes; note++) {
-		if (pending->is_dirty[note] && save_note(pending, note) == -1) {
-			return -1;
-		}
-		pending->is_dirty[note] = false;
-	}
-	if (save_head(pending) == -1) {
-		return -1;
-	}
-	pending->num_notes_on_disk = pending->num_notes;
-	if (pending->first_free > pending_end(pending)) {
-		pending->first_free = pending_end(pending);
-	}
-	return 0;
 }
 
-/* What of an entry is not in the note. False: there is no such node. */
-static bool complete(struct pending *pending, struct pending_entry *entry)
-{
-	struct mrmr_node *node = NULL;
+/* --- loading ------------------------------------------------------------------------ */
 
-	if (mrmr_catalog_get(pending->catalog, pending, entry->node, &node) ==
-	    -1) {
-		return false;
-	}
-	entry->member = node->member;
-	entry->bytes = node->size_bytes;
-	entry->serial = ++pending->serial;
-	talloc_free(node);
-	return true;
-}
-
-static int load_note(struct pending *pending, uint32_t note)
+/* 0 with zeros if there is no list yet. */
+static int read_head(struct mrmr_catalog *catalog, uint64_t head[3])
 {
 	uint8_t *value = NULL;
-	char name[32];
 	size_t len = 0;
-	uint32_t i;
+	int i;
 
-	note_name(note, name);
-	value = mrmr_catalog_get_note(pending->catalog, pending, name, &len);
-	if (value == NULL || len != PER_NOTE * PLACE_BYTES) {
-		errno = value != NULL || errno == ENOENT ? EILSEQ : errno;
+	memset(head, 0, HEAD_BYTES);
+	value = mrmr_catalog_get_note(catalog, NULL, HEAD_NAME, &len);
+	if (value == NULL) {
+		return errno == ENOENT ? 0 : -1;
+	}
+	if (len != HEAD_BYTES) {
 		talloc_free(value);
+		errno = EILSEQ;
 		return -1;
 	}
-	for (i = 0; i < PER_NOTE; i++) {
-		const uint8_t *at = value + i * PLACE_BYTES;
-		struct pending_entry entry = {.flags = at[8]};
-		uint64_t id;
-
-		memcpy(&id, at, sizeof(id));
-		entry.node = le64toh(id);
-		if (entry.node == 0) {
-			continue;
-		}
-		if (!complete(pending, &entry)) {
-			if (errno != ENOENT) {
-				talloc_free(value);
-				return -1;
-			}
-			pending->is_dirty[note] = true;
-			continue;
-		}
-		pending->entries[note * PER_NOTE + i] = entry;
-		table_enter(pending, note * PER_NOTE + i);
-		pending->num++;
-		pending->bytes += entry.bytes;
-	}
+	memcpy(head, value, HEAD_BYTES);
 	talloc_free(value);
+	for (i = 0; i < 3; i++) {
+		head[i] = le64toh(head[i]);
+	}
 	return 0;
 }
 
 static int load(struct pending *pending)
 {
-	uint64_t head[3] = {0};
-	uint8_t *value = NULL;
-	uint32_t note;
-	size_t len = 0;
+	uint64_t head[3];
 
-	value = mrmr_catalog_get_note(pending->catalog, pending, HEAD_NAME,
-				      &len);
-	if (value == NULL) {
-		return errno == ENOENT ? 0 : -1;
-	}
-	if (len != HEAD_BYTES) {
-		errno = EILSEQ;
+	if (read_head(pending->catalog, head) == -1) {
 		return -1;
 	}
-	memcpy(head, value, sizeof(head));
-	talloc_free(value);
-	pending->num_notes_on_disk = (uint32_t)le64toh(head[0]);
-	for (note = 0; note < pending->num_notes_on_disk; note++) {
-		if (add_note(pending) == -1 || load_note(pending, note) == -1) {
-			return -1;
-		}
-	}
-	return 0;
+	pending->num = head[0];
+	pending->bytes = head[1];
+	pending->pages = pages_load(pending, pending->catalog, head[2]);
+	return pending->pages != NULL ? 0 : -1;
 }
 
-struct pending *pending_load(void *mem_ctx, struct mrmr_engine *engine,
+struct pending *pending_load(void *mem_ctx, struct mrmr_catalog *catalog,
 			     struct mrmr_error *err)
 {
 	struct pending *pending = talloc_zero(mem_ctx, struct pending);
@@ -420,8 +294,8 @@ struct pending *pending_load(void *mem_ctx, struct mrmr_engine *engine,
 		protector_no_memory(err);
 		return NULL;
 	}
-	pending->catalog = engine->catalog;
-	if (table_grow(pending, 1024) == -1 || load(pending) == -1) {
+	pending->catalog = catalog;
+	if (load(pending) == -1) {
 		mrmr_error_set(err, errno,
 			       "the list of files to be protected, in the "
 			       "catalogue, cannot be read: %s",
@@ -431,59 +305,81 @@ struct pending *pending_load(void *mem_ctx, struct mrmr_engine *engine,
 	return pending;
 }
 
+void pending_load_again(struct pending *pending)
+{
+	struct mrmr_catalog *catalog = pending->catalog;
+	struct window *window = pending->window;
+
+	talloc_free_children(pending);
+	*pending = (struct pending){.catalog = catalog, .window = window};
+	if (load(pending) == -1) {
+		pending->error = errno;
+	}
+}
+
+void pending_set_window(struct pending *pending, struct window *window)
+{
+	pending->window = window;
+}
+
 /* --- for those who only look ---------------------------------------------------- */
 
 int pending_each_saved(struct mrmr_catalog *catalog, pending_saved_fn *fn,
 		       void *private_data)
 {
-	uint32_t note = 0;
+	struct pending *pending = pending_load(NULL, catalog, NULL);
+	struct pending_place place = {0};
 	int ret = 0;
-	size_t i;
 
-	while (ret == 0) {
-		char name[32];
-		size_t len = 0;
-		uint8_t *value = NULL;
-
-		note_name(note++, name);
-		value = mrmr_catalog_get_note(catalog, NULL, name, &len);
-		if (value == NULL) {
-			return errno == ENOENT ? 0 : -1;
-		}
-		for (i = 0; i + PLACE_BYTES <= len && ret == 0;
-		     i += PLACE_BYTES) {
-			uint64_t id;
-
-			memcpy(&id, value + i, sizeof(id));
-			if (id != 0) {
-				ret = fn(le64toh(id), value[i + 8],
-					 private_data);
-			}
-		}
-		talloc_free(value);
+	if (pending == NULL) {
+		return -1;
 	}
+	while (ret == 0 && pending_next(pending, place.node + 1, &place)) {
+		ret = fn(&place, private_data);
+	}
+	if (ret == 0) {
+		ret = pending_error(pending);
+	}
+	talloc_free(pending);
+	return ret;
+}
+
+int pending_saved(struct mrmr_catalog *catalog, uint64_t node,
+		  struct pending_place *place)
+{
+	struct page page = {.number = node / PER_PAGE};
+	void *frame = talloc_new(NULL);
+	const struct place *at = NULL;
+	int ret = frame != NULL ? page_read(catalog, frame, &page) : -1;
+
+	if (ret == -1) {
+		ret = frame != NULL && errno == ENOENT ? 0 : -1;
+	} else {
+		at = page_find(&page, node % PER_PAGE);
+		ret = at != NULL;
+	}
+	if (ret == 1) {
+		*place = (struct pending_place){node, at->bytes, at->member,
+						at->flags};
+	}
+	talloc_free(frame);
 	return ret;
 }
 
 int mrmr_protector_pending(struct mrmr_catalog *catalog, uint64_t *num_files,
 			   uint64_t *num_bytes, bool *needs_scan)
 {
-	uint64_t head[3] = {0};
+	uint64_t head[3];
 	uint8_t *value = NULL;
 	size_t len = 0;
 
 	*num_files = 0;
 	*num_bytes = 0;
-	value = mrmr_catalog_get_note(catalog, NULL, HEAD_NAME, &len);
-	if (value == NULL && errno != ENOENT) {
+	if (read_head(catalog, head) == -1) {
 		return -1;
 	}
-	if (value != NULL && len == HEAD_BYTES) {
-		memcpy(head, value, sizeof(head));
-		*num_files = le64toh(head[1]);
-		*num_bytes = le64toh(head[2]);
-	}
-	talloc_free(value);
+	*num_files = head[0];
+	*num_bytes = head[1];
 	value = mrmr_catalog_get_note(catalog, NULL, MRMR_SCAN_NOTE, &len);
 	if (value == NULL && errno != ENOENT) {
 		return -1;

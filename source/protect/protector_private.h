@@ -18,6 +18,8 @@
 
 struct mrmr_absent_removed;
 struct pending;
+struct round;
+struct window;
 
 /* An inode of which nothing may have to be guarded any more, once what is being
    done is committed. */
@@ -41,6 +43,8 @@ struct protector {
 	const struct mrmr_protect_options *options;
 	struct mrmr_protect_result *result;
 	struct pending *pending;
+	struct window *window;
+	struct round *round;
 	struct loose_inode *loose; /* talloc */
 	size_t num_loose;
 	struct large_file *large; /* of pool->members[] */
@@ -120,54 +124,102 @@ enum pending_flags {
 	PENDING_LOST = 4,       /* protected bytes of it were given up */
 };
 
-#define PENDING_NONE UINT32_MAX
-
-struct pending_entry {
-	uint64_t node; /* 0: free */
+/* What the list says of a file. */
+struct pending_place {
+	uint64_t node;
 	uint64_t bytes;
-	int64_t retry_ns; /* not to be looked at before; and, as long as there */
-	int64_t last_ns;  /* are others, before this: it spoilt their batch */
-	uint32_t serial;  /* another one whenever it is added again */
-	uint16_t member;  /* number */
+	uint16_t member; /* number, when it was added */
 	uint8_t flags;
-	uint8_t tries;   /* that failed */
-	bool is_open;    /* for writing, when it was looked at last */
-	bool is_skipped; /* not to be tried again by this process */
 };
 
 /* As the catalogue has it. NULL with *err. A talloc child of mem_ctx. */
-struct pending *pending_load(void *mem_ctx, struct mrmr_engine *engine,
+struct pending *pending_load(void *mem_ctx, struct mrmr_catalog *catalog,
 			     struct mrmr_error *err);
-/* Within a transaction: what has changed. */
+/* After a transaction that was cancelled: as the catalogue has it. */
+void pending_load_again(struct pending *pending);
+/* That is told of what is added. */
+void pending_set_window(struct pending *pending, struct window *window);
+/* -1 with errno: something of it could not be read, and counts as not there. */
+int pending_error(const struct pending *pending);
+/* Within a transaction: what has changed. Fails after pending_error(). */
 int pending_save(struct pending *pending);
-/* Add a node, or note that something has happened to it again. 0, -1 ENOMEM. */
+/* Add a node, or note that something has happened to it again; within a
+   transaction. 0, -1 with errno. */
 int pending_add(struct pending *pending, uint64_t node, uint16_t member,
 		uint64_t bytes, uint8_t flags);
-void pending_remove(struct pending *pending, uint32_t index);
-void pending_set_flags(struct pending *pending, uint32_t index, uint8_t flags);
-struct pending_entry *pending_get(struct pending *pending, uint32_t index);
-/* PENDING_NONE if it is not among them. */
-uint32_t pending_find(const struct pending *pending, uint64_t node);
-/* Indices go up to this; not all of them are in use. */
-uint32_t pending_end(const struct pending *pending);
+/* These do nothing if it is not in the list. */
+void pending_remove(struct pending *pending, uint64_t node);
+void pending_set_flags(struct pending *pending, uint64_t node, uint8_t flags);
+void pending_set_member(struct pending *pending, uint64_t node,
+			uint16_t member);
+bool pending_has(struct pending *pending, uint64_t node);
+bool pending_get(struct pending *pending, uint64_t node,
+		 struct pending_place *place);
+/* 0 if it is not in the list. */
+uint8_t pending_flags(struct pending *pending, uint64_t node);
+/* The first one from this id on; false: there is none, or pending_error(). */
+bool pending_next(struct pending *pending, uint64_t from,
+		  struct pending_place *place);
 uint64_t pending_num(const struct pending *pending);
 uint64_t pending_bytes(const struct pending *pending);
-/* Those that the catalogue has, for those who only look: calls fn until it returns
+
+/* For those who only look. Each that the catalogue has: calls fn until it returns
    non-zero, which is then returned. -1 with errno. */
-typedef int pending_saved_fn(uint64_t node, uint8_t flags, void *private_data);
+typedef int pending_saved_fn(const struct pending_place *place,
+			     void *private_data);
 int pending_each_saved(struct mrmr_catalog *catalog, pending_saved_fn *fn,
 		       void *private_data);
+/* One of them: 1; 0: it is not in the list; -1 with errno. */
+int pending_saved(struct mrmr_catalog *catalog, uint64_t node,
+		  struct pending_place *place);
+/* What is in the list as an older version has left it (protector_older.c). */
+int older_take(struct protector *p, struct mrmr_error *err);
 /* What of a file is in no stripe (protector_ask.c). */
 uint64_t pending_count_bare(struct mrmr_catalog *catalog, uint64_t id);
 
+/* --- what is remembered of some of them (protector_window.c) ------------------ */
+
+#define WINDOW_NONE UINT32_MAX
+
+struct pending_entry {
+	uint64_t node;    /* 0: free */
+	int64_t retry_ns; /* not to be looked at before; and, as long as there */
+	int64_t last_ns;  /* are others, before this: it spoilt their batch */
+	uint32_t serial;  /* another one whenever it is added again */
+	uint8_t tries;    /* that failed */
+	bool is_open;     /* for writing, when it was looked at last */
+	bool is_skipped;  /* in this round */
+	bool is_large;    /* it is in p->large */
+};
+
+/* places: 0 is the default. A talloc child of mem_ctx; NULL for want of memory. */
+struct window *window_new(void *mem_ctx, uint32_t places);
+/* While there is room. Pointers to others are void after it. -1 ENOMEM. */
+int window_enter(struct window *window, uint64_t node, uint32_t *index);
+void window_leave(struct window *window, uint32_t index);
+/* It was added to the list, or has been again. */
+void window_touch(struct window *window, uint64_t node);
+/* Anything, since window_forget_touched(). */
+bool window_is_touched(const struct window *window);
+void window_forget_touched(struct window *window);
+struct pending_entry *window_get(struct window *window, uint32_t index);
+uint32_t window_find(const struct window *window, uint64_t node);
+/* Indices go up to this; not all of them are in use. */
+uint32_t window_end(const struct window *window);
+uint32_t window_room(const struct window *window);
+uint32_t window_places(const struct window *window);
+uint32_t window_num_most(const struct window *window); /* at the same time */
+
 /* --- whose turn it is (protector_due.c) ---------------------------------------- */
 
-/* Entries that are due, by the member that they lie on; those that lie on none
-   are the last list. */
+/* Entries of the window that are due, by the member that they lie on; those that
+   lie on none are the last list. */
 struct due {
 	uint32_t *entries; /* talloc */
 	size_t num;
 	size_t next;
+	size_t num_known; /* the first ones, which are remembered anyhow */
+	bool is_full;
 	uint64_t taken_bytes; /* in this batch */
 };
 
@@ -177,11 +229,34 @@ struct due {
 #define BATCH_BYTES_MAX (UINT64_C(1) << 30)
 #define LAST_NS (60 * INT64_C(1000000000))
 
+/* How far a round has come: each that is due is looked at once in it. */
+struct round {
+	uint64_t *next; /* talloc; of each list: from which id on; UINT64_MAX:
+			       it is through */
+	uint64_t looked_to; /* which of them are where the list says */
+	bool has_more;      /* there is to be another one */
+	bool is_stuck;      /* there was no room, or it is not time yet */
+	uint32_t
+		forgotten; /* for want of places, though they are to be looked at
+			       again */
+	uint32_t forgotten_open;
+	int64_t not_before_ns; /* the next one, for that */
+};
+
+int due_begin(struct protector *p);
 /* A list for each of pool->members[], and one for the rest; *num in all of them.
    with_last: also what is to let others go first; else *has_last tells whether
-   there is such. NULL for want of memory. */
+   there is such. NULL with errno. */
 struct due *due_find(struct protector *p, bool with_last, size_t *num,
 		     bool *has_last);
+/* What was not taken of the lists is so next time. Frees them. */
+void due_end(struct protector *p, struct due *lists);
+/* Is there more than what was found last? */
+bool due_has_more(const struct protector *p);
+/* When the next one will be; 0: none. */
+int64_t due_when(struct protector *p);
+/* Those that were open when they were looked at last. */
+uint64_t due_num_open(const struct protector *p);
 /* The list of which least was taken; NULL: there is enough of all. */
 struct due *due_next(struct protector *p, struct due *lists, uint64_t quota);
 /* How much of each list a batch is to have; begins one. */
@@ -329,7 +404,7 @@ int unseen_look(struct protector *p, struct mrmr_error *err);
 
 /* A file on its way into stripes (protector_target.c). */
 struct target {
-	uint32_t entry; /* pending */
+	uint32_t entry; /* of the window */
 	uint32_t serial;
 	const struct mrmr_node *old; /* as the catalogue has it */
 	struct mrmr_node node;       /* as it shall be */
@@ -448,7 +523,9 @@ int squeeze_run(struct protector *p, bool *any, struct mrmr_error *err);
 /* Those that found no room are tried again once there is more than there was
    when they did (protector_room.c). */
 int room_note(struct protector *p);
-int room_begin(struct protector *p);
-void room_retry(struct protector *p); /* now, whatever room there is */
+int room_begin(struct protector *p, struct mrmr_error *err);
+/* Now, whatever room there is: no file has these flags any more. In transactions of
+   its own. */
+int room_retry(struct protector *p, uint8_t flags, struct mrmr_error *err);
 
 #endif

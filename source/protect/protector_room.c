@@ -17,6 +17,7 @@
 
 #define NOTE "no_room"
 #define MORE_BYTES (UINT64_C(64) << 20)
+#define PER_TRANSACTION 16384
 
 static uint64_t sum_room(const struct protector *p)
 {
@@ -41,12 +42,14 @@ int room_note(struct protector *p)
 				     sizeof(bytes));
 }
 
-int room_begin(struct protector *p)
+/* Has the pool more room than it had when they found none? */
+static int has_more_room(struct protector *p, bool *has_more)
 {
 	uint64_t then = 0;
 	uint8_t *note = NULL;
 	size_t len = 0;
 
+	*has_more = false;
 	note = mrmr_catalog_get_note(p->catalog, p, NOTE, &len);
 	if (note == NULL) {
 		return errno == ENOENT ? 0 : -1;
@@ -56,23 +59,72 @@ int room_begin(struct protector *p)
 		then = le64toh(then);
 	}
 	talloc_free(note);
-	if (sum_room(p) >= then + MORE_BYTES) {
-		room_retry(p);
-	}
+	*has_more = sum_room(p) >= then + MORE_BYTES;
 	return 0;
 }
 
-void room_retry(struct protector *p)
+int room_begin(struct protector *p, struct mrmr_error *err)
 {
-	uint32_t i;
+	bool has_more;
 
-	for (i = 0; i < pending_end(p->pending); i++) {
-		const struct pending_entry *entry = pending_get(p->pending, i);
+	/* a person may have put right what hindered them */
+	if (!p->options->background && !p->options->names_only) {
+		return room_retry(p, PENDING_NO_ROOM | PENDING_UNREADABLE, err);
+	}
+	if (has_more_room(p, &has_more) == -1) {
+		return protector_fail_catalog(p, err);
+	}
+	return has_more ? room_retry(p, PENDING_NO_ROOM, err) : 0;
+}
 
-		if (entry->node != 0) {
-			pending_set_flags(p->pending, i,
-					  entry->flags &
-						  (uint8_t)~PENDING_NO_ROOM);
+/* Some of them, from *node on. *more: there may be others. */
+static int retry_some(struct protector *p, uint8_t flags, uint64_t *node,
+		      bool *more, struct mrmr_error *err)
+{
+	struct pending_place place;
+	size_t num = 0;
+
+	if (protector_begin(p, err) == -1) {
+		return -1;
+	}
+	while (num < PER_TRANSACTION &&
+	       pending_next(p->pending, *node, &place)) {
+		*node = place.node + 1;
+		if ((place.flags & flags) != 0) {
+			pending_set_flags(p->pending, place.node,
+					  place.flags & (uint8_t)~flags);
+			num++;
 		}
 	}
+	*more = num == PER_TRANSACTION;
+	return protector_commit(p, err);
+}
+
+static bool is_any(struct protector *p, uint8_t flags, uint64_t *node)
+{
+	struct pending_place place;
+
+	while (pending_next(p->pending, *node, &place)) {
+		*node = place.node;
+		if ((place.flags & flags) != 0) {
+			return true;
+		}
+		*node = place.node + 1;
+	}
+	return false;
+}
+
+int room_retry(struct protector *p, uint8_t flags, struct mrmr_error *err)
+{
+	uint64_t node = 0;
+	bool more = is_any(p, flags, &node);
+
+	while (more) {
+		p->round->has_more = true;
+		if (retry_some(p, flags, &node, &more, err) == -1) {
+			return -1;
+		}
+	}
+	return pending_error(p->pending) == -1 ? protector_fail_catalog(p, err)
+					       : 0;
 }

@@ -314,7 +314,7 @@ static int see_kept(uint64_t inode, uint64_t bytes, void *private_data)
 		return kept->has_failed ? -1 : 0;
 	}
 	if (node->kind == MRMR_NODE_FILE && node->dir_id != MRMR_ID_TRASH &&
-	    pending_find(p->pending, id) == PENDING_NONE) {
+	    !pending_has(p->pending, id)) {
 		ret = pending_add(p->pending, id, node->member,
 				  node->size_bytes, 0);
 		kept->has_failed = ret == -1;

@@ -440,23 +440,12 @@ static bool is_wanted(struct protector *p)
 }
 
 /* Those that found no room look again, and stripes that are short of rows. */
-static void try_again(struct protector *p)
+static int try_again(struct protector *p, struct mrmr_error *err)
 {
-	uint32_t i;
-
-	for (i = 0; i < pending_end(p->pending); i++) {
-		struct pending_entry *entry = pending_get(p->pending, i);
-
-		if (entry->node != 0 && (entry->flags & PENDING_NO_ROOM) != 0) {
-			pending_set_flags(p->pending, i,
-					  entry->flags &
-						  (uint8_t)~PENDING_NO_ROOM);
-			entry->is_skipped = false;
-		}
-	}
 	p->has_noted_room = false;
 	p->has_made_short = false;
 	p->mends_anew = true;
+	return room_retry(p, PENDING_NO_ROOM, err);
 }
 
 int squeeze_run(struct protector *p, bool *any, struct mrmr_error *err)
@@ -480,8 +469,10 @@ int squeeze_run(struct protector *p, bool *any, struct mrmr_error *err)
 	if (s.has_gained || (ret == 0 && !p->uses_spare)) {
 		/* the spare room is the last resort */
 		p->uses_spare = !s.has_gained;
-		try_again(p);
 		*any = true;
+		if (try_again(p, err) == -1) {
+			ret = -1;
+		}
 	} else {
 		p->num_squeezes = ROUNDS_MAX;
 		if (ret == 0) {

@@ -71,6 +71,13 @@ struct finding {
 	struct stat st;
 };
 
+/* Were protected bytes of it given up? */
+static bool is_lost(const struct finding *f)
+{
+	return (pending_flags(f->p->pending, f->entry->node) & PENDING_LOST) !=
+	       0;
+}
+
 /* The catalogue is changed outside of the batch. */
 static int see_alone(struct protector *p, const char *path,
 		     const struct look *look)
@@ -386,7 +393,7 @@ static int prepare(struct finding *f, struct batch *batch, uint64_t max_bytes,
 		f->entry->is_open = true;
 		f->entry->retry_ns = protector_now_ns() + RETRY_NS;
 		*readiness = TARGET_LATER;
-		if ((f->entry->flags & PENDING_LOST) != 0) {
+		if (is_lost(f)) {
 			*readiness = TARGET_READY;
 			return target_prepare_lost(p, batch, target);
 		}
@@ -397,9 +404,10 @@ static int prepare(struct finding *f, struct batch *batch, uint64_t max_bytes,
 		return -1;
 	}
 	/* what hindered an earlier attempt is found out anew */
-	pending_set_flags(p->pending, target->entry,
-			  f->entry->flags & (uint8_t) ~(PENDING_NO_ROOM |
-							PENDING_UNREADABLE));
+	pending_set_flags(p->pending, f->entry->node,
+			  pending_flags(p->pending, f->entry->node) &
+				  (uint8_t) ~(PENDING_NO_ROOM |
+					      PENDING_UNREADABLE));
 	target->is_put_first = unchanged || f->node->num_extents == 0;
 	target->has_moved = f->node->inode != target->node.inode;
 	*readiness = TARGET_READY;
@@ -421,7 +429,7 @@ static int find(struct finding *f, struct batch *batch, uint64_t max_bytes,
 		if (names_is_gone(f->node->name)) {
 			return settle_gone(f, batch, path, target, readiness);
 		}
-		if ((f->entry->flags & PENDING_LOST) == 0) {
+		if (!is_lost(f)) {
 			*readiness = TARGET_NOTHING_TO_DO;
 			return 0;
 		}
@@ -464,7 +472,7 @@ int target_prepare(struct protector *p, struct batch *batch, uint32_t entry,
 	struct finding f = {
 		.p = p,
 		.frame = talloc_new(batch),
-		.entry = pending_get(p->pending, entry),
+		.entry = window_get(p->window, entry),
 		.fd = -1,
 	};
 	struct mrmr_node *node = NULL;

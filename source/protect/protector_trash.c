@@ -227,7 +227,7 @@ static int add_target(struct leaving *leaving, struct mrmr_node *node)
 	struct target *target = &leaving->targets[leaving->num_targets];
 
 	*target = (struct target){
-		.entry = PENDING_NONE,
+		.entry = WINDOW_NONE,
 		.old = node,
 		.is_gone = true,
 	};

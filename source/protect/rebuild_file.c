@@ -35,8 +35,10 @@ bool rebuild_is_covered(const struct rebuild *r, const struct mrmr_node *node)
 	/* One that is still to be looked at may have been empty only when it was
 	   noticed. */
 	if (node->size_bytes == 0) {
-		return r->pending == NULL || node->generation != 0 ||
-		       pending_find(r->pending, node->id) == PENDING_NONE;
+		struct pending_place place;
+
+		return node->generation != 0 ||
+		       pending_saved(r->engine->catalog, node->id, &place) == 0;
 	}
 	return node->grid_bytes > 0 &&
 	       (uint64_t)node->num_extents * node->grid_bytes >=

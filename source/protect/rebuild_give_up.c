@@ -41,6 +41,7 @@ struct giving {
 	struct mrmr_change *changes; /* talloc */
 	size_t num_changes;
 	struct mrmr_stripes *work;
+	struct pending *pending;
 };
 
 static int fail_catalog(struct mrmr_error *err)
@@ -186,7 +187,6 @@ static int leave_catalog(struct giving *g, const struct rebuild_file *file)
 	struct mrmr_catalog *catalog = g->r->engine->catalog;
 	struct mrmr_link *links = NULL;
 	uint64_t id = file->node->id;
-	uint32_t entry = pending_find(g->r->pending, id);
 	size_t num = 0;
 	size_t i;
 
@@ -194,9 +194,7 @@ static int leave_catalog(struct giving *g, const struct rebuild_file *file)
 	    mrmr_catalog_cut_extents(catalog, id, 0) == -1) {
 		return -1;
 	}
-	if (entry != PENDING_NONE) {
-		pending_remove(g->r->pending, entry);
-	}
+	pending_remove(g->pending, id);
 	for (i = 0; i < num; i++) {
 		if (mrmr_catalog_remove(catalog, links[i].dir_id,
 					links[i].name) == -1) {
@@ -213,10 +211,8 @@ static int change_catalog(struct giving *g, struct mrmr_error *err)
 	if (leave_stripes(g, err) == -1) {
 		return -1;
 	}
-	/* the protector has changed it, when it had its share of the time */
-	TALLOC_FREE(g->r->pending);
-	g->r->pending = pending_load(g->r, g->r->engine, err);
-	if (g->r->pending == NULL) {
+	g->pending = pending_load(g->mem_ctx, g->r->engine->catalog, err);
+	if (g->pending == NULL) {
 		return -1;
 	}
 	for (i = 0; i < g->num; i++) {
@@ -224,7 +220,7 @@ static int change_catalog(struct giving *g, struct mrmr_error *err)
 			return fail_catalog(err);
 		}
 	}
-	if (pending_save(g->r->pending) == -1 ||
+	if (pending_save(g->pending) == -1 ||
 	    mrmr_fault("rebuild-give-up") != 0) {
 		return fail_catalog(err);
 	}

@@ -93,6 +93,7 @@ static void tell_change(struct rebuild *r, void *mem_ctx, const char *path)
 {
 	struct mrmr_catalog *catalog = r->engine->catalog;
 	char *known = mrmr_queue_resolve_back(r->engine->queue, mem_ctx, path);
+	struct pending_place place;
 	struct mrmr_node *node = NULL;
 
 	if (known == NULL ||
@@ -100,7 +101,7 @@ static void tell_change(struct rebuild *r, void *mem_ctx, const char *path)
 		rebuild_tell(r, MRMR_REBUILD_UNPROTECTED, path, 0,
 			     "it was new, and not protected yet");
 	} else if (node->member == r->number && node->kind == MRMR_NODE_FILE &&
-		   pending_find(r->pending, node->id) == PENDING_NONE) {
+		   pending_saved(catalog, node->id, &place) == 0) {
 		rebuild_tell(r, MRMR_REBUILD_OLDER, path, node->size_bytes,
 			     OLDER_TEXT);
 	}
@@ -108,37 +109,29 @@ static void tell_change(struct rebuild *r, void *mem_ctx, const char *path)
 
 /* The protector has heard of these, and had not come to them. Those of which
    nothing is protected are told when it is their turn. */
-static int tell_pending(struct rebuild *r, void *mem_ctx)
+static int tell_pending(const struct pending_place *place, void *private_data)
 {
+	struct rebuild *r = private_data;
 	struct mrmr_catalog *catalog = r->engine->catalog;
-	struct pending *pending = r->pending;
-	uint32_t i;
+	struct mrmr_node *node = NULL;
+	bool in_trash = false;
+	char *path = NULL;
+	int ret = 0;
 
-	for (i = 0; i < pending_end(pending); i++) {
-		const struct pending_entry *entry = pending_get(pending, i);
-		struct mrmr_node *node = NULL;
-		bool in_trash = false;
-		char *path = NULL;
-
-		if (entry->node == 0 || entry->member != r->number) {
-			continue;
-		}
-		if (mrmr_catalog_get(catalog, mem_ctx, entry->node, &node) ==
-		    -1) {
-			return -1;
-		}
-		path = mrmr_catalog_path(catalog, node, node->id, &in_trash);
-		if (path == NULL) {
-			return -1;
-		}
-		if (!in_trash && node->kind == MRMR_NODE_FILE &&
-		    rebuild_is_protected(r, node)) {
-			rebuild_tell(r, MRMR_REBUILD_OLDER, path,
-				     node->size_bytes, OLDER_TEXT);
-		}
-		talloc_free(node);
+	if (mrmr_catalog_get(catalog, r, place->node, &node) == -1) {
+		return errno == ENOENT ? 0 : -1;
 	}
-	return 0;
+	/* it may have come to another member since it was noticed */
+	if (node->member == r->number && node->kind == MRMR_NODE_FILE) {
+		path = mrmr_catalog_path(catalog, node, node->id, &in_trash);
+		ret = path != NULL ? 0 : -1;
+	}
+	if (path != NULL && !in_trash && rebuild_is_protected(r, node)) {
+		rebuild_tell(r, MRMR_REBUILD_OLDER, path, node->size_bytes,
+			     OLDER_TEXT);
+	}
+	talloc_free(node);
+	return ret;
 }
 
 static bool is_name_event(const struct mrmr_event *event)
@@ -199,17 +192,12 @@ int rebuild_changes(struct rebuild *r, struct mrmr_error *err)
 	size_t num = 0;
 	int ret;
 
-	r->pending = pending_load(r, r->engine, err);
-	if (r->pending == NULL) {
-		talloc_free(frame);
-		return -1;
-	}
 	ret = mrmr_queue_peek(r->engine->queue, frame, &events, &num);
 	if (ret == 0 && num > 0) {
 		ret = tell_changes(r, frame, events, num);
 	}
 	if (ret == 0) {
-		ret = tell_pending(r, frame);
+		ret = pending_each_saved(r->engine->catalog, tell_pending, r);
 	}
 	if (ret == -1) {
 		mrmr_error_set(err, errno,

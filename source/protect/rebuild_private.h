@@ -73,7 +73,6 @@ struct rebuild_job {
 };
 
 struct rebuild {
-	struct pending *pending; /* what the protector has not come to */
 	struct mrmr_engine *engine;
 	struct mrmr_pool *pool;
 	const struct mrmr_rebuild_options *options;

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <dirent.h>
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -696,4 +697,40 @@ void lossy_check_clean(struct lossy *l)
 			}
 		}
 	}
+}
+
+/* --- what is pending ------------------------------------------------------------ */
+
+/* As source/protect/protector_pages.c says. */
+void lossy_set_pending(struct mrmr_catalog *catalog, const uint64_t *ids,
+		       size_t num)
+{
+	const uint64_t head[3] = {htole64(num), 0, htole64(1)};
+	uint8_t map[4096] = {0};
+	size_t i = 0;
+
+	while (i < num) {
+		const uint64_t page = ids[i] / 256;
+		uint8_t places[256 * 12] = {0};
+		char name[48];
+		size_t len;
+
+		assert_in_range(page, 0, sizeof(map) * 8 - 1);
+		map[page / 8] |= (uint8_t)(1 << page % 8);
+		for (len = 0; i < num && ids[i] / 256 == page; i++, len += 12) {
+			places[len] = (uint8_t)(ids[i] % 256);
+		}
+		snprintf(name, sizeof(name), "pending/page.%llx",
+			 (unsigned long long)page);
+		assert_return_code(mrmr_catalog_put_note(catalog, name, places,
+							 len),
+				   errno);
+	}
+	assert_return_code(mrmr_catalog_put_note(catalog, "pending/map.0", map,
+						 sizeof(map)),
+			   errno);
+	assert_return_code(mrmr_catalog_put_note(catalog, "pending/head",
+						 (const uint8_t *)head,
+						 sizeof(head)),
+			   errno);
 }

@@ -52,6 +52,11 @@ void lossy_open(struct lossy *l);
 /* In a process made by fork(), after lossy_close(). */
 void lossy_open_in_child(struct lossy *l);
 
+/* The protector has heard of these files, by ids, ascending, and was not there yet.
+   Within a transaction. */
+void lossy_set_pending(struct mrmr_catalog *catalog, const uint64_t *ids,
+		       size_t num);
+
 /* A thing by its path. */
 struct thing *lossy_thing(struct lossy *l, const char *path);
 

@@ -196,12 +196,14 @@ struct mrmr_engine *open_engine(struct world *w, enum mrmr_engine_mode mode)
 }
 
 uint64_t protect_batch_bytes;
+uint32_t protect_window_files;
 
 int try_protect(struct world *w, struct mrmr_protect_result *result)
 {
 	const struct mrmr_protect_options options = {
 		.everything = true,
 		.batch_bytes = protect_batch_bytes,
+		.window_files = protect_window_files,
 	};
 	struct mrmr_engine *engine = open_engine(w, MRMR_ENGINE_WRITE);
 	struct mrmr_error err = {0};
@@ -224,8 +226,11 @@ struct mrmr_protect_result protect(struct world *w)
 
 struct mrmr_protect_result protect_and_scan(struct world *w)
 {
-	const struct mrmr_protect_options options = {.everything = true,
-						     .scan = true};
+	const struct mrmr_protect_options options = {
+		.everything = true,
+		.scan = true,
+		.window_files = protect_window_files,
+	};
 	struct mrmr_engine *engine = open_engine(w, MRMR_ENGINE_WRITE);
 	struct mrmr_protect_result result;
 	struct mrmr_error err = {0};

@@ -46,6 +46,8 @@ void stop_serving(struct world *w);
 
 /* How much one batch takes; 0: as by default. */
 extern uint64_t protect_batch_bytes;
+/* How many pending files it remembers at the same time; 0: as by default. */
+extern uint32_t protect_window_files;
 
 /* Run it until nothing is left, in this process. Fails the test if it fails. */
 struct mrmr_protect_result protect(struct world *w);

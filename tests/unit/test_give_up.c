@@ -7,7 +7,6 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <endian.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -119,8 +118,6 @@ static void test_never_protected(void **state)
 {
 	struct lossy *l = lossy_new(1, NULL);
 	struct mrmr_engine *engine = l->p->engine;
-	const uint64_t head[3] = {htole64(1), htole64(1), 0};
-	uint8_t places[256 * 9] = {0};
 	struct mrmr_error err = {0};
 	struct mrmr_node *a = NULL;
 	struct mrmr_node draft = {
@@ -132,7 +129,7 @@ static void test_never_protected(void **state)
 	};
 	struct mrmr_rebuild_result result;
 	struct told told = {0};
-	uint64_t num_files, num_bytes, le_id;
+	uint64_t num_files, num_bytes;
 	bool needs_scan;
 
 	protected_file(l->p, LOSSY_LOST, "films/bare", 99, 5000, 65536);
@@ -143,15 +140,7 @@ static void test_never_protected(void **state)
 	assert_int_equal(mrmr_catalog_begin(engine->catalog), 0);
 	assert_int_equal(mrmr_catalog_put(engine->catalog, &draft, &draft.id),
 			 0);
-	le_id = htole64(draft.id);
-	memcpy(places, &le_id, sizeof(le_id));
-	assert_int_equal(mrmr_catalog_put_note(engine->catalog, "pending",
-					       (const uint8_t *)head,
-					       sizeof(head)),
-			 0);
-	assert_int_equal(mrmr_catalog_put_note(engine->catalog, "pending.0",
-					       places, sizeof(places)),
-			 0);
+	lossy_set_pending(engine->catalog, &draft.id, 1);
 	assert_int_equal(mrmr_catalog_commit(engine->catalog, &err), 0);
 	lossy_lose(l);
 

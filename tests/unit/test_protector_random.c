@@ -291,6 +291,7 @@ static unsigned int one_life(unsigned int seed)
 
 	state_of_draw = seed;
 	protect_batch_bytes = draw(2) == 0 ? 0 : 3 * BLOCK;
+	protect_window_files = draw(2) == 0 ? 0 : 1 + draw(8);
 	if (draw(2) == 0) {
 		protect(w); /* the first scan is over */
 	}

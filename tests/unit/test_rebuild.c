@@ -7,7 +7,6 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -425,27 +424,6 @@ static void test_never_protected(void **state)
 	lossy_free(l);
 }
 
-/* The protector has heard of two files, and was not there yet: its list is in
-   notes of the catalogue, as source/protect/protector_pending.c says. */
-static void set_pending(struct mrmr_catalog *catalog, uint64_t id,
-			uint64_t other_id)
-{
-	const uint64_t head[3] = {htole64(1), htole64(2), 0};
-	const uint64_t le_id = htole64(id);
-	const uint64_t le_other_id = htole64(other_id);
-	uint8_t places[256 * 9] = {0};
-
-	memcpy(places, &le_id, sizeof(le_id));
-	memcpy(places + 9, &le_other_id, sizeof(le_other_id));
-	assert_int_equal(mrmr_catalog_put_note(catalog, "pending",
-					       (const uint8_t *)head,
-					       sizeof(head)),
-			 0);
-	assert_int_equal(mrmr_catalog_put_note(catalog, "pending.0", places,
-					       sizeof(places)),
-			 0);
-}
-
 static void test_not_protected_yet(void **state)
 {
 	struct lossy *l = lossy_new(1, NULL);
@@ -461,6 +439,7 @@ static void test_not_protected_yet(void **state)
 		.mode = S_IFREG | 0644,
 	};
 	struct told told = {0};
+	uint64_t ids[2];
 
 	(void)state;
 	/* seen when it had just been made, before its bytes came */
@@ -471,7 +450,9 @@ static void test_not_protected_yet(void **state)
 	assert_int_equal(mrmr_catalog_begin(engine->catalog), 0);
 	assert_int_equal(mrmr_catalog_put(engine->catalog, &draft, &draft.id),
 			 0);
-	set_pending(engine->catalog, a->id, draft.id);
+	ids[0] = a->id;
+	ids[1] = draft.id;
+	lossy_set_pending(engine->catalog, ids, 2);
 	assert_int_equal(mrmr_catalog_commit(engine->catalog, &err), 0);
 	lossy_lose(l);
 	result = run(l, &told, ONTO);
