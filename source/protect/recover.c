@@ -331,33 +331,67 @@ static int take_one(struct recover *rc, struct making *making)
 	return put_in_place(rc, making->fd);
 }
 
+/* What is missing without the last commit. Where there is no room for a second
+   catalogue, the first one gives way, and may have to be made again. */
+static int make_without(struct recover *rc, int staging_fd,
+			struct making makings[RECOVER_WAYS])
+{
+	struct making *making = &makings[RECOVER_WITHOUT];
+	int ret;
+
+	rc->last.way = RECOVER_WITHOUT;
+	ret = make_one(rc, staging_fd, making);
+	if (ret == -1 && rc->err->code == ENOSPC) {
+		remove_one(staging_fd, making);
+		remove_one(staging_fd, &makings[RECOVER_WITH]);
+		recover_last_begin(rc, RECOVER_WITHOUT);
+		rc->err->code = 0;
+		ret = make_one(rc, staging_fd, making);
+	}
+	remove_one(staging_fd, making);
+	return ret;
+}
+
 /* With the last commit; if something is missing then, also without it, and then
-   as is best. */
+   as is best. If it cannot be tried without, nothing is made: what that would have
+   brought back is gone once a protector goes by the new catalogue. */
 static int make_best(struct recover *rc, int staging_fd,
 		     struct making makings[RECOVER_WAYS])
 {
 	enum recover_way *way = &rc->last.way;
+	struct making *with = &makings[RECOVER_WITH];
 
-	if (make_one(rc, staging_fd, &makings[*way]) == -1) {
+	if (make_one(rc, staging_fd, with) == -1) {
 		return -1;
 	}
 	if (!recover_last_is_missed(rc)) {
-		return take_one(rc, &makings[*way]);
+		return take_one(rc, with);
 	}
-	*way = RECOVER_WITHOUT;
-	if (make_one(rc, staging_fd, &makings[*way]) == -1) {
+	if (make_without(rc, staging_fd, makings) == -1) {
 		return -1;
 	}
-	remove_one(staging_fd, &makings[*way]);
-	if (!recover_last_choose(rc)) {
-		return take_one(rc, &makings[RECOVER_WITH]);
+	if (!recover_last_choose(rc) && with->fd != -1) {
+		return take_one(rc, with);
 	}
-	remove_one(staging_fd, &makings[RECOVER_WITH]);
+	remove_one(staging_fd, with);
 	*way = RECOVER_CHOSEN;
 	if (make_one(rc, staging_fd, &makings[*way]) == -1) {
 		return -1;
 	}
 	return take_one(rc, &makings[*way]);
+}
+
+static void tell_no_room(struct recover *rc)
+{
+	const char *dir = rc->pool->config->state_dir;
+
+	mrmr_error_set(rc->err, ENOSPC,
+		       "the file system of %s is full: there is no room for a "
+		       "new catalogue; nothing was changed; make room there (a "
+		       "catalogue may take 250 bytes for each file, and 100 "
+		       "for "
+		       "each block of a large one), and try again",
+		       dir);
 }
 
 /* In the folder for what is being made, which is swept after a crash. */
@@ -374,6 +408,9 @@ static int make_in_folder(struct recover *rc)
 		return recover_fail(rc);
 	}
 	ret = make_best(rc, staging_fd, makings);
+	if (ret == -1 && rc->err->code == ENOSPC) {
+		tell_no_room(rc);
+	}
 	for (i = 0; i < RECOVER_WAYS; i++) {
 		remove_one(staging_fd, &makings[i]);
 	}

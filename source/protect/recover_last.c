@@ -276,6 +276,16 @@ int recover_last_load(struct recover *rc)
 
 /* --- which way -------------------------------------------------------------------------- */
 
+void recover_last_begin(struct recover *rc, enum recover_way way)
+{
+	size_t num = rc->last.num_nodes + rc->last.num_stripes;
+	size_t i;
+
+	for (i = 0; i < num; i++) {
+		rc->last.family[i].missing[way] = 0;
+	}
+}
+
 bool recover_last_is_missed(const struct recover *rc)
 {
 	size_t num = rc->last.num_nodes + rc->last.num_stripes;

@@ -68,6 +68,8 @@ int recover_last_load(struct recover *rc);
 /* It was made with the last commit. Is it to be tried without it, too? And then,
    is something to be chosen? */
 bool recover_last_is_missed(const struct recover *rc);
+/* To be called before it is tried this way once more. */
+void recover_last_begin(struct recover *rc, enum recover_way way);
 bool recover_last_choose(struct recover *rc);
 
 /* Was it touched by the last commit, and is that left out? */

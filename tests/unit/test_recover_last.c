@@ -20,6 +20,7 @@
 
 #include <mrmr/check.h>
 #include <mrmr/decode.h>
+#include <mrmr/fault.h>
 #include <mrmr/recover.h>
 
 #include "protecting.h"
@@ -320,13 +321,136 @@ static void test_order(void **state)
 	}
 }
 
+/* --- no room ------------------------------------------------------------------------- */
+
+static void lose(struct world *w, unsigned int lost)
+{
+	world_close(w);
+	lose_catalogue(w, true);
+	unplug(w, lost);
+	world_open(w);
+}
+
+static void bring_back(struct world *w, unsigned int lost)
+{
+	world_close(w);
+	plug(w, lost);
+	world_open(w);
+}
+
+/* Recovering it takes three catalogues: with the last commit, without, and the best
+   of both. Of how many steps in all. 0: it does not. */
+static unsigned long count_steps(struct world *w, unsigned int lost)
+{
+	unsigned long steps;
+
+	lose(w, lost);
+	world_log();
+	setenv("MRMR_FAULT", "recover-step#1000000=EIO", 1);
+	recover_well(w);
+	steps = mrmr_fault_times("recover-step");
+	unsetenv("MRMR_FAULT");
+	if (strstr(world_log(), "some of it is left out") == NULL) {
+		steps = 0;
+	}
+	bring_back(w, lost);
+	return steps;
+}
+
+static struct world *find_one(unsigned int *part, unsigned int *lost,
+			      unsigned long *steps)
+{
+	struct world *w = NULL;
+
+	for (*part = 1; (w = make_killed(*part)) != NULL; (*part)++) {
+		for (*lost = 1; *lost < 1u << MEMBERS; (*lost)++) {
+			if (__builtin_popcount(*lost) == ROWS) {
+				*steps = count_steps(w, *lost);
+				if (*steps > 0) {
+					return w;
+				}
+			}
+		}
+		world_free(w);
+	}
+	fail_msg("no commit is ever left out");
+	return NULL;
+}
+
+/* The disk is full while the second one is made: the first one gives way. */
+static void test_room_for_one(void **state)
+{
+	unsigned long steps = 0;
+	unsigned int part;
+	unsigned int lost;
+	struct world *w = find_one(&part, &lost, &steps);
+	unsigned long at;
+
+	(void)state;
+	for (at = steps / 3 + 2; at < steps - steps / 3; at += 5) {
+		char fault[48];
+
+		lose(w, lost);
+		snprintf(fault, sizeof(fault), "recover-step#%lu=ENOSPC", at);
+		setenv("MRMR_FAULT", fault, 1);
+		recover_well(w);
+		assert_true(mrmr_fault_times("recover-step") > steps);
+		unsetenv("MRMR_FAULT");
+		check_files(w, part, lost);
+		bring_back(w, lost);
+	}
+	world_free(w);
+}
+
+/* And there is not room for one: nothing is made, as what the last commit has not
+   reached would be gone for good. */
+static void test_no_room(void **state)
+{
+	unsigned long steps = 0;
+	unsigned int part;
+	unsigned int lost;
+	struct world *w = find_one(&part, &lost, &steps);
+	unsigned int num_failed = 0;
+	unsigned long at;
+
+	(void)state;
+	for (at = 1; at < steps + 3; at += 4) {
+		struct mrmr_recover_result result;
+		struct mrmr_error err = {0};
+		char fault[96];
+		int ret;
+
+		lose(w, lost);
+		snprintf(fault, sizeof(fault),
+			 "recover-step#%lu=ENOSPC,recover-step#%lu=ENOSPC", at,
+			 at + 1);
+		setenv("MRMR_FAULT", fault, 1);
+		ret = try_recover(w, false, &result, &err);
+		unsetenv("MRMR_FAULT");
+		if (ret == -1) {
+			num_failed++;
+			assert_int_equal(err.code, ENOSPC);
+			assert_non_null(strstr(err.text, "make room"));
+			assert_int_equal(mrmr_recover_look(w->pool, &err), 0);
+			assert_false(
+				world_there(world_path(w, "state/catalogue")));
+			recover_well(w);
+		}
+		check_files(w, part, lost);
+		bring_back(w, lost);
+	}
+	/* whichever of the three it was */
+	assert_true(num_failed > steps / 6);
+	world_free(w);
+}
+
 #endif
 
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_unknown_piece),
 #ifdef MRMR_WITH_FAULTS
-	cmocka_unit_test(test_files),
-	cmocka_unit_test(test_order),
+	cmocka_unit_test(test_files),         cmocka_unit_test(test_order),
+	cmocka_unit_test(test_room_for_one),  cmocka_unit_test(test_no_room),
 #endif
 };
 
