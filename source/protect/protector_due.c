@@ -8,9 +8,14 @@
  * What was looked at, and is to be again, keeps its place until then; it comes
  * first, and not in the order of the round.
  *
+ * When more comes, or something is to be done again, the next round begins at once:
+ * what is done is not in the list any more, so it goes on where this one was, and a
+ * batch has of all that there is.
+ *
  * If very much is to be looked at again (it is open, or has just been changed), so
  * that there is little room for the others, some of that is forgotten: the next
- * round finds it. Then the next round lets some time pass.
+ * round finds it. Then a round goes to its end, and the next one lets some time
+ * pass.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
@@ -270,7 +275,11 @@ static bool begin_round(struct finding *f)
 	struct round *round = p->round;
 	size_t i;
 
-	if (!is_through(p)) {
+	/* As soon as there is more, so that a batch has it beside what is left of
+	   other members; unless what was forgotten would come first again. */
+	if (!is_through(p) &&
+	    (round->forgotten > 0 ||
+	     !(round->has_more || window_is_touched(p->window)))) {
 		return true;
 	}
 	if (p->options->background && f->now_ns < round->not_before_ns &&
