@@ -25,6 +25,7 @@ struct mrmr_survey {
 	struct mrmr_hindered hindered; /* of these */
 	bool needs_scan;               /* not all files may be known */
 	uint64_t trash_bytes;
+	uint64_t trash_missing; /* files that are not in the trash any more */
 	uint64_t parity_bytes;
 	uint64_t num_stripes;
 
@@ -43,9 +44,14 @@ struct mrmr_survey {
 /* Is the member with this number there now? */
 typedef bool mrmr_survey_is_there(uint16_t member, void *private_data);
 
+/* Is what a member that is there has in its trash, by the catalogue, still in it, as
+   far as that can be known? path is below the trash. */
+typedef bool mrmr_survey_is_kept(const struct mrmr_node *node, const char *path,
+				 void *private_data);
+
 /* rows: that stripes are to have. -1 with errno: the catalogue cannot be read. */
 int mrmr_survey(struct mrmr_catalog *catalog, unsigned int rows,
-		mrmr_survey_is_there *is_there, void *private_data,
-		struct mrmr_survey *survey);
+		mrmr_survey_is_there *is_there, mrmr_survey_is_kept *is_kept,
+		void *private_data, struct mrmr_survey *survey);
 
 #endif

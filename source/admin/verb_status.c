@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <talloc.h>
@@ -15,6 +16,7 @@
 #include <mrmr/catalog.h>
 #include <mrmr/queue.h>
 #include <mrmr/size.h>
+#include <mrmr/staging.h>
 #include <mrmr/survey.h>
 #include <mrmr/trouble.h>
 
@@ -64,23 +66,56 @@ static char *parity_text(struct admin *admin,
 
 /* --- protection ------------------------------------------------------------- */
 
-static bool is_online(uint16_t number, void *private_data)
+/* NULL: it is none of the pool. */
+static const struct mrmr_member *member_of(const struct status *status,
+					   uint16_t number)
 {
-	const struct status *status = private_data;
 	struct mrmr_uuid id;
 	size_t i;
 
 	if (mrmr_catalog_member_id(status->catalog, number, &id) == -1) {
-		return false;
+		return NULL;
 	}
 	for (i = 0; i < status->pool->num_members; i++) {
 		const struct mrmr_member *member = &status->pool->members[i];
 
 		if (mrmr_uuid_equal(&member->config->id, &id)) {
-			return member->state == MRMR_MEMBER_ONLINE;
+			return member;
 		}
 	}
-	return false;
+	return NULL;
+}
+
+static bool is_online(uint16_t number, void *private_data)
+{
+	const struct mrmr_member *member = member_of(private_data, number);
+
+	return member != NULL && member->state == MRMR_MEMBER_ONLINE;
+}
+
+/* Is a file of the trash there? Also if that cannot be told. */
+static bool is_in_trash(const struct mrmr_node *node, const char *path,
+			void *private_data)
+{
+	const struct status *status = private_data;
+	const struct mrmr_member *member = member_of(status, node->member);
+	char *full = NULL;
+	struct stat st;
+	bool is_there;
+
+	if (member == NULL || member->state != MRMR_MEMBER_ONLINE ||
+	    node->inode == 0) {
+		return true;
+	}
+	full = admin_need(
+		talloc_asprintf(status->admin, MRMR_TRASH "/%s", path));
+	if (fstatat(member->private_fd, full, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+		is_there = (uint64_t)st.st_ino == node->inode;
+	} else {
+		is_there = errno != ENOENT && errno != ENOTDIR;
+	}
+	talloc_free(full);
+	return is_there;
 }
 
 /* Only read; if it is not there, nothing is protected. */
@@ -127,6 +162,7 @@ static void put_survey(struct status *status, const struct mrmr_survey *survey)
 	set_bytes(status, "at_risk_bytes", survey->at_risk_bytes);
 	set_bytes(status, "lost_bytes", survey->lost_bytes);
 	set_bytes(status, "trash_bytes", survey->trash_bytes);
+	set_bytes(status, "trash_missing", survey->trash_missing);
 	set_bytes(status, "parity_bytes", survey->parity_bytes);
 	set_bytes(status, "stripes", survey->num_stripes);
 	admin_set(status->admin->result, "needs_scan",
@@ -209,6 +245,14 @@ static void say_survey(struct status *status, const struct mrmr_survey *survey)
 		admin_say(admin, "Trash      %s, which stays protected",
 			  mrmr_size_format(survey->trash_bytes, size));
 	}
+	if (survey->trash_missing > 0) {
+		admin_say(admin,
+			  "           (%llu files of it are not there any "
+			  "more, "
+			  "and their stripes lack them: mrmr-admin scan)",
+			  (unsigned long long)survey->trash_missing);
+		status->has_work = true;
+	}
 }
 
 static void report_protection(struct status *status)
@@ -229,7 +273,7 @@ static void report_protection(struct status *status)
 		return;
 	}
 	if (mrmr_survey(status->catalog, mrmr_pool_rows(status->pool),
-			is_online, status, &survey) == -1) {
+			is_online, is_in_trash, status, &survey) == -1) {
 		admin_note(admin, "the catalogue cannot be read: %s",
 			   strerror(errno));
 		status->has_work = true;

@@ -77,6 +77,36 @@ static bool is_not_there(int error)
 	return error == ENOENT || error == ENOTDIR || error == ELOOP;
 }
 
+bool look_is_not_in_trash(struct protector *p, const struct mrmr_node *node,
+			  const char *path)
+{
+	const struct mrmr_member *member =
+		mrmr_engine_online(p->engine, node->member);
+	struct stat st;
+	bool is_other;
+	int at_fd;
+	int fd;
+
+	if (member == NULL || node->inode == 0) {
+		return false;
+	}
+	at_fd = openat(member->private_fd, MRMR_TRASH,
+		       O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (at_fd == -1) {
+		return is_not_there(errno);
+	}
+	fd = look_open(at_fd, path, O_PATH);
+	if (fd == -1) {
+		is_other = is_not_there(errno);
+	} else {
+		is_other = fstat(fd, &st) == 0 &&
+			   (uint64_t)st.st_ino != node->inode;
+		close(fd);
+	}
+	close(at_fd);
+	return is_other;
+}
+
 static void classify(struct look *look)
 {
 	if (S_ISREG(look->st.st_mode)) {

@@ -292,6 +292,11 @@ bool look_is_unlasting(const struct protector *p, const struct look *look);
 bool look_has_inode(struct protector *p, uint16_t number, bool in_trash,
 		    const char *path, uint64_t inode);
 
+/* Has it gone from the trash of its member, where it had this path? False also if
+   that cannot be told. */
+bool look_is_not_in_trash(struct protector *p, const struct mrmr_node *node,
+			  const char *path);
+
 /* --- the names in the catalogue (protector_names.c) --------------------------- */
 
 /* The directory that holds the last component of path, made with what is above

@@ -3,8 +3,9 @@
  *
  * A file in it that the catalogue knows under a name has lost that; and of a file
  * of several names, one in the trash that is not there any more is forgotten: it
- * was purged before the protector had heard of it, say. (Of the last name of a file
- * nothing is forgotten: stripes name it.)
+ * was purged before the protector had heard of it, say. If it was the last one, it
+ * was removed by hand: it is to leave its stripes, which lack it
+ * (protector_target.c).
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
@@ -104,6 +105,7 @@ struct missing {
 	void *frame;
 	uint64_t *ids;
 	char **names;
+	uint16_t *members;
 	size_t num;
 };
 
@@ -113,20 +115,23 @@ static int find_missing(const struct mrmr_node *node, void *private_data)
 	struct protector *p = missing->p;
 	const char *slash = strchr(node->name, '/');
 
-	if (slash == NULL || names_is_gone(node->name) || node->inode == 0 ||
-	    mrmr_engine_online(p->engine, node->member) == NULL ||
-	    look_has_inode(p, node->member, true, slash + 1, node->inode)) {
+	if (slash == NULL || names_is_gone(node->name) ||
+	    !look_is_not_in_trash(p, node, slash + 1)) {
 		return 0;
 	}
 	missing->ids = talloc_realloc(missing->frame, missing->ids, uint64_t,
 				      missing->num + 1);
 	missing->names = talloc_realloc(missing->frame, missing->names, char *,
 					missing->num + 1);
-	if (missing->ids == NULL || missing->names == NULL) {
+	missing->members = talloc_realloc(missing->frame, missing->members,
+					  uint16_t, missing->num + 1);
+	if (missing->ids == NULL || missing->names == NULL ||
+	    missing->members == NULL) {
 		errno = ENOMEM;
 		return -1;
 	}
 	missing->ids[missing->num] = node->id;
+	missing->members[missing->num] = node->member;
 	missing->names[missing->num] =
 		talloc_strdup(missing->frame, node->name);
 	if (missing->names[missing->num] == NULL) {
@@ -148,7 +153,8 @@ static int forget(struct missing *missing, size_t i)
 	}
 	return num > 1 ? mrmr_catalog_remove(missing->p->catalog, MRMR_ID_TRASH,
 					     missing->names[i])
-		       : 0;
+		       : pending_add(missing->p->pending, missing->ids[i],
+				     missing->members[i], 0, 0);
 }
 
 static int forget_missing(struct protector *p)

@@ -426,7 +426,9 @@ static int find(struct finding *f, struct batch *batch, uint64_t max_bytes,
 	}
 	f->path = path;
 	if (in_trash) {
-		if (names_is_gone(f->node->name)) {
+		/* by hand, it may have been removed there */
+		if (names_is_gone(f->node->name) ||
+		    look_is_not_in_trash(p, f->node, path)) {
 			return settle_gone(f, batch, path, target, readiness);
 		}
 		if (!is_lost(f)) {

@@ -7,16 +7,9 @@
 
 #include <talloc.h>
 
-#include <mrmr/survey.h>
+#include "survey_private.h"
 
-struct surveying {
-	struct mrmr_catalog *catalog;
-	mrmr_survey_is_there *is_there;
-	void *private_data;
-	struct mrmr_survey *survey;
-};
-
-static bool is_there(const struct surveying *s, uint16_t member)
+bool survey_is_there(const struct surveying *s, uint16_t member)
 {
 	return s->is_there(member, s->private_data);
 }
@@ -32,7 +25,8 @@ static void judge(struct surveying *s, const struct mrmr_stripe *stripe)
 	for (i = 0; i < stripe->num_slots; i++) {
 		const struct mrmr_slot *slot = &stripe->slots[i];
 
-		if (is_there(s, slot->member)) {
+		if (survey_is_there(s, slot->member) &&
+		    !survey_is_gap(s, stripe->id, slot->slot)) {
 			there_bytes += slot->len_bytes;
 		} else {
 			away_bytes += slot->len_bytes;
@@ -40,7 +34,7 @@ static void judge(struct surveying *s, const struct mrmr_stripe *stripe)
 		}
 	}
 	for (i = 0; i < stripe->num_rows; i++) {
-		rows_there += is_there(s, stripe->rows[i].member);
+		rows_there += survey_is_there(s, stripe->rows[i].member);
 	}
 	if (slots_away > rows_there) {
 		s->survey->lost_bytes += away_bytes;
@@ -100,8 +94,8 @@ static int judge_stripes(struct surveying *s)
 		uint16_t n;
 
 		for (n = 0; n < classes[i].num_members; n++) {
-			all_there =
-				all_there && is_there(s, classes[i].members[n]);
+			all_there = all_there &&
+				    survey_is_there(s, classes[i].members[n]);
 		}
 		if (!all_there) {
 			ret = judge_class(s, frame, &classes[i]);
@@ -109,6 +103,42 @@ static int judge_stripes(struct surveying *s)
 	}
 	talloc_free(frame);
 	return ret;
+}
+
+/* Those with gaps that judge_stripes() has not looked at. */
+static int judge_gaps(struct surveying *s)
+{
+	size_t i;
+
+	for (i = 0; i < s->num_gaps; i++) {
+		struct mrmr_stripe *stripe = NULL;
+		bool all_there = true;
+		uint32_t n;
+
+		if (i > 0 && s->gaps[i].stripe == s->gaps[i - 1].stripe) {
+			continue;
+		}
+		if (mrmr_catalog_get_stripe(s->catalog, NULL, s->gaps[i].stripe,
+					    &stripe) == -1) {
+			if (errno != ENOENT) {
+				return -1;
+			}
+			continue;
+		}
+		for (n = 0; n < stripe->num_slots; n++) {
+			all_there = all_there &&
+				    survey_is_there(s, stripe->slots[n].member);
+		}
+		for (n = 0; n < stripe->num_rows; n++) {
+			all_there = all_there &&
+				    survey_is_there(s, stripe->rows[n].member);
+		}
+		if (all_there) {
+			judge(s, stripe);
+		}
+		talloc_free(stripe);
+	}
+	return 0;
 }
 
 /* Rows of members that are away count: they may return. */
@@ -135,13 +165,42 @@ static int judge_rows(struct surveying *s, unsigned int rows)
 	return errno == ENOENT ? 0 : -1;
 }
 
+static int judge_all(struct surveying *s, unsigned int rows)
+{
+	void *frame = talloc_new(NULL);
+	int saved_errno;
+	int ret = 0;
+
+	if (frame == NULL) {
+		errno = ENOMEM;
+		return -1;
+	}
+	if (s->is_kept != NULL) {
+		ret = survey_find_gaps(s, frame);
+	}
+	if (ret == 0) {
+		ret = judge_rows(s, rows);
+	}
+	if (ret == 0) {
+		ret = judge_stripes(s);
+	}
+	if (ret == 0) {
+		ret = judge_gaps(s);
+	}
+	saved_errno = errno;
+	talloc_free(frame);
+	errno = saved_errno;
+	return ret;
+}
+
 int mrmr_survey(struct mrmr_catalog *catalog, unsigned int rows,
-		mrmr_survey_is_there *is_there_fn, void *private_data,
-		struct mrmr_survey *survey)
+		mrmr_survey_is_there *is_there, mrmr_survey_is_kept *is_kept,
+		void *private_data, struct mrmr_survey *survey)
 {
 	struct surveying s = {
 		.catalog = catalog,
-		.is_there = is_there_fn,
+		.is_there = is_there,
+		.is_kept = is_kept,
 		.private_data = private_data,
 		.survey = survey,
 	};
@@ -165,5 +224,5 @@ int mrmr_survey(struct mrmr_catalog *catalog, unsigned int rows,
 	survey->trash_bytes = sums.trash_bytes;
 	survey->parity_bytes = sums.parity_bytes;
 	survey->num_stripes = sums.num_stripes;
-	return judge_rows(&s, rows) == -1 ? -1 : judge_stripes(&s);
+	return judge_all(&s, rows);
 }
