@@ -109,6 +109,7 @@ void mrmr_dir_cache_clear(struct mrmr_pool *pool)
 	if (cache == NULL) {
 		return; /* a pool that could not be opened */
 	}
+	folded_clear(pool);
 	for (i = 0; i < cache->num_dirs; i++) {
 		if (is_held(cache->dirs[i])) {
 			/* Somebody will come back to it. */

@@ -115,6 +115,7 @@ static struct open_pool *pool_get(const char *config_path)
 		errno = err.code;
 		return NULL;
 	}
+	p->pool->fold = mrmr_fold;
 	DLIST_ADD(open_pools, p);
 	return p;
 }

@@ -156,10 +156,13 @@ void mrmr_seekdir(struct vfs_handle_struct *handle, DIR *dirp, long offset);
 long mrmr_telldir(struct vfs_handle_struct *handle, DIR *dirp);
 void mrmr_rewinddir(struct vfs_handle_struct *handle, DIR *dirp);
 int mrmr_closedir(struct vfs_handle_struct *handle, DIR *dirp);
+
+/* other_case.c */
 NTSTATUS mrmr_get_real_filename_at(struct vfs_handle_struct *handle,
 				   struct files_struct *dirfsp,
 				   const char *name, TALLOC_CTX *mem_ctx,
 				   char **found_name);
+uint32_t mrmr_fold(const char *name); /* for a pool */
 
 /* namespace.c */
 int mrmr_mkdirat(struct vfs_handle_struct *handle, struct files_struct *dirfsp,
