@@ -134,6 +134,9 @@ struct mrmr_pool {
 	struct mrmr_folded *folded;
 	uint64_t dirs_dropped; /* counts up when a struct mrmr_dir is freed:
 				     while it stays, those got before are good */
+	uint64_t dirs_closed;  /* counts up when a descriptor of a directory is
+				   closed: while it stays, their numbers mean the
+				   same */
 	uint32_t seen_members_gen;
 	uint32_t seen_intents_gen;
 	bool has_intents_left;   /* that no member's return will finish */

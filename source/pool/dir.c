@@ -79,6 +79,7 @@ void mrmr_dir_forget(struct mrmr_dir *dir, size_t member)
 		}
 		if (clone->fd != -1) {
 			close(clone->fd);
+			dir->pool->dirs_closed++;
 			clone->fd = -1;
 		}
 		clone->state = CLONE_UNKNOWN;
@@ -91,6 +92,7 @@ static int dir_destructor(struct mrmr_dir *dir)
 	mrmr_dir_forget(dir, SIZE_MAX);
 	if (dir->spine_fd != -1) {
 		close(dir->spine_fd);
+		dir->pool->dirs_closed++;
 	}
 	return 0;
 }

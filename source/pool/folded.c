@@ -31,8 +31,8 @@ struct folded_set {
 	uint64_t serial; /* of the directory's hints; 0: the set is no good */
 	uint64_t used;   /* a ticket: the largest was used last */
 	int64_t made_ns;
-	uint32_t looks;   /* the pool's, and */
-	uint32_t changes; /* the directory's, when it was made */
+	uint32_t looks;          /* the pool's, and */
+	uint32_t changes;        /* the directory's, when it was made */
 	struct timespec *ctimes; /* of the clones, and the spine's as the last;
 				    zero where there is no clone */
 	uint32_t *hashes; /* open addressing, at most half of it in use */
@@ -51,9 +51,9 @@ struct mrmr_folded *mrmr_folded_new(struct mrmr_pool *pool)
 	size_t i;
 
 	for (i = 0; folded != NULL && i < NUM_SETS; i++) {
-		folded->sets[i].ctimes = talloc_zero_array(
-			folded, struct timespec,
-			pool->config->num_members + 1);
+		folded->sets[i].ctimes =
+			talloc_zero_array(folded, struct timespec,
+					  pool->config->num_members + 1);
 		if (folded->sets[i].ctimes == NULL) {
 			TALLOC_FREE(folded);
 		}
@@ -93,8 +93,7 @@ static struct folded_set *set_of(const struct mrmr_dir *dir)
 }
 
 /* False if it cannot be had: nobody knows what is there. */
-static bool ctime_on(struct mrmr_dir *dir, size_t member,
-		     struct timespec *when)
+static bool ctime_on(struct mrmr_dir *dir, size_t member, struct timespec *when)
 {
 	struct stat st = {0};
 	int fd = member < dir->pool->num_members

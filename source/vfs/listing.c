@@ -73,6 +73,7 @@ void mrmr_listed_drop(struct mrmr_share *share)
 		(*share->listed.num_vain)++;
 		share->listed.dirfsp = NULL;
 	}
+	share->listed_place.fsp = NULL;
 	errno = saved_errno;
 }
 
@@ -108,6 +109,7 @@ static bool open_ahead(struct mrmr_share *share,
 		.name = name,
 		.num_vain = &open_dir->num_vain,
 		.fd = fd,
+		.dir_fd = dir_fd,
 		.st = *st,
 	};
 	open_dir->num_ahead++;

@@ -298,8 +298,8 @@ static const char *a_name(char name[64], const char *dir, bool of_directory)
 	int at = snprintf(name, 64, "%s", dir);
 	unsigned int number = of_directory ? 30 + draw(10) : draw(30);
 
-	snprintf(name + at, 64 - (size_t)at, "%c%cz%u",
-		 draw(2) ? 'x' : 'X', draw(2) ? 'y' : 'Y', number);
+	snprintf(name + at, 64 - (size_t)at, "%c%cz%u", draw(2) ? 'x' : 'X',
+		 draw(2) ? 'y' : 'Y', number);
 	return name;
 }
 
