@@ -271,7 +271,7 @@ static void more_directories_than_sets(void **state)
 	}
 	for (turn = 0; turn < 3; turn++) {
 		for (i = 0; i < 9; i++) {
-			char dir[8];
+			char dir[16];
 
 			snprintf(dir, sizeof(dir), "d%d", i);
 			snprintf(name, sizeof(name), "fILE%d", i);
