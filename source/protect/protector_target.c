@@ -171,6 +171,12 @@ static int settle_gone(struct finding *f, struct batch *batch,
 	if (look.is_there && look.kind == f->node->kind &&
 	    look.number == f->node->member && f->node->inode != 0 &&
 	    (uint64_t)look.st.st_ino == f->node->inode) {
+		/* from the trash, it is back under its name: a scan settles
+		   that (protector_back.c) */
+		if (!names_is_gone(f->node->name)) {
+			*readiness = TARGET_NOTHING_TO_DO;
+			return 0;
+		}
 		*readiness = TARGET_LATER;
 		return see_alone(p, path, &look);
 	}
