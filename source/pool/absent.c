@@ -21,8 +21,10 @@
 #include <mrmr/absent.h>
 #include <mrmr/dirattr.h>
 #include <mrmr/fault.h>
+#include <mrmr/intent.h>
 #include <mrmr/local.h>
 #include <mrmr/log.h>
+#include <mrmr/shared.h>
 #include <mrmr/staging.h>
 
 #include "absent_private.h"
@@ -46,12 +48,12 @@ bool mrmr_member_has_returned(struct mrmr_pool *pool,
 {
 	bool seen;
 
-	if (member->state != MRMR_MEMBER_AWAY ||
-	    mrmr_now_ns() < member->held_off_until_ns) {
+	if (member->state != MRMR_MEMBER_AWAY) {
 		return false;
 	}
 	pool->identity.become_root();
-	seen = mrmr_local_marker_seen(member);
+	seen = !mrmr_intents_hold_off(pool, member) &&
+	       mrmr_local_marker_seen(member);
 	pool->identity.unbecome_root();
 	return seen;
 }
@@ -170,9 +172,10 @@ static int make_locked(struct mrmr_dir *dir, size_t member, const char *path,
 	if (fd != -1 || errno != ENOENT) {
 		return fd; /* somebody else was faster */
 	}
-	if (mrmr_member_has_returned(pool, &pool->members[member])) {
-		pool->checked_ns = 0; /* the next operation looks */
-		errno = ENODEV;
+	/* Somebody may have seen the member again, and removed the folders. As
+	   long as nobody has, its names are still shown by them. */
+	if (pool->seen_members_gen != atomic_load(&pool->shared->members_gen)) {
+		errno = ENODEV; /* the next operation looks */
 		return -1;
 	}
 	absent_member_path(&pool->members[member], above);
@@ -268,17 +271,18 @@ void mrmr_absent_drop(struct mrmr_pool *pool, size_t member)
 	struct stat st;
 	int lock_fd = -1;
 	int staging_fd;
-	int ret;
+	int ret = -1;
 
 	absent_member_path(&pool->members[member], path);
-	if (fstatat(pool->state_fd, path, &st, AT_SYMLINK_NOFOLLOW) == -1) {
-		return;
-	}
 	staging_fd = mrmr_folder_open(pool->state_fd, MRMR_STAGING);
 	if (staging_fd != -1) {
 		lock_fd = lock_ghosts(pool);
 	}
-	if (lock_fd != -1) {
+	if (lock_fd != -1 &&
+	    fstatat(pool->state_fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+		/* Whoever has them open, as he could do less for the member
+		   than we, looks before his next operation. */
+		atomic_fetch_add(&pool->shared->members_gen, 1);
 		absent_return_attributes(pool, member);
 		mrmr_staging_name(staged, sizeof(staged));
 		ret = renameat(pool->state_fd, path, staging_fd, staged);
@@ -294,10 +298,12 @@ void mrmr_absent_drop(struct mrmr_pool *pool, size_t member)
 				 pool->config->state_dir, MRMR_GHOSTS,
 				 strerror(errno));
 		}
+	}
+	if (lock_fd != -1) {
 		close(lock_fd);
-		if (ret == 0) {
-			mrmr_remove_tree(staging_fd, staged);
-		}
+	}
+	if (ret == 0) {
+		mrmr_remove_tree(staging_fd, staged);
 	}
 	if (staging_fd != -1) {
 		close(staging_fd);

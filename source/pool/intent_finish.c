@@ -337,3 +337,10 @@ bool mrmr_intents_wait_for(struct mrmr_pool *pool, size_t member)
 	close(folder);
 	return waits;
 }
+
+bool mrmr_intents_hold_off(struct mrmr_pool *pool,
+			   const struct mrmr_member *member)
+{
+	return mrmr_now_ns() < member->held_off_until_ns &&
+	       mrmr_intents_wait_for(pool, (size_t)(member - pool->members));
+}

@@ -267,6 +267,24 @@ static int drop_old(struct mrmr_move *m, int from_fd)
 	return unlinkat(from_fd, m->name, 0);
 }
 
+/* Of a ghost: also which file it was, as what was protected of that is all that
+   there is until the new one is. */
+static void tell_moved(struct mrmr_move *m)
+{
+	struct mrmr_ghost ghost;
+	char was[17] = "";
+	struct stat st;
+
+	if (m->pool->queue == NULL || fstat(m->new_fd, &st) == -1) {
+		return;
+	}
+	if (m->is_ghost && mrmr_ghost_read(m->from_fd, &ghost) == 0) {
+		snprintf(was, sizeof(was), "%" PRIx64, ghost.node);
+	}
+	mrmr_tell(m->pool, MRMR_EVENT_MOVED, m->to, st.st_ino, m->path,
+		  was[0] != '\0' ? was : NULL);
+}
+
 /*
  * The copy takes the name, the old file loses it. On stable storage in that
  * order: a power cut may keep the one member's change and lose the other's.
@@ -280,6 +298,11 @@ static int take_name(struct mrmr_move *m, int from_fd, int to_fd)
 		return -1;
 	}
 	mrmr_dir_count_swap(m->dir);
+	if (m->is_ghost) {
+		/* If we are killed once the ghost has gone, the member that it
+		   is on now may leave before a scan has seen it there. */
+		tell_moved(m);
+	}
 	if (mrmr_fault("move-unlink") == 0 && mrmr_sync(to_fd) == 0 &&
 	    drop_old(m, from_fd) == 0) {
 		/* The record of this goes next, and must not go first. */
@@ -490,24 +513,6 @@ int mrmr_move_copy(struct mrmr_move *m)
 int mrmr_move_new_fd(const struct mrmr_move *m)
 {
 	return m->new_fd;
-}
-
-/* Of a ghost: also which file it was, as what was protected of that is all that
-   there is until the new one is. */
-static void tell_moved(struct mrmr_move *m)
-{
-	struct mrmr_ghost ghost;
-	char was[17] = "";
-	struct stat st;
-
-	if (m->pool->queue == NULL || fstat(m->new_fd, &st) == -1) {
-		return;
-	}
-	if (m->is_ghost && mrmr_ghost_read(m->from_fd, &ghost) == 0) {
-		snprintf(was, sizeof(was), "%" PRIx64, ghost.node);
-	}
-	mrmr_tell(m->pool, MRMR_EVENT_MOVED, m->to, st.st_ino, m->path,
-		  was[0] != '\0' ? was : NULL);
 }
 
 int mrmr_move_finish(struct mrmr_move *m, int *new_fd, size_t *member)

@@ -121,7 +121,7 @@ static void look_at(struct mrmr_pool *pool, struct mrmr_member *member)
 			 "are not reached by this version");
 		return;
 	}
-	if (mrmr_now_ns() < member->held_off_until_ns) {
+	if (mrmr_intents_hold_off(pool, member)) {
 		return;
 	}
 	if (is_ejected(pool, member)) {
@@ -192,8 +192,12 @@ static void catch_up(struct mrmr_pool *pool)
 	mrmr_dir_cache_clear(pool);
 }
 
-/* What waited for a member can be done now, by whoever is the protector next:
-   one process has to say so, whoever sees it first. */
+/*
+ * What waited for a member can be done now, by whoever is the protector next:
+ * one process has to say so, whoever sees it first. It goes on to remove the
+ * member's ghosts, by which the others still know its names: all of them look
+ * before their next operation.
+ */
 static void note_absence(struct mrmr_pool *pool,
 			 const struct mrmr_member *member)
 {
@@ -211,6 +215,7 @@ static void note_absence(struct mrmr_pool *pool,
 		if (atomic_load(was_away) != 0 &&
 		    atomic_exchange(was_away, 0) != 0) {
 			atomic_store(&pool->shared->has_work, 1);
+			atomic_fetch_add(&pool->shared->members_gen, 1);
 		}
 		break;
 	case MRMR_MEMBER_UNKNOWN:

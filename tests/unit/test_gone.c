@@ -299,6 +299,50 @@ static void check_served(struct world *w, const char *list)
 	verify_served(w, "d/old", 1, LEN);
 }
 
+/* As smbd that is killed there, when it has not told yet that it is done. */
+static size_t made_anew_and_killed(struct world *w, const char *fault)
+{
+	pid_t pid = fork();
+	int status;
+
+	assert_int_not_equal(pid, -1);
+	if (pid == 0) {
+		setenv("MRMR_FAULT", fault, 1);
+		client_make_anew(w, "d", "old");
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status));
+	world_later(w);
+	return do_where(w, "d/old");
+}
+
+static void test_killed_and_two_leave(void **state)
+{
+	static const char *const faults[] = {"move-unlink=kill",
+					     "absent-remove=kill",
+					     "absent-removed=kill"};
+	size_t i;
+
+#ifndef MRMR_WITH_FAULTS
+	print_message("[  SKIPPED ] test_killed_and_two_leave: no faults\n");
+	return;
+#endif
+	for (i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+		struct world *w = pool_of();
+		size_t member;
+
+		serve(w);
+		member = made_anew_and_killed(w, faults[i]);
+		assert_int_not_equal(member, SIZE_MAX);
+		world_unplug(w, member);
+		world_later(w);
+		check_served(w, "here old too");
+		stop_serving(w);
+		world_free(w);
+	}
+}
+
 static void test_two_leave(void **state)
 {
 	unsigned int seen;
@@ -510,6 +554,7 @@ int main(void)
 		cmocka_unit_test(test_keeps_its_name),
 		cmocka_unit_test(test_client_is_killed),
 		cmocka_unit_test(test_protector_is_killed),
+		cmocka_unit_test(test_killed_and_two_leave),
 		cmocka_unit_test(test_two_leave),
 		cmocka_unit_test(test_is_there_after_all),
 		cmocka_unit_test(test_rebuilt),
