@@ -363,7 +363,10 @@ def one(trial):
         return
     some = [(harm, weight) for harm, weight in STEPS
             if not trial.only or harm.__name__ in trial.only]
-    harm = trial.rng.choices([h for h, _ in some], [w for _, w in some])[0]
+    do(trial, trial.rng.choices([h for h, _ in some], [w for _, w in some])[0])
+
+
+def do(trial, harm):
     trial.count(harm.__name__)
     trial.say('-- ' + harm.__name__)
     harm(trial)

@@ -49,7 +49,7 @@ class Trial:
         self.maker = trial_clients.Maker(self.rng, self.another)
         # of a file whose member is away there are no hard links (limits.md)
         self.maker.may_link = lambda: not self.away
-        self.faults = Faults(world.work.join('faults'), rare) \
+        self.faults = Faults(world.work.join('faults-%d' % seed), rare) \
             if faults_build else None
         members = [world.tmpfs(ROOM) for _ in range(MEMBERS)]
         self.pool = world.pool(members, parity=ROWS, protect='queue')
@@ -60,6 +60,7 @@ class Trial:
             if self.rng.random() < 0.5:
                 # the catalogue is in several files then
                 self.environment.append('MRMR_FAULT_STORE_BYTES=20000')
+            os.environ.pop('MRMR_FAULT_STORE_BYTES', None)
             os.environ.update(item.split('=', 1) for item in self.environment)
         self.clients = [None] * CLIENTS
         self.first_members = list(members)
@@ -287,6 +288,8 @@ class Trial:
                 before.files[path].attributes.clear()
             return
         self.connect_anew()
+        if op.is_tree:
+            self.list_parents(op.paths)
         for path in op.paths:
             # smbd deletes what it had been told to, when it is opened next
             self.look(path)
@@ -324,6 +327,14 @@ class Trial:
         else:
             self.model = self.between(op, before, after, seen)
             self.say('  it was done in part')
+
+    def list_parents(self, paths):
+        """A directory that is in the spine only goes when it is listed, and one
+        that is on a member only comes (limits.md)."""
+        for path in paths:
+            parent = path.rpartition('/')[0]
+            if self.look(parent)[0]:
+                self.client().names(trial_clients.windows(parent))
 
     def had_no_links(self):
         """It was as on a file system without hard links."""
@@ -367,7 +378,7 @@ class Trial:
         except (smb2.Error, OSError) as error:
             raise Finding('%s cannot be read: %s' % (path, error)) from error
         if not is_there:
-            raise Finding('%s is not there' % path)
+            raise Finding('%s is not there: %s' % (path, self.who_sees(path)))
         if got is None:
             raise Finding('%s is a directory' % path)
         if path in self.unsure:
@@ -383,6 +394,18 @@ class Trial:
                 ' (version %d of %d)' % (old[0], len(f.versions))
                 if old else ''))
         self.expect_attributes(path, f.attributes)
+
+    def who_sees(self, path):
+        """A sentence, for a finding."""
+        found = []
+        for number, c in enumerate(self.clients):
+            try:
+                found.append('%d: %s' % (number, c and trial_clients.look(
+                    c, path)[0]))
+            except (smb2.Error, OSError) as error:
+                found.append('%d: %s' % (number, error))
+        return 'it is on members %s; seen by clients %s' % (
+            self.pool.where(path), ', '.join(found))
 
     def expect_attributes(self, path, wanted, is_dir=False):
         if not wanted:
