@@ -155,10 +155,11 @@ void mrmr_dir_unlock(struct mrmr_dir *dir);
 
 /*
  * The directory is locked, and nothing is changed in it but names on this
- * member. Without that word, a lock that is given up says that anything may have
- * changed on any.
+ * member, of which only this one is new (NULL: none is). Without that word, a
+ * lock that is given up says that anything may have changed on any.
  */
-void mrmr_dir_changed(struct mrmr_dir *dir, size_t member);
+void mrmr_dir_changed(struct mrmr_dir *dir, size_t member,
+		      const char *new_name);
 
 /* Is a to be locked before b? */
 bool mrmr_dir_comes_first(const struct mrmr_dir *a, const struct mrmr_dir *b);

@@ -36,11 +36,12 @@ struct mrmr_listing_entry mrmr_listing_get(const struct mrmr_listing *listing,
 					   size_t i);
 
 /*
- * Call fn for each name that is in the spine directory or a clone, without
- * order and possibly more than once, until it returns true; returns what fn
- * returned last, or -1 with errno. For case-insensitive searches.
+ * Search for a name in another case: call fn for each name that is in the spine
+ * directory or a clone, without order and possibly more than once, until it
+ * returns true. 1; 0 if it never did, or is sure not to for this name, by the
+ * pool's fold; or -1 with errno.
  */
-int mrmr_dir_search(struct mrmr_dir *dir,
+int mrmr_dir_search(struct mrmr_dir *dir, const char *name,
 		    bool (*fn)(const char *name, void *private_data),
 		    void *private_data);
 

@@ -32,6 +32,7 @@ struct mrmr_guard; /* mrmr/guard.h */
 struct mrmr_trash_cache;
 struct mrmr_dir_cache;  /* mrmr/dir.h */
 struct mrmr_hints;      /* mrmr/dir.h */
+struct mrmr_folded;     /* mrmr/listing.h */
 struct mrmr_absent_ops; /* mrmr/absent.h */
 
 /* How the process becomes root for a moment. Both may nest. */
@@ -126,8 +127,16 @@ struct mrmr_pool {
 	struct mrmr_dir_cache *dirs;
 	struct mrmr_hints *hints;
 	uint64_t last_hints_serial;
+	/* A hash that is the same for names of which clients may mean one by the
+	   other, as they ignore case; 0: there is none for this name. NULL (it
+	   is for the caller to set): the case of names counts. */
+	uint32_t (*fold)(const char *name);
+	struct mrmr_folded *folded;
 	uint64_t dirs_dropped; /* counts up when a struct mrmr_dir is freed:
 				     while it stays, those got before are good */
+	uint64_t dirs_closed;  /* counts up when a descriptor of a directory is
+				   closed: while it stays, their numbers mean the
+				   same */
 	uint32_t seen_members_gen;
 	uint32_t seen_intents_gen;
 	bool has_intents_left;   /* that no member's return will finish */

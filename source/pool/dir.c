@@ -79,6 +79,7 @@ void mrmr_dir_forget(struct mrmr_dir *dir, size_t member)
 		}
 		if (clone->fd != -1) {
 			close(clone->fd);
+			dir->pool->dirs_closed++;
 			clone->fd = -1;
 		}
 		clone->state = CLONE_UNKNOWN;
@@ -91,6 +92,7 @@ static int dir_destructor(struct mrmr_dir *dir)
 	mrmr_dir_forget(dir, SIZE_MAX);
 	if (dir->spine_fd != -1) {
 		close(dir->spine_fd);
+		dir->pool->dirs_closed++;
 	}
 	return 0;
 }
@@ -109,6 +111,7 @@ void mrmr_dir_cache_clear(struct mrmr_pool *pool)
 	if (cache == NULL) {
 		return; /* a pool that could not be opened */
 	}
+	folded_clear(pool);
 	for (i = 0; i < cache->num_dirs; i++) {
 		if (is_held(cache->dirs[i])) {
 			/* Somebody will come back to it. */

@@ -76,14 +76,20 @@ void mrmr_dir_unlock(struct mrmr_dir *dir)
 	int saved_errno = errno;
 
 	if (--dir->locks == 0) {
-		dir_times_changed(dir, mrmr_dir_count_change(dir));
+		uint32_t changes_before = mrmr_dir_count_change(dir);
+
+		dir_times_changed(dir, changes_before);
+		folded_changed(dir, changes_before);
 		flock(dir->spine_fd, LOCK_UN);
 	}
 	errno = saved_errno;
 }
 
-void mrmr_dir_changed(struct mrmr_dir *dir, size_t member)
+void mrmr_dir_changed(struct mrmr_dir *dir, size_t member, const char *new_name)
 {
+	if (new_name != NULL) {
+		folded_added(dir, new_name);
+	}
 	/* Within another operation, that may have changed more. */
 	if (dir->locks == 1) {
 		dir->changed_on = member;

@@ -42,6 +42,33 @@ struct mrmr_hints *mrmr_hints_new(struct mrmr_pool *pool);
 /* Forget all hints of a directory. A new one starts so. */
 void mrmr_dir_unhint(struct mrmr_dir *dir);
 
+/* folded.c: one for a pool, its talloc child. NULL: no memory. */
+struct mrmr_folded *mrmr_folded_new(struct mrmr_pool *pool);
+
+/* Give up all that is known. */
+void folded_clear(struct mrmr_pool *pool);
+
+/* Is a name surely not in the directory, nor in any clone, in whatever case? If
+   not, nobody knows. */
+bool folded_lacks(struct mrmr_dir *dir, const char *name);
+
+/*
+ * Somebody reads all names of the directory, and its clones: begins (NULL: in
+ * vain), tells each, with the set that the call before returned, and ends. Only
+ * then is it of use, and only if he has seen all of them.
+ */
+struct folded_set *folded_begin(struct mrmr_dir *dir);
+struct folded_set *folded_take(const struct mrmr_dir *dir,
+			       struct folded_set *set, const char *name);
+void folded_end(const struct mrmr_dir *dir, struct folded_set *set,
+		bool is_complete);
+
+/* The directory is locked, and this process adds a name. */
+void folded_added(const struct mrmr_dir *dir, const char *name);
+
+/* The lock is given up, with its last change counted. */
+void folded_changed(struct mrmr_dir *dir, uint32_t changes_before);
+
 /* The path, as the kernel has it now. */
 int dir_path_now(struct mrmr_dir *dir, char path[MRMR_PATH_MAX]);
 

@@ -23,6 +23,8 @@
 #include <mrmr/names.h>
 #include <mrmr/staging.h>
 
+#include "dir_private.h"
+
 #define READ_SIZE (256 * 1024)
 #define NOWHERE UINT32_MAX
 #define READINGS_MAX 32 /* while files of the directory change members */
@@ -504,29 +506,28 @@ struct search {
 	struct mrmr_dir *dir;
 	bool (*fn)(const char *name, void *private_data);
 	void *private_data;
+	struct folded_set *seen;
 };
 
 static bool search_one(const struct linux_dirent64 *entry, void *private_data)
 {
 	struct search *search = private_data;
 
-	return !mrmr_name_is_private(search->dir, entry->d_name) &&
-	       search->fn(entry->d_name, search->private_data);
+	if (mrmr_name_is_private(search->dir, entry->d_name)) {
+		return false;
+	}
+	search->seen = folded_take(search->dir, search->seen, entry->d_name);
+	return search->fn(entry->d_name, search->private_data);
 }
 
-int mrmr_dir_search(struct mrmr_dir *dir,
-		    bool (*fn)(const char *name, void *private_data),
-		    void *private_data)
+/* As mrmr_dir_search(), without what others have found out before. */
+static int search_all(struct mrmr_dir *dir, struct search *search,
+		      bool *has_failed)
 {
-	struct search search = {
-		.dir = dir,
-		.fn = fn,
-		.private_data = private_data,
-	};
 	size_t i;
 	int ret;
 
-	ret = for_each_entry(dir->spine_fd, search_one, &search);
+	ret = for_each_entry(dir->spine_fd, search_one, search);
 	for (i = 0; i < dir->pool->num_members && ret == 0; i++) {
 		int fd = mrmr_dir_on_member(dir, i);
 
@@ -536,13 +537,35 @@ int mrmr_dir_search(struct mrmr_dir *dir,
 		if (fd == -1) {
 			continue;
 		}
-		ret = for_each_entry(fd, search_one, &search);
+		ret = for_each_entry(fd, search_one, search);
 		if (ret == -1) {
 			mrmr_pool_suspect(dir->pool, &dir->pool->members[i],
 					  errno);
+			*has_failed = true;
 			ret = 0;
 		}
 	}
+	return ret;
+}
+
+int mrmr_dir_search(struct mrmr_dir *dir, const char *name,
+		    bool (*fn)(const char *name, void *private_data),
+		    void *private_data)
+{
+	struct search search = {
+		.dir = dir,
+		.fn = fn,
+		.private_data = private_data,
+	};
+	bool has_failed = false;
+	int ret;
+
+	if (folded_lacks(dir, name)) {
+		return 0;
+	}
+	search.seen = folded_begin(dir);
+	ret = search_all(dir, &search, &has_failed);
+	folded_end(dir, search.seen, ret == 0 && !has_failed);
 	return ret;
 }
 

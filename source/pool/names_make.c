@@ -230,7 +230,7 @@ static int make(struct mrmr_dir *dir, const struct recipe *recipe,
 	}
 	if (ret != -1) {
 		mrmr_dir_hint(dir, recipe->name, *member);
-		mrmr_dir_changed(dir, *member);
+		mrmr_dir_changed(dir, *member, recipe->name);
 	}
 	mrmr_dir_unlock(dir);
 	return ret;

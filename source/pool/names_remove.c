@@ -178,7 +178,7 @@ static int unlink_once(struct mrmr_dir *dir, const char *name)
 		ret = names_unlink_or_trash(dir, name, member, fd, &st);
 	}
 	if (!has_others && !mrmr_is_absent(dir->pool, member)) {
-		mrmr_dir_changed(dir, member);
+		mrmr_dir_changed(dir, member, NULL);
 	}
 out:
 	mrmr_dir_unlock(dir);

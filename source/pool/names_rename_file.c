@@ -422,7 +422,7 @@ int renaming_file(struct renaming *r, size_t keep)
 	if (r->num_members > 0) {
 		return rename_file_with_intent(r, keep, shown);
 	}
-	mrmr_dir_changed(r->from_dir, keep);
-	mrmr_dir_changed(r->to_dir, keep);
+	mrmr_dir_changed(r->from_dir, keep, NULL);
+	mrmr_dir_changed(r->to_dir, keep, r->to);
 	return rename_on_keep(r, keep, shown);
 }

@@ -176,7 +176,8 @@ struct mrmr_pool *mrmr_pool_open(void *mem_ctx, struct mrmr_config *config,
 
 	pool->dirs = mrmr_dir_cache_new(pool);
 	pool->hints = mrmr_hints_new(pool);
-	if (pool->dirs == NULL || pool->hints == NULL) {
+	pool->folded = mrmr_folded_new(pool);
+	if (pool->dirs == NULL || pool->hints == NULL || pool->folded == NULL) {
 		mrmr_error_set(err, ENOMEM, "out of memory");
 		goto fail;
 	}

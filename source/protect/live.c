@@ -229,6 +229,12 @@ static bool try_trashed(struct search *s)
 	return false;
 }
 
+/* After a power cut it may have the name again from which it came there. */
+static bool try_origin(struct search *s, const char *path)
+{
+	return try_path(s, s->live->member->root_fd, mrmr_trash_origin(path));
+}
+
 static void find_file(struct search *s)
 {
 	bool in_trash = false;
@@ -239,8 +245,9 @@ static void find_file(struct search *s)
 		return;
 	}
 	if (in_trash) {
-		if (!try_trash(s, path) && !try_gone(s, path)) {
-			try_trashed(s);
+		if (!try_trash(s, path) && !try_gone(s, path) &&
+		    !try_trashed(s)) {
+			try_origin(s, path);
 		}
 		return;
 	}

@@ -103,7 +103,7 @@ static int put_away(struct protector *p, void *frame, struct mrmr_dir *dir,
 			 strerror(errno));
 		return 2;
 	}
-	mrmr_dir_changed(dir, member);
+	mrmr_dir_changed(dir, member, NULL);
 	mrmr_log(MRMR_LOG_WARNING,
 		 "member %s: '%s' was removed, and was there again, beside the "
 		 "one that was made since; it is in the trash",

@@ -18,6 +18,12 @@
  * and gets that back; or it leaves its stripes. If the member is rebuilt, it
  * comes into the trash of another one, not into the share.
  *
+ * So it may be that a file that is there has the name of one that is away, as the
+ * event of the rename was lost (a power cut). It is not the one to give way, and
+ * cannot have the name. But nobody may take it for lost, as it is under no other
+ * name any more: the blocks of others need its bytes. So it becomes such an entry,
+ * with the path where it is, and waits as well (names_set_aside).
+ *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 #include <errno.h>
@@ -136,11 +142,12 @@ static int may_go(struct protector *p, void *frame,
 
 /* --- files -------------------------------------------------------------------- */
 
-/* For what has no name any more. NULL with errno. */
+/* For what has no name any more, and had this one. NULL with errno. */
 static char *gone_name(struct protector *p, void *frame,
-		       const struct mrmr_node *node)
+		       const struct mrmr_node *node, uint64_t dir_id,
+		       const char *last)
 {
-	char *path = names_path(p, frame, node->dir_id, node->name);
+	char *path = names_path(p, frame, dir_id, last);
 	char *name = NULL;
 
 	if (path == NULL) {
@@ -182,7 +189,7 @@ static int detach_file(struct protector *p, void *frame,
 		return mrmr_catalog_remove(p->catalog, node->dir_id,
 					   node->name);
 	}
-	name = gone_name(p, frame, node);
+	name = gone_name(p, frame, node, node->dir_id, node->name);
 	if (name == NULL ||
 	    mrmr_catalog_rename(p->catalog, node->dir_id, node->name,
 				MRMR_ID_TRASH, name) == -1) {
@@ -248,6 +255,41 @@ int names_trash(struct protector *p, const struct mrmr_link *link, uint64_t id,
 		return -1;
 	}
 	return mrmr_catalog_link(p->catalog, id, MRMR_ID_TRASH, trash_name);
+}
+
+int names_set_aside(struct protector *p, const struct mrmr_node *node,
+		    const struct mrmr_link *link, uint64_t dir_id,
+		    const char *name)
+{
+	void *frame = talloc_new(p);
+	char *gone = NULL;
+	int saved_errno;
+	int ret = -1;
+
+	gone = frame != NULL ? gone_name(p, frame, node, dir_id, name) : NULL;
+	if (gone != NULL) {
+		ret = link->dir_id == MRMR_ID_TRASH &&
+				      strcmp(link->name, gone) == 0
+			      ? 0
+			      : mrmr_catalog_rename(p->catalog, link->dir_id,
+						    link->name, MRMR_ID_TRASH,
+						    gone);
+	}
+	if (ret == 0) {
+		ret = pending_add(p->pending, node->id, node->member, 0, 0);
+	}
+	saved_errno = errno;
+	talloc_free(frame);
+	errno = saved_errno;
+	return ret;
+}
+
+bool names_is_held(struct protector *p, void *mem_ctx, const char *path)
+{
+	struct mrmr_node *node = NULL;
+
+	return mrmr_catalog_find_path(p->catalog, mem_ctx, path, &node) == 0 &&
+	       node->kind == MRMR_NODE_FILE && is_away(p, node->member);
 }
 
 bool names_is_gone(const char *name)

@@ -244,6 +244,38 @@ static bool is_current(struct protector *p, void *frame,
 	       look_has_inode(p, node->member, false, path, node->inode);
 }
 
+/* The catalogue has this name for another file, which keeps it. With errno:
+   EEXIST. */
+static int cannot_claim(struct protector *p, void *frame,
+			const struct mrmr_node *node,
+			const struct mrmr_link *links, size_t num,
+			uint64_t dir_id, const char *name,
+			const struct look *look)
+{
+	size_t i;
+
+	for (i = 0; i < num; i++) {
+		/* one in the trash that is back stays an entry of it */
+		if (is_current(p, frame, &links[i], node, look) ||
+		    (links[i].dir_id == MRMR_ID_TRASH &&
+		     !names_is_gone(links[i].name))) {
+			errno = EEXIST;
+			return -1;
+		}
+	}
+	for (i = 1; i < num; i++) {
+		if (mrmr_catalog_remove(p->catalog, links[i].dir_id,
+					links[i].name) == -1) {
+			return -1;
+		}
+	}
+	if (names_set_aside(p, node, &links[0], dir_id, name) == -1) {
+		return -1;
+	}
+	errno = EEXIST;
+	return -1;
+}
+
 /*
  * The file with this inode is known under other names. It gets this one: in
  * place of one that leads to it no more, else as a further one.
@@ -254,6 +286,7 @@ static int claim(struct protector *p, void *frame, const struct mrmr_node *node,
 	struct mrmr_link *links = NULL;
 	size_t num = 0;
 	size_t i;
+	int ret;
 
 	if (mrmr_catalog_links(p->catalog, frame, node->id, &links, &num) ==
 	    -1) {
@@ -261,11 +294,16 @@ static int claim(struct protector *p, void *frame, const struct mrmr_node *node,
 	}
 	for (i = 0; i < num; i++) {
 		if (!is_current(p, frame, &links[i], node, look)) {
-			return mrmr_catalog_rename(p->catalog, links[i].dir_id,
-						   links[i].name, dir_id, name);
+			break;
 		}
 	}
-	return mrmr_catalog_link(p->catalog, node->id, dir_id, name);
+	ret = i < num ? mrmr_catalog_rename(p->catalog, links[i].dir_id,
+					    links[i].name, dir_id, name)
+		      : mrmr_catalog_link(p->catalog, node->id, dir_id, name);
+	return ret == -1 && errno == EEXIST
+		       ? cannot_claim(p, frame, node, links, num, dir_id, name,
+				      look)
+		       : ret;
 }
 
 /* Is what has the name in the catalogue the same thing? */

@@ -269,6 +269,14 @@ int names_detach(struct protector *p, uint64_t dir_id, const char *name,
    one of those. */
 int names_trash(struct protector *p, const struct mrmr_link *link, uint64_t id,
 		size_t num_links, const char *trash_name);
+/* The file is under this name, which the catalogue has for one of a member that is
+   away. In place of its last name (link), which leads to it no more, it gets one
+   of those in the trash, from which it can be found here. */
+int names_set_aside(struct protector *p, const struct mrmr_node *node,
+		    const struct mrmr_link *link, uint64_t dir_id,
+		    const char *name);
+/* Does the catalogue have this path for a file of a member that is away? */
+bool names_is_held(struct protector *p, void *mem_ctx, const char *path);
 /* Is this name in the trash one of those? */
 bool names_is_gone(const char *name);
 /* Those that are not pending any more, as the list was lost: they are. */

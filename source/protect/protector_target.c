@@ -130,8 +130,9 @@ static int settle_name(struct finding *f, const char *path,
 
 /*
  * A file that lost its name. If its member is away it waits: others need its
- * bytes, and they may come back. Else it is in the trash by now, of which there
- * is an event; or it was not removed after all. If neither, it leaves its
+ * bytes, and they may come back. So it does if it is there, under a name that the
+ * catalogue has for one that is away. Else it is in the trash by now, of which
+ * there is an event; or it was not removed after all. If neither, it leaves its
  * stripes.
  */
 static int settle_gone(struct finding *f, struct batch *batch,
@@ -150,6 +151,11 @@ static int settle_gone(struct finding *f, struct batch *batch,
 	if (!mrmr_queue_is_empty(p->engine->queue)) {
 		f->entry->retry_ns = protector_now_ns() + RETRY_NS / 10;
 		*readiness = TARGET_LATER;
+		return 0;
+	}
+	if (look_has_inode(p, f->node->member, false, path, f->node->inode) &&
+	    names_is_held(p, f->frame, path)) {
+		*readiness = TARGET_SKIPPED;
 		return 0;
 	}
 	if (look_at(p, f->frame, path, &look) == -1) {

@@ -348,9 +348,31 @@ static uint32_t highest_in(int at_fd, const char *folder)
 	return highest;
 }
 
-/* Pre-images were taken under generations that may be later than the ones of the
-   records: what is declared from now on must come after them. */
-static int guard_preimages(struct guarding *g, const struct mrmr_member *member)
+/* The generation of the version that is protected; 0: there is none. */
+static uint32_t protected_generation(struct guarding *g, uint16_t number,
+				     uint64_t inode)
+{
+	struct mrmr_catalog *catalog = g->rc->catalog;
+	struct mrmr_node *node = NULL;
+	uint32_t generation = 0;
+	uint64_t id;
+
+	if (mrmr_catalog_find_inode(catalog, number, inode, &id) == 0 &&
+	    mrmr_catalog_get(catalog, g->rc, id, &node) == 0) {
+		generation = node->num_extents > 0 ? node->generation : 0;
+		talloc_free(node);
+	}
+	return generation;
+}
+
+/*
+ * Pre-images were taken under generations that may be later than the ones of the
+ * records: what is declared from now on must come after them. They may be earlier,
+ * too, as those of the version before are removed after a commit, and not durably.
+ * What is kept under such a number would not count.
+ */
+static int guard_preimages(struct guarding *g, const struct mrmr_member *member,
+			   uint16_t number)
 {
 	int fd = openat(member->private_fd, MRMR_UNDO,
 			O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -370,7 +392,8 @@ static int guard_preimages(struct guarding *g, const struct mrmr_member *member)
 					   ? 0
 					   : highest_in(fd, entry->d_name);
 
-		if (inode != 0 && highest != 0) {
+		if (inode != 0 && highest != 0 &&
+		    highest > protected_generation(g, number, inode)) {
 			ret = guard_add(g, &member->config->id, inode, highest);
 		}
 	}
@@ -388,8 +411,12 @@ static int fill_guard(struct guarding *g)
 		return -1;
 	}
 	for (i = 0; i < pool->num_members; i++) {
-		if (pool->members[i].state == MRMR_MEMBER_ONLINE &&
-		    guard_preimages(g, &pool->members[i]) == -1) {
+		const struct mrmr_member *member = &pool->members[i];
+		uint16_t number = mrmr_catalog_member(g->rc->catalog,
+						      &member->config->id);
+
+		if (member->state == MRMR_MEMBER_ONLINE &&
+		    guard_preimages(g, member, number) == -1) {
 			return -1;
 		}
 	}

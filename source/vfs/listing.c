@@ -73,6 +73,7 @@ void mrmr_listed_drop(struct mrmr_share *share)
 		(*share->listed.num_vain)++;
 		share->listed.dirfsp = NULL;
 	}
+	share->listed_place.fsp = NULL;
 	errno = saved_errno;
 }
 
@@ -108,6 +109,7 @@ static bool open_ahead(struct mrmr_share *share,
 		.name = name,
 		.num_vain = &open_dir->num_vain,
 		.fd = fd,
+		.dir_fd = dir_fd,
 		.st = *st,
 	};
 	open_dir->num_ahead++;
@@ -230,88 +232,4 @@ int mrmr_closedir(struct vfs_handle_struct *handle, DIR *dirp)
 	}
 	TALLOC_FREE(open_dir);
 	return ret;
-}
-
-struct search {
-	const char *name;
-	char found[NAME_MAX + 1];
-};
-
-static char upper(char c)
-{
-	return (c >= 'a' && c <= 'z') ? (char)(c - 'a' + 'A') : c;
-}
-
-/*
- * Samba's own comparison converts both strings. Most names differ in an ASCII
- * letter near the start, and then no conversion can make them equal: letters
- * outside of ASCII are the only ones whose case is not plain.
- */
-static bool is_same_name(const struct search *search, const char *name)
-{
-	const char *a = search->name;
-	const char *b = name;
-
-	for (; *a != '\0' && *b != '\0'; a++, b++) {
-		if ((unsigned char)*a >= 0x80 || (unsigned char)*b >= 0x80) {
-			return strequal(search->name, name);
-		}
-		if (upper(*a) != upper(*b)) {
-			return false;
-		}
-	}
-	return *a == *b;
-}
-
-static bool compare(const char *name, void *private_data)
-{
-	struct search *search = private_data;
-
-	if (!is_same_name(search, name) ||
-	    strlen(name) >= sizeof(search->found)) {
-		return false;
-	}
-	strlcpy(search->found, name, sizeof(search->found));
-	return true;
-}
-
-/*
- * A name in another case. The default reads the directory through smbd's own
- * listing, once for each name that is not there: the most expensive part of
- * creating a file in a large directory.
- */
-NTSTATUS mrmr_get_real_filename_at(struct vfs_handle_struct *handle,
-				   struct files_struct *dirfsp,
-				   const char *name, TALLOC_CTX *mem_ctx,
-				   char **found_name)
-{
-	struct mrmr_pool *pool = mrmr_pool_of(handle);
-	struct search search = {.name = name};
-	struct mrmr_dir *dir = NULL;
-	int ret;
-
-	if (pool == NULL) {
-		return SMB_VFS_NEXT_GET_REAL_FILENAME_AT(handle, dirfsp, name,
-							 mem_ctx, found_name);
-	}
-	if (handle->conn->case_sensitive) {
-		return NT_STATUS_OBJECT_NAME_NOT_FOUND;
-	}
-	dir = mrmr_dir_of_fsp(pool, dirfsp);
-	if (dir == NULL) {
-		return map_nt_error_from_unix(errno);
-	}
-	/* Searching is reading: the user must be allowed to. */
-	if (faccessat(dir->spine_fd, ".", R_OK, AT_EACCESS) == -1) {
-		return map_nt_error_from_unix(errno);
-	}
-	ret = mrmr_dir_search(dir, compare, &search);
-	if (ret == -1) {
-		return map_nt_error_from_unix(errno);
-	}
-	if (ret == 0) {
-		return NT_STATUS_OBJECT_NAME_NOT_FOUND;
-	}
-	*found_name = talloc_strdup(mem_ctx, search.found);
-	return *found_name != NULL ? NT_STATUS_OK : NT_STATUS_NO_MEMORY;
 }

@@ -115,6 +115,7 @@ static struct open_pool *pool_get(const char *config_path)
 		errno = err.code;
 		return NULL;
 	}
+	p->pool->fold = mrmr_fold;
 	DLIST_ADD(open_pools, p);
 	return p;
 }
@@ -176,6 +177,7 @@ static void reload(struct mrmr_share *share)
 		DBG_NOTICE("%s has changed and is in use now\n",
 			   p->config_path);
 		share->listed.dirfsp = NULL;
+		share->listed_place.fsp = NULL;
 		TALLOC_FREE(share->watcher);
 		pool_put(share->pool);
 		share->pool = p->pool;
@@ -463,6 +465,8 @@ static struct vfs_fn_pointers mrmr_fns = {
 	.fntimes_fn = mrmr_fntimes,
 	.sys_acl_set_fd_fn = mrmr_sys_acl_set_fd,
 	.sys_acl_delete_def_fd_fn = mrmr_sys_acl_delete_def_fd,
+	.fgetxattr_fn = mrmr_fgetxattr,
+	.flistxattr_fn = mrmr_flistxattr,
 	.fsetxattr_fn = mrmr_fsetxattr,
 	.fremovexattr_fn = mrmr_fremovexattr,
 	.getxattrat_send_fn = mrmr_getxattrat_send,

@@ -89,6 +89,7 @@ static int open_listed(struct mrmr_share *share,
 		return -1;
 	}
 	remember_look(share, fsp, listed->fd, &listed->st);
+	mrmr_listed_opened(share, fsp);
 	share->listed.dirfsp = NULL;
 	return listed->fd;
 }

@@ -44,7 +44,16 @@ struct mrmr_listed {
 	const char *name;
 	size_t *num_vain; /* of the open directory: counts what is given up */
 	int fd;
+	int dir_fd; /* where it was opened */
 	struct stat st;
+};
+
+/* Where a listed file is that smbd has just got the descriptor of. */
+struct mrmr_listed_place {
+	const struct files_struct *fsp; /* NULL: nothing */
+	int dir_fd;
+	uint64_t dirs_closed; /* the pool's: while it stays, dir_fd is good */
+	char name[NAME_MAX + 1];
 };
 
 /*
@@ -68,6 +77,7 @@ struct mrmr_share {
 	struct tevent_timer *tick;
 	struct mrmr_watcher *watcher;
 	struct mrmr_listed listed;
+	struct mrmr_listed_place listed_place;
 	struct mrmr_looked looked;
 	uint64_t announced_bytes; /* size of the file that is being created */
 	enum mrmr_protect_mode protect;
@@ -147,6 +157,15 @@ uint64_t mrmr_fs_file_id(struct vfs_handle_struct *handle,
 
 /* listing.c; sbuf may be NULL */
 void mrmr_listed_drop(struct mrmr_share *share);
+
+/* listed_xattrs.c */
+void mrmr_listed_opened(struct mrmr_share *share,
+			const struct files_struct *fsp);
+ssize_t mrmr_fgetxattr(struct vfs_handle_struct *handle,
+		       struct files_struct *fsp, const char *name, void *value,
+		       size_t size);
+ssize_t mrmr_flistxattr(struct vfs_handle_struct *handle,
+			struct files_struct *fsp, char *list, size_t size);
 DIR *mrmr_fdopendir(struct vfs_handle_struct *handle, files_struct *fsp,
 		    const char *mask, uint32_t attributes);
 struct dirent *mrmr_readdir(struct vfs_handle_struct *handle,
@@ -156,10 +175,13 @@ void mrmr_seekdir(struct vfs_handle_struct *handle, DIR *dirp, long offset);
 long mrmr_telldir(struct vfs_handle_struct *handle, DIR *dirp);
 void mrmr_rewinddir(struct vfs_handle_struct *handle, DIR *dirp);
 int mrmr_closedir(struct vfs_handle_struct *handle, DIR *dirp);
+
+/* other_case.c */
 NTSTATUS mrmr_get_real_filename_at(struct vfs_handle_struct *handle,
 				   struct files_struct *dirfsp,
 				   const char *name, TALLOC_CTX *mem_ctx,
 				   char **found_name);
+uint32_t mrmr_fold(const char *name); /* for a pool */
 
 /* namespace.c */
 int mrmr_mkdirat(struct vfs_handle_struct *handle, struct files_struct *dirfsp,

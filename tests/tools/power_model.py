@@ -13,6 +13,9 @@ before the operation that leads to it begins. What must hold afterwards:
 - It was removed or replaced since: it may be gone.
 - It was never reported, or it was empty then: nothing is promised.
 - Whatever is there under a name is what a file of that name may have.
+- A file that was cut off in the middle of a block, and is longer again, may have
+  the old bytes in the rest of that block: btrfs lets them come back, as it writes
+  the zeros that belong there later than the length.
 
 A directory that is renamed may be under either name afterwards, on each of its
 members: so a name is one in a folder, and a folder has all the names that it has
@@ -25,7 +28,7 @@ import threading
 
 from trial_model import cut, difference
 
-WINDOW = 4096
+WINDOW = 4096    # a block, too
 GRID = 1 << 20
 
 # path None: gone. folder: what its directory has been called
@@ -33,8 +36,9 @@ State = collections.namedtuple('State', 'path content folder')
 
 
 class Story:
-    def __init__(self, path, content, folder, attributes=None):
+    def __init__(self, path, content, folder, attributes=None, tails=()):
         self.states = [State(path, content, folder)]
+        self.tails = list(tails)    # (offset, bytes): see tail()
         # of an empty one there is nothing to be had
         self.is_reported = attributes is not None and content != b''
         self.attributes = attributes    # at the report
@@ -46,6 +50,7 @@ class Story:
         return self.states[-1]
 
     def add(self, path, content, folder):
+        self.tails += tail(self.last.content, len(content))
         self.states.append(State(path, content, folder))
         self.is_settled = False
 
@@ -78,6 +83,7 @@ class Story:
         other.is_reported = self.is_reported
         other.attributes = self.attributes
         other.is_settled = self.is_settled
+        other.tails = list(self.tails)
         return other
 
     # --- after the cut -------------------------------------------------------------
@@ -104,11 +110,17 @@ class Story:
         versions = [s.content for s in self.states]
         if self.is_reported and (is_lost or self.is_firm):
             return content in versions
-        return content is None or is_mixture(content, versions)
+        return content is None or is_mixture(content, versions, self.tails)
 
     def explains(self, content):
         """Could these bytes, under its name, be its own?"""
-        return is_mixture(content, [s.content for s in self.states])
+        return is_mixture(content, [s.content for s in self.states],
+                          self.tails)
+
+    def tails_of(self, size):
+        """What may be on the disk behind its end, if it is of this size."""
+        return self.tails + [t for s in self.states
+                             for t in tail(s.content, size)]
 
     def why_not(self, content):
         if content is None:
@@ -124,11 +136,19 @@ class Story:
                 for s in self.states))
 
 
-def is_mixture(got, versions):
+def tail(content, size):
+    """Of a content that is cut off there: the rest of the block."""
+    end = -(-size // WINDOW) * WINDOW
+    rest = content[size:end]
+    return [(size, rest)] if rest else []
+
+
+def is_mixture(got, versions, tails=()):
     """Is each byte that of a version, or zero? It may be cut off."""
     if len(got) > max(len(v) for v in versions):
         return False
     padded = [cut(v, len(got)) for v in versions]
+    padded += [cut(bytes(at) + rest, len(got)) for at, rest in tails]
     for at in range(0, len(got), WINDOW):
         end = at + WINDOW
         window = got[at:end]
@@ -155,9 +175,11 @@ class Share:
     def folder(self, path):
         return self.dirs[path[:path.rindex('/')]]
 
-    def adopt(self, path, content, attributes):
-        """It is there, and all is protected."""
-        story = Story(path, content, self.folder(path), attributes)
+    def adopt(self, path, content, attributes, before):
+        """It is there, and all is protected. before: the share as it was."""
+        story = Story(path, content, self.folder(path), attributes,
+                      [t for other in before.stories if path in other.paths
+                       for t in other.tails_of(len(content))])
         self.stories.append(story)
         self.now[path] = story
 

@@ -344,13 +344,15 @@ class PowerTrial(PowerPool):
                     found.get(path) != on_members.get(path):
                 raise Finding('%s is not in the share as it is on its member'
                               % path)
+        before = self.share
         self.share = Share()
         with self.pool.client() as c:
             for path, attributes in trial_clients.tree(c).items():
                 if attributes & 0x10:
                     self.share.add_dir(path)
             for path, content in found.items():
-                self.share.adopt(path, content, self.attributes(c, path))
+                self.share.adopt(path, content, self.attributes(c, path),
+                                 before)
 
     def remove_doubles(self):
         """What was removed on one member, and made again on another, may be on

@@ -406,6 +406,34 @@ static void test_generations(void **state)
 	world_free(w);
 }
 
+/* And those that are earlier, as they were to be removed when the power went, must
+   not be taken for them either. */
+static void test_old_preimages(void **state)
+{
+	struct world *w = busy_world();
+	char command[2048];
+
+	client_overwrite(w, "d/f4", 60, 100, 0);
+	snprintf(command, sizeof(command), "cp -a %s %s",
+		 world_drive(w, 0, ".mrmr/undo"), world_path(w, "kept"));
+	assert_int_equal(system(command), 0);
+	protect(w);
+	world_close(w);
+	snprintf(command, sizeof(command), "cp -a %s/. %s",
+		 world_path(w, "kept"), world_drive(w, 0, ".mrmr/undo"));
+	assert_int_equal(system(command), 0);
+	lose_catalogue(w, true);
+	world_open(w);
+	recover_well(w);
+	client_overwrite(w, "d/f4", 61, 200, 0);
+	/* it is needed by others of its stripe, as it was protected */
+	verify_decodable(w);
+	protect(w);
+	verify_decodable(w);
+	verify_tidy(w);
+	world_free(w);
+}
+
 #ifdef MRMR_WITH_FAULTS
 
 static void check_recovered(struct world *w)
@@ -528,6 +556,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_nothing_to_recover_from),
 	cmocka_unit_test(test_old_part),
 	cmocka_unit_test(test_generations),
+	cmocka_unit_test(test_old_preimages),
 #ifdef MRMR_WITH_FAULTS
 	cmocka_unit_test(test_killed),
 	cmocka_unit_test(test_failing),

@@ -235,6 +235,8 @@ static void check_one_that_is_back(bool is_away, const char *fault)
 	world_later(w);
 	assert_int_equal(do_where(w, path), 0);
 	lose_events(w);
+	/* others of its stripe need its bytes: they are found there */
+	verify_decodable(w);
 	if (is_away) {
 		world_unplug(w, 2);
 		world_later(w);

@@ -1,6 +1,7 @@
 /*
  * Unit tests: a scan while a member is away, after directories were renamed: what
- * the member has in them is shown, read, and rebuilt.
+ * the member has in them is shown, read, and rebuilt. And after a file was renamed
+ * over one that the member has: both are needed by the others.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
@@ -238,12 +239,119 @@ static void test_renamed_meanwhile(void **state)
 	assert_true(when > 6);
 }
 
+/* --- a file has the name of one that is away ---------------------------------------- */
+
+/* A stripe of three files. One was renamed over another, and nobody has told. */
+static struct world *replaced_of(size_t moves, size_t taken)
+{
+	struct world *w = world_new(
+		&(struct world_shape){.num_members = 5, .parity = "2"});
+
+	client_write_on(w, moves, "a/moves", 1, LEN);
+	client_write_on(w, taken, "b/taken", 2, LEN + 1);
+	client_write_on(w, 2, "c/other", 3, LEN + 2);
+	protect(w);
+	assert_int_equal(do_rename(w, "a/moves", "b/taken"), 0);
+	lose_events(w);
+	world_unplug(w, taken);
+	world_unplug(w, 2);
+	world_later(w);
+	return w;
+}
+
+/* With two members away, the third file of the stripe is needed: it is there,
+   though not under the name that the catalogue has, and cannot have the other. */
+static void check_replaced(struct world *w)
+{
+	serve(w);
+	verify_served(w, "c/other", 3, LEN + 2);
+	stop_serving(w);
+	verify_unknown(w, "a/moves");
+}
+
+static void test_replaced(void **state)
+{
+	size_t order;
+
+	for (order = 0; order < 2; order++) {
+		size_t taken = 1 - order;
+		struct world *w = replaced_of(order, taken);
+
+		protect(w);
+		check_replaced(w);
+		assert_int_equal(pending_of(w), 1);
+		/* once more: all of it is found again */
+		lose_events(w);
+		protect(w);
+		check_replaced(w);
+		world_plug(w, taken);
+		world_later(w);
+		protect(w);
+		check_replaced(w);
+		assert_int_equal(do_where(w, "b/taken"), order);
+		assert_int_equal(world_trashed(w, taken, "taken"), 1);
+		world_plug(w, 2);
+		world_later(w);
+		protect(w);
+		verify(w, "c/other", 3, LEN + 2, 2);
+		verify(w, "b/taken", 1, LEN, 2);
+		assert_int_equal(pending_of(w), 0);
+		verify_decodable(w);
+		verify_tidy(w);
+		world_free(w);
+	}
+}
+
+/* Killed at any commit of the scan, or behind it. */
+static void test_replaced_and_killed(void **state)
+{
+	static const char *const points[] = {"protect-scan=kill",
+					     "protect-before-drop=kill",
+					     "protect-applied=kill",
+					     "protect-committed=kill"};
+	size_t i;
+
+#ifndef MRMR_WITH_FAULTS
+	print_message("[  SKIPPED ] test_replaced_and_killed: no faults "
+		      "built\n");
+	return;
+#endif
+	for (i = 0; i < sizeof(points) / sizeof(points[0]); i++) {
+		struct world *w = replaced_of(0, 1);
+
+		protect_killed(w, points[i]);
+		protect(w);
+		check_replaced(w);
+		world_free(w);
+	}
+}
+
+/* A member does not come back, and the other one is away. */
+static void test_replaced_and_rebuilt(void **state)
+{
+	struct world *w = replaced_of(0, 1);
+
+	protect(w);
+	assert_true(rebuild_lost(w, 2, false));
+	assert_int_not_equal(do_where(w, "c/other"), SIZE_MAX);
+	world_plug(w, 1);
+	world_later(w);
+	protect(w);
+	verify(w, "c/other", 3, LEN + 2, 2);
+	verify(w, "b/taken", 1, LEN, 2);
+	assert_int_equal(pending_of(w), 0);
+	world_free(w);
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_shown),
 	cmocka_unit_test(test_rebuilt),
 	cmocka_unit_test(test_moved),
 	cmocka_unit_test(test_removed),
 	cmocka_unit_test(test_renamed_meanwhile),
+	cmocka_unit_test(test_replaced),
+	cmocka_unit_test(test_replaced_and_killed),
+	cmocka_unit_test(test_replaced_and_rebuilt),
 };
 
 int main(void)
