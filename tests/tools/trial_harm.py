@@ -152,11 +152,12 @@ def restore(trial):
         return
     items.sort(key=lambda item: (item['path'], item['trash_path']))
     item = trial.rng.choice(items)
-    trial.admin('trash', 'restore', '--to', new, item['trash_path'],
-                allowed=(0, 1), kill_after=trial.rng.choice(
-                    (None, None, None, 0.01)))
+    status, _ = trial.admin('trash', 'restore', '--to', new,
+                            item['trash_path'], allowed=(0, 1),
+                            kill_after=trial.rng.choice(
+                                (None, None, None, 0.01)))
     # a killed one may have done it without telling
-    trial.untold = trial.untold or trial.disturbed
+    trial.untold = trial.untold or trial.disturbed or status is None
     disarm(trial)
     trial.drop_dead()
     is_there, content = trial.look(new)

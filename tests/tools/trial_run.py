@@ -27,13 +27,16 @@ class Finding(Exception):
 
 class Trial:
     def __init__(self, world, seed, log, faults_build=None, rare=(),
-                 known=()):
+                 known=(), kills_verbs=True):
         """faults_build: a build with fault points; rare: those of them that
-        shall rather be used; known: what of trial_known is excused."""
+        shall rather be used; known: what of trial_known is excused.
+        kills_verbs: wherever they are by then, which is another place each
+        time."""
         self.seed = seed
         self.out = log
         self.world = world
         self.known = known
+        self.kills_verbs = kills_verbs
         self.only = ()           # what may happen; all
         self.model = Model()
         self.step = 0
@@ -113,7 +116,7 @@ class Trial:
             [self.pool.env['MRMR_ADMIN'], *arguments],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT)
-        if kill_after is not None:
+        if kill_after is not None and self.kills_verbs:
             try:
                 process.wait(kill_after)
             except subprocess.TimeoutExpired:
