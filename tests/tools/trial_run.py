@@ -372,7 +372,7 @@ class Trial:
                 is_there, got = trial_clients.look(self.client(), path)
             except smb2.Error:
                 is_there, got = False, None
-            if is_there and got not in f.versions:
+            if is_there and not f.may_come_back_as(got):
                 raise Finding('%s, never protected: %s' % (
                     path, difference(got, f.content)))
             return
