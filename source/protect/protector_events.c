@@ -315,6 +315,17 @@ static bool is_in_trash(struct protector *p, const struct event *e)
 	       look_has_inode(p, e->number, true, e->of->to, e->inode);
 }
 
+/* An entry of the trash, and the file is where that says. */
+static bool is_settled_in_trash(struct protector *p,
+				const struct mrmr_node *node)
+{
+	const char *slash = strchr(node->name, '/');
+
+	return node->dir_id == MRMR_ID_TRASH && !names_is_gone(node->name) &&
+	       (slash == NULL ||
+		look_has_inode(p, node->member, true, slash + 1, node->inode));
+}
+
 static int trashed(struct protector *p, const struct event *e)
 {
 	struct mrmr_node *node = NULL;
@@ -337,9 +348,10 @@ static int trashed(struct protector *p, const struct event *e)
 			return 0;
 		}
 		/* if it lost its name while its member was away, it is there
-		   now */
+		   now; and if it had been there before, and was back after
+		   a power cut, it is there again, in another folder */
 		if (node->dir_id != MRMR_ID_TRASH ||
-		    !names_is_gone(node->name)) {
+		    is_settled_in_trash(p, node)) {
 			return pending_add(p->pending, node->id, node->member,
 					   node->size_bytes, 0);
 		}

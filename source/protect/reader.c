@@ -491,6 +491,7 @@ ssize_t mrmr_reader_read(struct mrmr_reader *reader, void *buf, size_t len,
 	size_t done = 0;
 	ssize_t got = 0;
 
+	reader_use_large_pages(buf, len);
 	pthread_mutex_lock(&readers.lock);
 	reader->reading++;
 	size = reader->node->size_bytes;

@@ -5,6 +5,7 @@
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <talloc.h>
@@ -23,6 +24,7 @@
 #define SPENT_PART 4
 
 #define ALIGNMENT ((size_t)4096)
+#define LARGE_PAGE ((uintptr_t)2 << 20) /* of x86-64, and most others */
 
 struct readers readers = {
 	.lock = PTHREAD_MUTEX_INITIALIZER,
@@ -152,6 +154,19 @@ static struct reader_entry *find_oldest(bool is_spent)
 		}
 	}
 	return oldest;
+}
+
+void reader_use_large_pages(void *buf, size_t len)
+{
+	uintptr_t begin = (uintptr_t)buf;
+	uintptr_t end = begin + len;
+
+	begin = (begin + LARGE_PAGE - 1) / LARGE_PAGE * LARGE_PAGE;
+	end = end / LARGE_PAGE * LARGE_PAGE;
+	if (begin < end) {
+		/* where there are none, it goes on with small ones */
+		madvise((void *)begin, end - begin, MADV_HUGEPAGE);
+	}
 }
 
 /* ISA-L is faster with buffers that are aligned. */

@@ -85,6 +85,13 @@ void reader_use(struct reader_entry *entry); /* it is the last used now */
 uint8_t *reader_make_room(size_t len);
 void reader_forget_bytes(struct reader_entry *entry);
 
+/*
+ * Memory that was malloced a moment ago is to be of large pages, where it spans
+ * any: giving a buffer of 8 MiB its pages of 4 KiB takes a tenth of the time that
+ * computing its bytes takes. Without the lock, too.
+ */
+void reader_use_large_pages(void *buf, size_t len);
+
 /* The entry is gone, with its job: by the catalogue's thread. Nobody computes
    or reads it. */
 void reader_drop(struct reader_entry *entry);

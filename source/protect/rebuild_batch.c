@@ -95,7 +95,7 @@ int rebuild_batch_add(struct rebuild *r, struct rebuild_file *file)
 		return -1;
 	}
 	r->files[r->num_files++] = talloc_steal(r->batch, file);
-	r->batch_bytes += file->node->size_bytes;
+	r->batch_bytes += rebuild_version(file)->size_bytes;
 	return 0;
 }
 
@@ -148,8 +148,11 @@ static void count_batch(struct rebuild *r)
 			continue;
 		}
 		rebuild_drop_ghosts(r, file);
+		if (file->was != NULL) {
+			rebuild_tell_older(r, file);
+		}
 		r->result->files++;
-		r->result->bytes += file->node->size_bytes;
+		r->result->bytes += rebuild_version(file)->size_bytes;
 		r->result->adopted += file->is_adopted;
 		r->progress.done_files++;
 	}

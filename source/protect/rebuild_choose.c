@@ -342,7 +342,7 @@ size_t rebuild_targets(struct rebuild *r, struct rebuild_file **files,
 	size_t n, i, j;
 
 	for (i = 0; i < num; i++) {
-		need_bytes += files[i]->node->size_bytes;
+		need_bytes += rebuild_version(files[i])->size_bytes;
 	}
 	if (r->options->onto != MRMR_REBUILD_SPREAD) {
 		order[0] = r->options->onto;

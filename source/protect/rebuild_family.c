@@ -29,7 +29,7 @@ static size_t look_at_family(struct rebuild *r, void *mem_ctx,
 			continue;
 		}
 		file = rebuild_look(r, mem_ctx, node);
-		if (file != NULL && !file->is_adopted &&
+		if (file != NULL && !file->is_adopted && file->was == NULL &&
 		    node->kind == MRMR_NODE_FILE &&
 		    !rebuild_is_covered(r, node)) {
 			rebuild_drop(r, file, MRMR_REBUILD_UNPROTECTED,
@@ -49,7 +49,7 @@ static void drop_unprotected(struct rebuild *r, struct rebuild_file **files,
 	size_t i;
 
 	for (i = 0; i < num; i++) {
-		if (!files[i]->is_adopted &&
+		if (!files[i]->is_adopted && files[i]->was == NULL &&
 		    !rebuild_is_protected(r, files[i]->node)) {
 			rebuild_drop(r, files[i], MRMR_REBUILD_UNPROTECTED,
 				     "it was never protected, or not in whole");

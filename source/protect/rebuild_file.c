@@ -94,7 +94,7 @@ static void take_stat(struct rebuild_file *file, const struct stat *st)
 
 int rebuild_finish_file(struct rebuild_file *file, int fd)
 {
-	const struct mrmr_node *node = file->node;
+	const struct mrmr_node *node = rebuild_version(file);
 	const struct timespec ts[2] = {
 		{.tv_nsec = UTIME_OMIT},
 		{.tv_sec = node->mtime_ns / NS_PER_S,
@@ -196,7 +196,8 @@ static int make_other(struct rebuild_file *file)
 
 static int declare(struct rebuild *r, struct rebuild_file *file)
 {
-	if (file->node->num_extents == 0) {
+	/* One that is an older version is protected as any new one, later. */
+	if (file->node->num_extents == 0 || file->was != NULL) {
 		return 0;
 	}
 	return mrmr_guard_declare(r->engine->guard,
@@ -252,7 +253,7 @@ static bool is_quiet(int fd)
 static int compare_extent(struct rebuild *r, const struct rebuild_file *file,
 			  size_t member, int fd, uint32_t index, uint8_t *buf)
 {
-	const struct mrmr_node *node = file->node;
+	const struct mrmr_node *node = rebuild_version(file);
 	struct mrmr_extent extent;
 	uint8_t sha256[32];
 	uint32_t got = 0;
@@ -279,7 +280,7 @@ static int compare_extent(struct rebuild *r, const struct rebuild_file *file,
 int rebuild_adopt(struct rebuild *r, struct rebuild_file *file, size_t member,
 		  int fd)
 {
-	const struct mrmr_node *node = file->node;
+	const struct mrmr_node *node = rebuild_version(file);
 	uint8_t *buf = NULL;
 	struct stat st;
 	uint32_t i;
@@ -295,7 +296,8 @@ int rebuild_adopt(struct rebuild *r, struct rebuild_file *file, size_t member,
 		return -1;
 	}
 	/* Declared first, then looked at: see mrmr/guard.h. */
-	if (mrmr_guard_declare(r->engine->guard,
+	if (file->was == NULL &&
+	    mrmr_guard_declare(r->engine->guard,
 			       &r->pool->members[member].config->id, st.st_ino,
 			       &file->generation) == -1) {
 		return -1;

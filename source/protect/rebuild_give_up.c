@@ -28,6 +28,7 @@
 
 #include "protector_private.h"
 #include "rebuild_private.h"
+#include "was.h"
 
 #define BATCH_NODES 256
 #define BATCH_CHANGES 4096
@@ -195,6 +196,9 @@ static int leave_catalog(struct giving *g, const struct rebuild_file *file)
 		return -1;
 	}
 	pending_remove(g->pending, id);
+	if (was_forget(catalog, id) == -1) {
+		return -1;
+	}
 	for (i = 0; i < num; i++) {
 		if (mrmr_catalog_remove(catalog, links[i].dir_id,
 					links[i].name) == -1) {

@@ -25,6 +25,7 @@
 
 #include "protector_private.h"
 #include "rebuild_private.h"
+#include "was.h"
 
 #define NS_PER_S INT64_C(1000000000)
 
@@ -103,6 +104,24 @@ int rebuild_resolve(struct rebuild *r, void *mem_ctx, uint64_t inode,
 	return name->path != NULL || errno == ENOENT ? 0 : -1;
 }
 
+/* One that clients have in the share, and of which nothing is protected yet. */
+static int find_was(struct rebuild *r, struct rebuild_file *file)
+{
+	struct mrmr_node *was = file->node;
+
+	if (was->kind != MRMR_NODE_FILE || was->dir_id == MRMR_ID_TRASH ||
+	    rebuild_is_covered(r, was)) {
+		return 0;
+	}
+	if (was_find(r->engine->catalog, file, &was) == -1) {
+		return -1;
+	}
+	if (was != file->node && rebuild_is_covered(r, was)) {
+		file->was = was;
+	}
+	return 0;
+}
+
 static struct rebuild_file *take_names(struct rebuild *r, void *mem_ctx,
 				       struct mrmr_node *node)
 {
@@ -115,6 +134,9 @@ static struct rebuild_file *take_names(struct rebuild *r, void *mem_ctx,
 		return NULL;
 	}
 	file->node = talloc_steal(file, node);
+	if (find_was(r, file) == -1) {
+		return NULL;
+	}
 	if (mrmr_catalog_links(r->engine->catalog, file, node->id, &links,
 			       &file->num_names) == -1) {
 		return NULL;
@@ -194,7 +216,7 @@ static int adopt_file(struct rebuild *r, struct rebuild_file *file,
 	int fd;
 
 	if (!S_ISREG(found->st.st_mode) ||
-	    (uint64_t)found->st.st_size != file->node->size_bytes) {
+	    (uint64_t)found->st.st_size != rebuild_version(file)->size_bytes) {
 		return 0;
 	}
 	if (r->is_plan) {

@@ -88,6 +88,12 @@ static char *follow(void *mem_ctx, const struct mrmr_event **names, size_t num,
 	"its last change was not protected yet; it comes back as it was " \
 	"before that"
 
+void rebuild_tell_older(struct rebuild *r, const struct rebuild_file *file)
+{
+	rebuild_tell(r, MRMR_REBUILD_OLDER, rebuild_path(file),
+		     file->was->size_bytes, OLDER_TEXT);
+}
+
 /* Those that are pending are told by tell_pending(). */
 static void tell_change(struct rebuild *r, void *mem_ctx, const char *path)
 {
@@ -218,20 +224,23 @@ static void plan_node(struct rebuild *r, struct mrmr_node *node)
 
 	talloc_steal(frame, node);
 	file = rebuild_look(r, frame, node);
-	if (file != NULL && !file->is_adopted && node->kind == MRMR_NODE_FILE &&
-	    !rebuild_is_protected(r, node)) {
+	if (file != NULL && !file->is_adopted && file->was == NULL &&
+	    node->kind == MRMR_NODE_FILE && !rebuild_is_protected(r, node)) {
 		rebuild_drop(r, file, MRMR_REBUILD_UNPROTECTED,
 			     "it was never protected, or not in whole");
 		file = NULL;
 	}
 	if (file != NULL && !file->is_adopted &&
-	    mrmr_decode_can(r->engine, node, &err) == -1) {
+	    mrmr_decode_can(r->engine, rebuild_version(file), &err) == -1) {
 		rebuild_drop(r, file, MRMR_REBUILD_LOST, err.text);
 		file = NULL;
 	}
+	if (file != NULL && file->was != NULL) {
+		rebuild_tell_older(r, file);
+	}
 	if (file != NULL) {
 		r->result->files++;
-		r->result->bytes += node->size_bytes;
+		r->result->bytes += rebuild_version(file)->size_bytes;
 		r->result->adopted += file->is_adopted;
 	}
 	r->progress.done_files++;

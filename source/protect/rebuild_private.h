@@ -33,6 +33,9 @@ enum rebuild_state {
 
 struct rebuild_file {
 	struct mrmr_node *node;
+	/* Nothing of it is protected, but of what it has been, under another id
+	   (was.h): with these bytes and attributes it comes back. Or NULL. */
+	struct mrmr_node *was;
 	struct rebuild_name *names;
 	size_t num_names;
 	enum rebuild_state state;
@@ -116,6 +119,13 @@ struct rebuild *rebuild_begin(struct mrmr_engine *engine,
 int rebuild_between(struct rebuild *r, struct mrmr_error *err);
 
 bool rebuild_should_stop(const struct rebuild *r);
+
+/* Whose bytes, size and attributes it gets. */
+static inline const struct mrmr_node *rebuild_version(
+	const struct rebuild_file *file)
+{
+	return file->was != NULL ? file->was : file->node;
+}
 
 /* --- rebuild_trouble.c ------------------------------------------------------- */
 
@@ -291,6 +301,9 @@ void rebuild_note_online(struct rebuild *r);
 int rebuild_give_up(struct rebuild *r, struct mrmr_error *err);
 
 /* --- rebuild_plan.c ---------------------------------------------------------- */
+
+/* It comes back as an older version (file->was). */
+void rebuild_tell_older(struct rebuild *r, const struct rebuild_file *file);
 
 /* What the queue knows to be lost: changes that were never protected. */
 int rebuild_changes(struct rebuild *r, struct mrmr_error *err);

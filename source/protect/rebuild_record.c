@@ -8,6 +8,10 @@
  * left by those that moved: their bytes come into other stripes, in the same
  * transaction, so they are protected all the time (invariant 2).
  *
+ * One that comes back as an older version is there as if a client had written that:
+ * what there is of the newer one leaves its stripes, and the file is pending. The
+ * note of what it was stays until it is protected (was.h).
+ *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 #include <errno.h>
@@ -21,6 +25,7 @@
 #include <mrmr/log.h>
 #include <mrmr/stripes.h>
 
+#include "protector_private.h"
 #include "rebuild_private.h"
 
 #define EXTENTS_AT_ONCE 64
@@ -130,7 +135,9 @@ static int add_reference(struct record *rec, const struct mrmr_extent *extent,
 		.slot = extent->slot,
 		.file = file,
 		.index = index,
+		.leaves = file->was != NULL,
 	};
+	rec->num_leaving += file->was != NULL;
 	return 0;
 }
 
@@ -270,9 +277,9 @@ static int move_slot(struct record *rec, struct reference *references,
 		ret = mrmr_catalog_put_stripe(catalog, stripe, NULL);
 	} else {
 		for (i = 0; i < num; i++) {
+			rec->num_leaving += !references[i].leaves;
 			references[i].leaves = true;
 		}
-		rec->num_leaving += num;
 	}
 	talloc_free(stripe);
 	return ret;
@@ -349,11 +356,17 @@ static int fill_change(struct record *rec, struct lives *lives,
 		.offset = (uint64_t)reference->index * file->node->grid_bytes,
 		.has_old = true,
 	};
+	if (file->was != NULL) {
+		change->member = file->node->member;
+	}
 	if (mrmr_catalog_get_extents(rec->r->engine->catalog, change->file,
 				     change->index, &change->old, 1,
 				     &got) == -1 ||
 	    got != 1) {
 		return -1;
+	}
+	if (file->was != NULL) {
+		return 0;
 	}
 	change->len_bytes = change->old.len_bytes;
 	change->was = open_live(rec, lives, file);
@@ -414,6 +427,57 @@ static int leave_slots(struct record *rec, struct mrmr_error *err)
 	return mrmr_stripes_sync(rec->work, err);
 }
 
+/* --- older versions ----------------------------------------------------------------- */
+
+static int put_older_one(struct rebuild *r, struct pending *pending,
+			 const struct rebuild_file *file)
+{
+	struct mrmr_node node = *file->was;
+
+	node.id = file->node->id;
+	node.dir_id = file->node->dir_id;
+	node.name = file->node->name;
+	node.member = target_number(r, file);
+	node.inode = file->inode;
+	node.mtime_ns = file->mtime_ns;
+	node.generation = 0;
+	if (mrmr_catalog_cut_extents(r->engine->catalog, node.id, 0) == -1 ||
+	    mrmr_catalog_put(r->engine->catalog, &node, NULL) == -1) {
+		return -1;
+	}
+	return pending_add(pending, node.id, node.member, node.size_bytes, 0);
+}
+
+static int put_older(struct record *rec, struct mrmr_error *err)
+{
+	struct rebuild *r = rec->r;
+	struct pending *pending = NULL;
+	int ret = 0;
+	size_t i;
+
+	for (i = 0; i < r->num_files && ret == 0; i++) {
+		const struct rebuild_file *file = r->files[i];
+
+		if (file->state != REBUILD_PLACED || file->was == NULL) {
+			continue;
+		}
+		if (pending == NULL) {
+			pending = pending_load(r, r->engine->catalog, err);
+			if (pending == NULL) {
+				return -1;
+			}
+		}
+		if (put_older_one(r, pending, file) == -1) {
+			ret = fail_catalog(err);
+		}
+	}
+	if (ret == 0 && pending != NULL && pending_save(pending) == -1) {
+		ret = fail_catalog(err);
+	}
+	talloc_free(pending);
+	return ret;
+}
+
 /* --- the transaction --------------------------------------------------------------- */
 
 static int change_catalog(struct record *rec, struct mrmr_error *err)
@@ -422,8 +486,10 @@ static int change_catalog(struct record *rec, struct mrmr_error *err)
 	size_t i;
 
 	for (i = 0; i < r->num_files; i++) {
-		if (r->files[i]->state == REBUILD_PLACED &&
-		    (put_node(rec, r->files[i]) == -1 ||
+		const struct rebuild_file *file = r->files[i];
+
+		if (file->state == REBUILD_PLACED &&
+		    ((file->was == NULL && put_node(rec, file) == -1) ||
 		     add_references(rec, r->files[i]) == -1)) {
 			return fail_catalog(err);
 		}
@@ -431,7 +497,7 @@ static int change_catalog(struct record *rec, struct mrmr_error *err)
 	if (move_slots(rec) == -1) {
 		return fail_catalog(err);
 	}
-	return leave_slots(rec, err);
+	return leave_slots(rec, err) == -1 ? -1 : put_older(rec, err);
 }
 
 /* What lay on the lost member is protected there no more. */

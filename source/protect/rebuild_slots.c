@@ -70,7 +70,7 @@ static int open_staged(const struct rebuild_file *file)
 static int write_piece(struct rebuild_file *file, const uint8_t *data,
 		       size_t len, uint32_t index)
 {
-	uint64_t offset = (uint64_t)index * file->node->grid_bytes;
+	uint64_t offset = (uint64_t)index * rebuild_version(file)->grid_bytes;
 	int fd = open_staged(file);
 	int saved_errno;
 	int ret = -1;
@@ -153,7 +153,7 @@ static int compute(struct mrmr_reader *reader, uint8_t *buf, size_t len,
 static int fill(struct rebuild *r, struct rebuild_file *file, uint32_t index,
 		uint32_t len, struct mrmr_error *err)
 {
-	uint64_t offset = (uint64_t)index * file->node->grid_bytes;
+	uint64_t offset = (uint64_t)index * rebuild_version(file)->grid_bytes;
 	struct mrmr_reader *reader = NULL;
 	uint8_t *buf = malloc(len);
 	int ret = -1;
@@ -162,7 +162,7 @@ static int fill(struct rebuild *r, struct rebuild_file *file, uint32_t index,
 		fail_file(file, ENOMEM);
 		return 0;
 	}
-	reader = mrmr_reader_open(r, r->engine, file->node, err);
+	reader = mrmr_reader_open(r, r->engine, rebuild_version(file), err);
 	if (reader != NULL) {
 		ret = compute(reader, buf, len, offset, err);
 	}
@@ -269,7 +269,8 @@ static int each_piece(struct rebuild *r, struct rebuild_file *file,
 		.private_data = private_data,
 	};
 
-	return mrmr_catalog_each_extent(r->engine->catalog, file->node,
+	return mrmr_catalog_each_extent(r->engine->catalog,
+					rebuild_version(file),
 					call_if_in_stripe, &each);
 }
 
@@ -300,6 +301,13 @@ static int add_ref(struct rebuild_file *file, uint32_t index,
 		.stripe = extent->stripe,
 		.slot = extent->slot,
 	};
+	atomic_fetch_add(&file->pieces_left, 1);
+	return 0;
+}
+
+static int count_piece(struct rebuild_file *file, uint32_t index,
+		       const struct mrmr_extent *extent, void *private_data)
+{
 	atomic_fetch_add(&file->pieces_left, 1);
 	return 0;
 }
@@ -360,7 +368,9 @@ static int aim(struct slot_job *slot)
 			find_file(slot->family,
 				  mrmr_decode_piece(slot->decode, i)->file);
 
-		if (file != NULL && file->state == REBUILD_LOOKED_AT) {
+		/* what there is of a newer version is of no use */
+		if (file != NULL && file->state == REBUILD_LOOKED_AT &&
+		    file->was == NULL) {
 			slot->to[i].file = file;
 		}
 	}
@@ -405,13 +415,16 @@ static int add_job(struct rebuild *r, struct rebuild_family *family,
 	return 0;
 }
 
-/* What has nothing in slots is made at once. */
+/* What has nothing in slots is made at once. An older version is no piece of a
+   slot of the family: it is computed on its own, in the end. */
 static int begin_file(struct rebuild *r, struct rebuild_file *file,
 		      struct slot_refs *list)
 {
+	piece_fn *take = file->was == NULL ? add_ref : count_piece;
+
 	atomic_store(&file->error, 0);
 	atomic_store(&file->pieces_left, 0);
-	if (each_piece(r, file, add_ref, list) == -1) {
+	if (each_piece(r, file, take, list) == -1) {
 		if (errno == ENOMEM) {
 			return -1;
 		}
@@ -475,13 +488,6 @@ int rebuild_slots_begin(struct rebuild *r, struct rebuild_family *family,
 }
 
 /* --- how it went ------------------------------------------------------------------- */
-
-static int count_piece(struct rebuild_file *file, uint32_t index,
-		       const struct mrmr_extent *extent, void *private_data)
-{
-	atomic_fetch_add(&file->pieces_left, 1);
-	return 0;
-}
 
 static int fill_piece(struct rebuild_file *file, uint32_t index,
 		      const struct mrmr_extent *extent, void *private_data)

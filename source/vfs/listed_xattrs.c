@@ -40,8 +40,8 @@ void mrmr_listed_opened(struct mrmr_share *share,
 }
 
 /* NULL: ask by the descriptor. */
-static const struct mrmr_listed_place *
-place_of(struct vfs_handle_struct *handle, const struct files_struct *fsp)
+static const struct mrmr_listed_place *place_of(
+	struct vfs_handle_struct *handle, const struct files_struct *fsp)
 {
 	struct mrmr_share *share = mrmr_share_of(handle);
 

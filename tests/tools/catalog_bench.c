@@ -7,7 +7,8 @@
  * Small files first: N of 200 KB with names as of cameras, a hundred in each
  * directory, twenty in a slot. Then large files of 1000 blocks of 4 MiB, until
  * there are as many blocks as asked. Stripes are four slots and two rows, over
- * six members. A commit every 2000 small files, or 20000 blocks.
+ * six members. A commit every 2000 small files or blocks; the protector makes
+ * one for 1 GiB at most, of 256 blocks.
  *
  * At 1, 2, 5, 10 ... percent of each, it says
  *
@@ -46,7 +47,7 @@
 #define SMALL_BYTES 200000
 #define BLOCKS_IN_FILE 1000
 #define FILES_IN_COMMIT 2000
-#define BLOCKS_IN_COMMIT 20000
+#define BLOCKS_IN_COMMIT 2000
 #define NUM_LOOKUPS 20000
 #define NUM_PROBES 15
 

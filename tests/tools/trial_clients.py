@@ -270,9 +270,10 @@ class Maker:
         op.makes_two = True
         return op
 
-    def replace(self, model, may_use):
+    def replace(self, model, may_use, may_go=None):
+        """may_go(path): may it be replaced? As may_use by default."""
         old = self.any_file(model, may_use)
-        new = self.any_file(model, may_use)
+        new = self.any_file(model, may_go or may_use)
         if old is None or old == new:
             return None
         return Op('rename %s over %s' % (old, new), [old, new],

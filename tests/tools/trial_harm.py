@@ -152,11 +152,12 @@ def restore(trial):
         return
     items.sort(key=lambda item: (item['path'], item['trash_path']))
     item = trial.rng.choice(items)
-    trial.admin('trash', 'restore', '--to', new, item['trash_path'],
-                allowed=(0, 1), kill_after=trial.rng.choice(
-                    (None, None, None, 0.01)))
+    status, _ = trial.admin('trash', 'restore', '--to', new,
+                            item['trash_path'], allowed=(0, 1),
+                            kill_after=trial.rng.choice(
+                                (None, None, None, 0.01)))
     # a killed one may have done it without telling
-    trial.untold = trial.untold or trial.disturbed
+    trial.untold = trial.untold or trial.disturbed or status is None
     disarm(trial)
     trial.drop_dead()
     is_there, content = trial.look(new)
@@ -363,7 +364,10 @@ def one(trial):
         return
     some = [(harm, weight) for harm, weight in STEPS
             if not trial.only or harm.__name__ in trial.only]
-    harm = trial.rng.choices([h for h, _ in some], [w for _, w in some])[0]
+    do(trial, trial.rng.choices([h for h, _ in some], [w for _, w in some])[0])
+
+
+def do(trial, harm):
     trial.count(harm.__name__)
     trial.say('-- ' + harm.__name__)
     harm(trial)

@@ -162,11 +162,15 @@ def brink(trial):
 
 def of_absent(trial):
     """What is done to a file whose member is away."""
-    kind = trial.rng.choice(('remove', 'rename', 'replace', 'overwrite',
+    def is_away(path):
+        return trial.may_use(path) and not is_present(trial, path)
+
+    kind = trial.rng.choice(('remove', 'rename', 'replace', 'over', 'overwrite',
                              'attributes'))
-    return getattr(trial.maker, kind)(
-        trial.model, lambda path: trial.may_use(path) and
-        not is_present(trial, path))
+    if kind == 'over':
+        return trial.maker.replace(trial.model, is_away,
+                                   lambda path: is_present(trial, path))
+    return getattr(trial.maker, kind)(trial.model, is_away)
 
 
 def remove_dir_while_away(trial):
@@ -365,7 +369,7 @@ def give_up(trial):
     for path in sorted(trial.unsure):
         f = trial.model.files[path]
         is_there, content = trial.look(path)
-        if is_there and content in f.versions:
+        if is_there and f.may_come_back_as(content):
             f.write(content)
             f.forget(*trial_clients.KINDS)
         elif is_there or f.is_protected:

@@ -53,7 +53,12 @@ class File:
                 self.versions == [self.content])
 
     def may_come_back_as(self, content):
-        return content in self.versions
+        """As a version, or as what was there between two of them: a change is
+        made in several steps, and the protector may have come in the middle."""
+        steps = self.versions if self.is_protected else [b''] + self.versions
+        return content in steps or any(
+            is_between(content, before, after)
+            for before, after in zip(steps, steps[1:]))
 
 
 class Model:

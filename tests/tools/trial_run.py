@@ -27,13 +27,16 @@ class Finding(Exception):
 
 class Trial:
     def __init__(self, world, seed, log, faults_build=None, rare=(),
-                 known=()):
+                 known=(), kills_verbs=True):
         """faults_build: a build with fault points; rare: those of them that
-        shall rather be used; known: what of trial_known is excused."""
+        shall rather be used; known: what of trial_known is excused.
+        kills_verbs: wherever they are by then, which is another place each
+        time."""
         self.seed = seed
         self.out = log
         self.world = world
         self.known = known
+        self.kills_verbs = kills_verbs
         self.only = ()           # what may happen; all
         self.model = Model()
         self.step = 0
@@ -49,7 +52,7 @@ class Trial:
         self.maker = trial_clients.Maker(self.rng, self.another)
         # of a file whose member is away there are no hard links (limits.md)
         self.maker.may_link = lambda: not self.away
-        self.faults = Faults(world.work.join('faults'), rare) \
+        self.faults = Faults(world.work.join('faults-%d' % seed), rare) \
             if faults_build else None
         members = [world.tmpfs(ROOM) for _ in range(MEMBERS)]
         self.pool = world.pool(members, parity=ROWS, protect='queue')
@@ -60,6 +63,7 @@ class Trial:
             if self.rng.random() < 0.5:
                 # the catalogue is in several files then
                 self.environment.append('MRMR_FAULT_STORE_BYTES=20000')
+            os.environ.pop('MRMR_FAULT_STORE_BYTES', None)
             os.environ.update(item.split('=', 1) for item in self.environment)
         self.clients = [None] * CLIENTS
         self.first_members = list(members)
@@ -112,7 +116,7 @@ class Trial:
             [self.pool.env['MRMR_ADMIN'], *arguments],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT)
-        if kill_after is not None:
+        if kill_after is not None and self.kills_verbs:
             try:
                 process.wait(kill_after)
             except subprocess.TimeoutExpired:
@@ -287,6 +291,8 @@ class Trial:
                 before.files[path].attributes.clear()
             return
         self.connect_anew()
+        if op.is_tree:
+            self.list_parents(op.paths)
         for path in op.paths:
             # smbd deletes what it had been told to, when it is opened next
             self.look(path)
@@ -325,6 +331,14 @@ class Trial:
             self.model = self.between(op, before, after, seen)
             self.say('  it was done in part')
 
+    def list_parents(self, paths):
+        """A directory that is in the spine only goes when it is listed, and one
+        that is on a member only comes (limits.md)."""
+        for path in paths:
+            parent = path.rpartition('/')[0]
+            if self.look(parent)[0]:
+                self.client().names(trial_clients.windows(parent))
+
     def had_no_links(self):
         """It was as on a file system without hard links."""
         return self.faults is not None and \
@@ -358,7 +372,7 @@ class Trial:
                 is_there, got = trial_clients.look(self.client(), path)
             except smb2.Error:
                 is_there, got = False, None
-            if is_there and got not in f.versions:
+            if is_there and not f.may_come_back_as(got):
                 raise Finding('%s, never protected: %s' % (
                     path, difference(got, f.content)))
             return
@@ -367,7 +381,7 @@ class Trial:
         except (smb2.Error, OSError) as error:
             raise Finding('%s cannot be read: %s' % (path, error)) from error
         if not is_there:
-            raise Finding('%s is not there' % path)
+            raise Finding('%s is not there: %s' % (path, self.who_sees(path)))
         if got is None:
             raise Finding('%s is a directory' % path)
         if path in self.unsure:
@@ -383,6 +397,18 @@ class Trial:
                 ' (version %d of %d)' % (old[0], len(f.versions))
                 if old else ''))
         self.expect_attributes(path, f.attributes)
+
+    def who_sees(self, path):
+        """A sentence, for a finding."""
+        found = []
+        for number, c in enumerate(self.clients):
+            try:
+                found.append('%d: %s' % (number, c and trial_clients.look(
+                    c, path)[0]))
+            except (smb2.Error, OSError) as error:
+                found.append('%d: %s' % (number, error))
+        return 'it is on members %s; seen by clients %s' % (
+            self.pool.where(path), ', '.join(found))
 
     def expect_attributes(self, path, wanted, is_dir=False):
         if not wanted:

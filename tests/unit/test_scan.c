@@ -285,6 +285,33 @@ static void test_one_that_is_back_alone(void **state)
 	check_one_that_is_back(true, NULL);
 }
 
+/* Nobody has made another one, and a client removes it once more: it is in the
+   trash again, elsewhere. */
+static void test_one_that_is_removed_again(void **state)
+{
+	struct world *w = make();
+	const char *path = path_of(1);
+	char command[2048];
+
+	assert_int_equal(do_unlink(w, path), 0);
+	protect(w);
+	snprintf(command, sizeof(command), "mv %s/*/%s %s",
+		 world_member(w, 0, ".mrmr/trash"), path,
+		 world_member(w, 0, path));
+	assert_int_equal(system(command), 0);
+	/* another process has a folder of its own in the trash */
+	world_close(w);
+	world_open(w);
+	assert_int_equal(do_where(w, path), 0);
+	assert_int_equal(do_unlink(w, path), 0);
+	assert_int_equal(do_where(w, path), SIZE_MAX);
+	protect(w);
+	/* others of its stripe need its bytes */
+	verify_decodable(w);
+	verify_tidy(w);
+	world_free(w);
+}
+
 #ifdef MRMR_WITH_FAULTS
 /* It is in the trash in the end, and was nowhere else but there or under its
    name. */
@@ -481,6 +508,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_an_old_time),
 	cmocka_unit_test(test_one_that_is_back),
 	cmocka_unit_test(test_one_that_is_back_alone),
+	cmocka_unit_test(test_one_that_is_removed_again),
 	cmocka_unit_test(test_very_many),
 	cmocka_unit_test(test_many_are_not_believed),
 	cmocka_unit_test(test_an_empty_drive),

@@ -1,0 +1,335 @@
+/*
+ * Unit tests: a protected file of a member that is away is written to by a client,
+ * and so lies on another one from then on; and that one is lost before the protector
+ * has come to the file. What is protected of it is the version of the first: a
+ * rebuild of the second brings that back into the share.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <talloc.h>
+
+#include <mrmr/rebuild.h>
+#include <mrmr/serve.h>
+
+#include "protecting.h"
+
+#define LEN 30000
+
+struct outcome {
+	size_t older;
+	size_t lost;
+	struct mrmr_rebuild_result result;
+};
+
+static void count_trouble(enum mrmr_rebuild_trouble kind, const char *path,
+			  uint64_t size_bytes, const char *why,
+			  void *private_data)
+{
+	struct outcome *outcome = private_data;
+
+	outcome->older += kind == MRMR_REBUILD_OLDER;
+	outcome->lost +=
+		kind == MRMR_REBUILD_LOST || kind == MRMR_REBUILD_UNPROTECTED;
+}
+
+static int rebuild(struct world *w, size_t lost, bool is_plan,
+		   struct outcome *outcome)
+{
+	const struct mrmr_rebuild_options options = {
+		.lost = lost,
+		.onto = MRMR_REBUILD_SPREAD,
+		.trouble = count_trouble,
+		.private_data = outcome,
+	};
+	struct mrmr_engine *engine = open_engine(w, MRMR_ENGINE_WRITE);
+	struct mrmr_error err = {0};
+	int ret;
+
+	*outcome = (struct outcome){0};
+	ret = is_plan ? mrmr_rebuild_plan(engine, &options, &outcome->result,
+					  &err)
+		      : mrmr_rebuild(engine, &options, &outcome->result, &err);
+	talloc_free(engine);
+	return ret;
+}
+
+static void rebuild_older(struct world *w, size_t lost)
+{
+	struct outcome outcome;
+
+	assert_int_equal(rebuild(w, lost, true, &outcome), 0);
+	assert_int_equal(outcome.older, 1);
+	assert_int_equal(outcome.lost, 0);
+	assert_int_equal(rebuild(w, lost, false, &outcome), 0);
+	assert_int_equal(outcome.older, 1);
+	assert_int_equal(outcome.lost, 0);
+	assert_true(outcome.result.is_complete);
+}
+
+/* Of member 0, which is away, d/old was written to; the member that got it is away
+   as well, and the protector knows. Which. */
+static struct world *written_of(size_t *second)
+{
+	struct world *w = world_new(
+		&(struct world_shape){.num_members = 5, .parity = "2"});
+
+	client_write_on(w, 0, "d/old", 1, LEN);
+	client_write_on(w, 1, "d/here", 2, LEN);
+	client_write_on(w, 2, "d/too", 3, LEN);
+	protect(w);
+	world_unplug(w, 0);
+	world_later(w);
+	serve(w);
+	*second = client_make_anew(w, "d", "old");
+	client_write(w, "d/old", 5, LEN + 5);
+	world_unplug(w, *second);
+	world_later(w);
+	stop_serving(w);
+	protect(w);
+	return w;
+}
+
+static void come_back(struct world *w, size_t member)
+{
+	world_plug(w, member);
+	world_later(w);
+	protect(w);
+}
+
+/* The file is in the share, as it was protected, and is so again. */
+static void check_older(struct world *w, size_t second)
+{
+	protect(w);
+	assert_int_not_equal(do_where(w, "d/old"), SIZE_MAX);
+	assert_int_not_equal(do_where(w, "d/old"), second);
+	verify(w, "d/old", 1, LEN, 1);
+}
+
+static void check_end(struct world *w, unsigned int lose)
+{
+	protect(w);
+	verify(w, "d/old", 1, LEN, lose);
+	assert_int_equal(pending_of(w), 0);
+	verify_decodable(w);
+	world_free(w);
+}
+
+/* The first one is away, and comes back later. */
+static void test_first_comes_later(void **state)
+{
+	size_t second;
+	struct world *w = written_of(&second);
+
+	rebuild_older(w, second);
+	check_older(w, second);
+	come_back(w, 0);
+	assert_int_equal(world_trashed(w, 0, "old"), 1);
+	check_end(w, 2);
+}
+
+/* It is back before. */
+static void test_first_comes_before(void **state)
+{
+	size_t second;
+	struct world *w = written_of(&second);
+
+	come_back(w, 0);
+	assert_int_equal(world_trashed(w, 0, "old"), 1);
+	rebuild_older(w, second);
+	check_older(w, second);
+	check_end(w, 2);
+}
+
+/* Both are lost. */
+static void test_both_are_rebuilt(void **state)
+{
+	unsigned int second_first;
+
+	for (second_first = 0; second_first < 2; second_first++) {
+		struct outcome outcome;
+		size_t second;
+		struct world *w = written_of(&second);
+
+		if (second_first) {
+			rebuild_older(w, second);
+			check_older(w, second);
+		}
+		assert_int_equal(rebuild(w, 0, false, &outcome), 0);
+		assert_true(outcome.result.is_complete);
+		if (!second_first) {
+			rebuild_older(w, second);
+			check_older(w, second);
+		}
+		check_end(w, 1); /* three members are left */
+	}
+}
+
+/* The second one comes back instead: nothing is lost. */
+static void test_second_comes_back(void **state)
+{
+	size_t second;
+	struct world *w = written_of(&second);
+
+	come_back(w, second);
+	assert_int_equal(do_where(w, "d/old"), second);
+	verify(w, "d/old", 5, LEN + 5, 1);
+	come_back(w, 0);
+	protect(w);
+	verify(w, "d/old", 5, LEN + 5, 2);
+	world_free(w);
+}
+
+/* Before that of the rebuild is protected, its member is lost as well. */
+static void test_and_once_more(void **state)
+{
+	size_t second;
+	size_t third;
+	struct world *w = written_of(&second);
+
+	rebuild_older(w, second);
+	third = do_where(w, "d/old");
+	assert_int_not_equal(third, SIZE_MAX);
+	world_plug(w, 0);
+	world_unplug(w, third);
+	world_later(w);
+	rebuild_older(w, third);
+	assert_int_not_equal(do_where(w, "d/old"), SIZE_MAX);
+	check_end(w, 1);
+}
+
+/* A client has removed it since: it does not come back. */
+static void test_removed(void **state)
+{
+	struct outcome outcome;
+	size_t second;
+	struct world *w = written_of(&second);
+
+	serve(w);
+	assert_int_equal(do_unlink(w, "d/old"), 0);
+	stop_serving(w);
+	protect(w);
+	assert_int_equal(rebuild(w, second, false, &outcome), 0);
+	assert_int_equal(outcome.older, 0);
+	assert_int_equal(do_where(w, "d/old"), SIZE_MAX);
+	world_free(w);
+}
+
+#ifdef MRMR_WITH_FAULTS
+
+/* Killed anywhere, it goes on. */
+static void test_killed(void **state)
+{
+	static const char *const points[] = {
+		"rebuild-stage=kill",  "rebuild-write=kill",
+		"rebuild-place=kill",  "rebuild-placed=kill",
+		"rebuild-commit=kill",
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(points) / sizeof(points[0]); i++) {
+		struct outcome outcome;
+		size_t second;
+		struct world *w = written_of(&second);
+		int status = 0;
+		pid_t pid = fork();
+
+		assert_return_code(pid, errno);
+		if (pid == 0) {
+			world_open_in_child(w);
+			setenv("MRMR_FAULT", points[i], 1);
+			rebuild(w, second, false, &outcome);
+			_exit(0);
+		}
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_true(WIFSIGNALED(status));
+		world_close(w);
+		world_open(w);
+		/* it may have come to its name: the protector leaves it be */
+		protect(w);
+		rebuild_older(w, second);
+		check_older(w, second);
+		come_back(w, 0);
+		check_end(w, 2);
+	}
+}
+
+#endif
+
+#ifdef MRMR_WITH_FAULTS
+
+/* The protector has come to some of the newer version: that is of no use, and
+   leaves its stripes. */
+static void test_partly(void **state)
+{
+	const size_t len = 300000;
+	struct world *w = world_new(
+		&(struct world_shape){.num_members = 5,
+				      .parity = "2",
+				      .config = ",\"block_size\": \"64K\""});
+	struct mrmr_engine *engine = NULL;
+	struct mrmr_node *node = NULL;
+	size_t second;
+
+	client_write_on(w, 0, "d/old", 1, len);
+	client_write_on(w, 1, "d/here", 2, len);
+	client_write_on(w, 2, "d/too", 3, LEN);
+	protect(w);
+	world_unplug(w, 0);
+	world_later(w);
+	serve(w);
+	second = client_make_anew(w, "d", "old");
+	client_write(w, "d/old", 5, len + 5);
+	stop_serving(w);
+	protect_batch_bytes = 65536;
+	assert_true(protect_killed(w, "protect-committed=kill"));
+	protect_batch_bytes = 0;
+	engine = open_engine(w, MRMR_ENGINE_WRITE);
+	assert_return_code(mrmr_catalog_find_path(engine->catalog, engine,
+						  "d/old", &node),
+			   errno);
+	assert_in_range(node->num_extents, 1, 4);
+	talloc_free(engine);
+	world_unplug(w, second);
+	world_later(w);
+	rebuild_older(w, second);
+	protect(w);
+	verify(w, "d/old", 1, len, 1);
+	come_back(w, 0);
+	protect(w);
+	verify(w, "d/old", 1, len, 2);
+	assert_int_equal(pending_of(w), 0);
+	verify_decodable(w);
+	world_free(w);
+}
+
+#endif
+
+static const struct CMUnitTest tests[] = {
+	cmocka_unit_test(test_first_comes_later),
+	cmocka_unit_test(test_first_comes_before),
+	cmocka_unit_test(test_both_are_rebuilt),
+	cmocka_unit_test(test_second_comes_back),
+	cmocka_unit_test(test_and_once_more),
+	cmocka_unit_test(test_removed),
+#ifdef MRMR_WITH_FAULTS
+	cmocka_unit_test(test_killed),
+	cmocka_unit_test(test_partly),
+#endif
+};
+
+int main(void)
+{
+	return WORLD_MAIN("gone_rebuilt", tests);
+}
