@@ -162,7 +162,8 @@ def configure_flags(conf):
 
 def configure_libraries(conf):
     """Every USE name here is a word for `use`. The last ones may be absent:
-    what needs them is then left out, and the build says so."""
+    what needs them is then left out, and the build says so. (make.sh knows
+    these by name, and configures again once they are there.)"""
     def package(name, use, mandatory=True):
         conf.check_cfg(package=name, args=['--cflags', '--libs'],
                        uselib_store=use, mandatory=mandatory,

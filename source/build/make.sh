@@ -111,8 +111,13 @@ fi
 waf=(/usr/bin/python3 "$samba/buildtools/bin/waf")
 cd "$top"
 
-# Configure again when the question is another than the last time.
-question=$(printf '%s\n' "${configure_options[@]}" "$samba" \
+# Configure again when the question is another than the last time, or a library
+# has come that something was left out without.
+libraries=
+for library in cmocka smbclient libssh fuse3; do
+	! pkg-config --exists "$library" || libraries="$libraries $library"
+done
+question=$(printf '%s\n' "${configure_options[@]}" "$samba" "$libraries" \
 	"$(cat wscript "$samba/.mrmr-recipe" | cksum)")
 if [ ! -f "${WAFLOCK:-.lock-wscript}" ] || [ ! -d "$out/c4che" ] ||
 	[ "$(cat "$out/.mrmr-configured" 2>/dev/null)" != "$question" ]; then
