@@ -197,17 +197,12 @@ bool folded_lacks(struct mrmr_dir *dir, const char *name)
 	       set->hashes[position(set->hashes, set->size, hash)] == 0;
 }
 
-static struct folded_set *choose(struct mrmr_folded *folded,
-				 const struct mrmr_dir *dir)
+/* One that is no good, or else the one that was not used for longest. */
+static struct folded_set *choose(struct mrmr_folded *folded)
 {
-	struct folded_set *chosen = set_of(dir);
+	struct folded_set *chosen = &folded->sets[0];
 	size_t i;
 
-	if (chosen != NULL) {
-		return chosen;
-	}
-	/* One that is no good, or else the one that was not used for longest. */
-	chosen = &folded->sets[0];
 	for (i = 1; i < NUM_SETS && chosen->serial != 0; i++) {
 		struct folded_set *set = &folded->sets[i];
 
@@ -224,10 +219,12 @@ struct folded_set *folded_begin(struct mrmr_dir *dir)
 	struct folded_set *set = NULL;
 	size_t i;
 
-	if (pool->fold == NULL || dir->locks > 0) {
+	/* One that is there is good: folded_lacks() has looked. The name that is
+	   searched for may be there, which is no reason to make it anew. */
+	if (pool->fold == NULL || dir->locks > 0 || set_of(dir) != NULL) {
 		return NULL;
 	}
-	set = choose(pool->folded, dir);
+	set = choose(pool->folded);
 	drop(set);
 	/* All this first: what changes while names are read is seen by it. */
 	set->looks = pool->looks;

@@ -133,6 +133,7 @@ static void a_directory_is_read_once(void **state)
 	}
 	assert_string_equal(search(w, "d", "nEW99").found, "New99");
 	assert_string_equal(search(w, "d", "fILE0").found, "File0");
+	assert_false(reads(w, "d", "neither found nor read for"));
 	assert_int_equal(do_rename(w, "d/New99", "d/Other"), 0);
 	assert_string_equal(search(w, "d", "OTHER").found, "Other");
 	assert_int_equal(do_unlink(w, "d/Other"), 0);
