@@ -53,9 +53,10 @@ void folded_clear(struct mrmr_pool *pool);
 bool folded_lacks(struct mrmr_dir *dir, const char *name);
 
 /*
- * Somebody reads all names of the directory, and its clones: begins (NULL: in
- * vain), tells each, with the set that the call before returned, and ends. Only
- * then is it of use, and only if he has seen all of them.
+ * Somebody reads all names of the directory, and its clones, as folded_lacks() did
+ * not know: begins (NULL: nothing is to be told), tells each, with the set that
+ * the call before returned, and ends. Only then is it of use, and only if he has
+ * seen all of them.
  */
 struct folded_set *folded_begin(struct mrmr_dir *dir);
 struct folded_set *folded_take(const struct mrmr_dir *dir,
@@ -68,6 +69,25 @@ void folded_added(const struct mrmr_dir *dir, const char *name);
 
 /* The lock is given up, with its last change counted. */
 void folded_changed(struct mrmr_dir *dir, uint32_t changes_before);
+
+/* dir_read.c: an entry of a directory, as the kernel has it. */
+struct linux_dirent64 {
+	uint64_t d_ino;
+	int64_t d_off;
+	uint16_t d_reclen;
+	uint8_t d_type;
+	char d_name[];
+};
+
+/* Calls fn for all entries of fd but "." and "..", from the start, until it
+   returns true. 1; 0 if it never did; or -1 with errno. */
+int dir_each_entry(int fd,
+		   bool (*fn)(const struct linux_dirent64 *entry,
+			      void *private_data),
+		   void *private_data);
+
+/* Files must not seem deleted because we are short of something. */
+bool dir_is_our_trouble(int error);
 
 /* The path, as the kernel has it now. */
 int dir_path_now(struct mrmr_dir *dir, char path[MRMR_PATH_MAX]);

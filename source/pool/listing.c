@@ -10,9 +10,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <talloc.h>
@@ -25,17 +23,8 @@
 
 #include "dir_private.h"
 
-#define READ_SIZE (256 * 1024)
 #define NOWHERE UINT32_MAX
 #define READINGS_MAX 32 /* while files of the directory change members */
-
-struct linux_dirent64 {
-	uint64_t d_ino;
-	int64_t d_off;
-	uint16_t d_reclen;
-	uint8_t d_type;
-	char d_name[];
-};
 
 struct entry {
 	uint64_t ino;
@@ -56,48 +45,6 @@ struct mrmr_listing {
 	uint32_t *table;
 	size_t table_size; /* a power of two */
 };
-
-static bool is_dots(const char *name)
-{
-	return name[0] == '.' &&
-	       (name[1] == '\0' || (name[1] == '.' && name[2] == '\0'));
-}
-
-/* Calls fn for all entries of fd but "." and "..", from the start. */
-static int for_each_entry(int fd,
-			  bool (*fn)(const struct linux_dirent64 *entry,
-				     void *private_data),
-			  void *private_data)
-{
-	static _Alignas(struct linux_dirent64) char buffer[READ_SIZE];
-
-	if (lseek(fd, 0, SEEK_SET) == -1) {
-		return -1;
-	}
-	for (;;) {
-		long len = syscall(SYS_getdents64, fd, buffer, READ_SIZE);
-		long pos = 0;
-
-		if (len == -1) {
-			return -1;
-		}
-		if (len == 0) {
-			return 0;
-		}
-		while (pos < len) {
-			const struct linux_dirent64 *entry =
-				(const void *)(buffer + pos);
-
-			pos += entry->d_reclen;
-			if (is_dots(entry->d_name)) {
-				continue;
-			}
-			if (fn(entry, private_data)) {
-				return 1;
-			}
-		}
-	}
-}
 
 static uint32_t hash_name(const char *name)
 {
@@ -374,12 +321,6 @@ static int add_dots(struct mrmr_listing *l, const struct mrmr_dir *dir)
 	return 0;
 }
 
-/* Files must not seem deleted because we are short of something. */
-static bool is_our_trouble(int error)
-{
-	return error == EMFILE || error == ENFILE || error == ENOMEM;
-}
-
 static int read_members(struct reading *reading, bool absent)
 {
 	struct mrmr_dir *dir = reading->dir;
@@ -393,14 +334,14 @@ static int read_members(struct reading *reading, bool absent)
 		reading->member = (int16_t)i;
 		reading->fd = mrmr_dir_on_member(dir, i);
 		if (reading->fd == -1 &&
-		    (is_our_trouble(errno) ||
+		    (dir_is_our_trouble(errno) ||
 		     (absent && !mrmr_dir_is_lacking(errno)))) {
 			return -1;
 		}
 		if (reading->fd == -1) {
 			continue;
 		}
-		if (for_each_entry(reading->fd, take, reading) == -1) {
+		if (dir_each_entry(reading->fd, take, reading) == -1) {
 			/* A drive that cannot be read hides its files, not
 			   those of the others. */
 			mrmr_log(MRMR_LOG_ERROR,
@@ -422,7 +363,7 @@ static int read_all(struct reading *reading)
 
 	reading->member = -1;
 	reading->fd = dir->spine_fd;
-	if (for_each_entry(dir->spine_fd, take, reading) == -1 ||
+	if (dir_each_entry(dir->spine_fd, take, reading) == -1 ||
 	    read_members(reading, false) == -1) {
 		return -1;
 	}
@@ -500,119 +441,4 @@ struct mrmr_listing_entry mrmr_listing_get(const struct mrmr_listing *listing,
 					      : (size_t)entry->member,
 		.type = entry->type,
 	};
-}
-
-struct search {
-	struct mrmr_dir *dir;
-	bool (*fn)(const char *name, void *private_data);
-	void *private_data;
-	struct folded_set *seen;
-};
-
-static bool search_one(const struct linux_dirent64 *entry, void *private_data)
-{
-	struct search *search = private_data;
-
-	if (mrmr_name_is_private(search->dir, entry->d_name)) {
-		return false;
-	}
-	search->seen = folded_take(search->dir, search->seen, entry->d_name);
-	return search->fn(entry->d_name, search->private_data);
-}
-
-/* As mrmr_dir_search(), without what others have found out before. */
-static int search_all(struct mrmr_dir *dir, struct search *search,
-		      bool *has_failed)
-{
-	size_t i;
-	int ret;
-
-	ret = for_each_entry(dir->spine_fd, search_one, search);
-	for (i = 0; i < dir->pool->num_members && ret == 0; i++) {
-		int fd = mrmr_dir_on_member(dir, i);
-
-		if (fd == -1 && is_our_trouble(errno)) {
-			return -1;
-		}
-		if (fd == -1) {
-			continue;
-		}
-		ret = for_each_entry(fd, search_one, search);
-		if (ret == -1) {
-			mrmr_pool_suspect(dir->pool, &dir->pool->members[i],
-					  errno);
-			*has_failed = true;
-			ret = 0;
-		}
-	}
-	return ret;
-}
-
-int mrmr_dir_search(struct mrmr_dir *dir, const char *name,
-		    bool (*fn)(const char *name, void *private_data),
-		    void *private_data)
-{
-	struct search search = {
-		.dir = dir,
-		.fn = fn,
-		.private_data = private_data,
-	};
-	bool has_failed = false;
-	int ret;
-
-	if (folded_lacks(dir, name)) {
-		return 0;
-	}
-	search.seen = folded_begin(dir);
-	ret = search_all(dir, &search, &has_failed);
-	folded_end(dir, search.seen, ret == 0 && !has_failed);
-	return ret;
-}
-
-static bool is_equal(const struct linux_dirent64 *entry, void *private_data)
-{
-	return strcmp(entry->d_name, private_data) == 0;
-}
-
-int mrmr_fd_has_entry(int fd, const char *name)
-{
-	return for_each_entry(fd, is_equal, (void *)name);
-}
-
-static bool anything(const struct linux_dirent64 *entry, void *private_data)
-{
-	(void)entry;
-	(void)private_data;
-	return true;
-}
-
-int mrmr_fd_is_empty(int fd, bool *empty)
-{
-	int ret = for_each_entry(fd, anything, NULL);
-
-	if (ret == -1) {
-		return -1;
-	}
-	*empty = ret == 0;
-	return 0;
-}
-
-int mrmr_dir_is_empty(struct mrmr_dir *dir, bool *empty)
-{
-	size_t i;
-
-	if (mrmr_fd_is_empty(dir->spine_fd, empty) == -1) {
-		return -1;
-	}
-	for (i = 0; i < dir->pool->num_members && *empty; i++) {
-		int fd = mrmr_dir_on_member(dir, i);
-
-		if (fd == -1 && !mrmr_dir_is_lacking(errno)) {
-			return -1;
-		}
-		if (fd != -1 && mrmr_fd_is_empty(fd, empty) == -1) {
-			return -1;
-		}
-	}
-	return 0;
 }
