@@ -92,7 +92,8 @@ static bool is_search(const struct open_dir *open_dir)
  */
 static bool open_ahead(struct mrmr_share *share,
 		       const struct files_struct *dirfsp,
-		       struct open_dir *open_dir, int dir_fd, struct stat *st)
+		       struct open_dir *open_dir, size_t member, int dir_fd,
+		       struct stat *st)
 {
 	const char *name = open_dir->entry.d_name;
 	int fd = openat(dir_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
@@ -110,6 +111,8 @@ static bool open_ahead(struct mrmr_share *share,
 		.num_vain = &open_dir->num_vain,
 		.fd = fd,
 		.dir_fd = dir_fd,
+		.ctime_tells = member != MRMR_IN_SPINE &&
+			       share->pool->members[member].ctime_tells,
 		.st = *st,
 	};
 	open_dir->num_ahead++;
@@ -145,7 +148,7 @@ static void look_at(struct vfs_handle_struct *handle,
 		return;
 	}
 	if ((entry->type != DT_REG || is_search(open_dir) ||
-	     !open_ahead(share, dirfsp, open_dir, fd, &st)) &&
+	     !open_ahead(share, dirfsp, open_dir, entry->member, fd, &st)) &&
 	    fstatat(fd, entry->name, &st, AT_SYMLINK_NOFOLLOW) == -1) {
 		return;
 	}

@@ -5,6 +5,7 @@
  */
 #include "copy.h"
 #include "ghosts.h"
+#include "kept_xattrs.h"
 #include "protecting.h"
 #include "rebuilding.h"
 #include "room.h"
@@ -214,6 +215,7 @@ static void share_free(void **data)
 static int share_destructor(struct mrmr_share *share)
 {
 	mrmr_listed_drop(share);
+	mrmr_kept_xattrs_free(share);
 	TALLOC_FREE(share->tick);
 	mrmr_rebuilding_end(share);
 	pool_put(share->pool);

@@ -44,7 +44,8 @@ struct mrmr_listed {
 	const char *name;
 	size_t *num_vain; /* of the open directory: counts what is given up */
 	int fd;
-	int dir_fd; /* where it was opened */
+	int dir_fd;       /* where it was opened */
+	bool ctime_tells; /* mrmr/ctime_tells.h */
 	struct stat st;
 };
 
@@ -53,6 +54,7 @@ struct mrmr_listed_place {
 	const struct files_struct *fsp; /* NULL: nothing */
 	int dir_fd;
 	uint64_t dirs_closed; /* the pool's: while it stays, dir_fd is good */
+	struct mrmr_kept_xattrs *kept; /* NULL: not of this file */
 	char name[NAME_MAX + 1];
 };
 
@@ -78,6 +80,7 @@ struct mrmr_share {
 	struct mrmr_watcher *watcher;
 	struct mrmr_listed listed;
 	struct mrmr_listed_place listed_place;
+	struct mrmr_kept_table *kept_xattrs; /* kept_xattrs.h */
 	struct mrmr_looked looked;
 	uint64_t announced_bytes; /* size of the file that is being created */
 	enum mrmr_protect_mode protect;
