@@ -69,7 +69,7 @@ struct mrmr_kept_xattrs *mrmr_kept_xattrs_of(struct mrmr_share *share,
 
 void mrmr_kept_xattrs_free(struct mrmr_share *share)
 {
-	share->listed_place.fsp = NULL;
+	share->listed.kept = NULL;
 	SAFE_FREE(share->kept_xattrs);
 }
 
