@@ -19,13 +19,29 @@ static void note_name(uint64_t id, char name[32])
 	snprintf(name, 32, "was.%" PRIx64, id);
 }
 
-bool was_is_whole(const struct mrmr_node *node)
+bool was_is_empty(const struct mrmr_node *node)
 {
-	if (node->num_extents == 0) {
-		return node->size_bytes == 0 && node->generation != 0;
+	return node->num_extents == 0 && node->size_bytes == 0 &&
+	       node->generation != 0;
+}
+
+static int is_bare(const struct mrmr_extent *extent, uint32_t index,
+		   void *private_data)
+{
+	return extent->state != MRMR_EXTENT_ZERO &&
+	       extent->state != MRMR_EXTENT_IN_STRIPE;
+}
+
+int was_is_protected(struct mrmr_catalog *catalog, const struct mrmr_node *node)
+{
+	int ret;
+
+	if (node->num_extents == 0 ||
+	    (uint64_t)node->num_extents * node->grid_bytes < node->size_bytes) {
+		return was_is_empty(node);
 	}
-	return (uint64_t)node->num_extents * node->grid_bytes >=
-	       node->size_bytes;
+	ret = mrmr_catalog_each_extent(catalog, node, is_bare, NULL);
+	return ret == -1 ? -1 : ret == 0;
 }
 
 /* MRMR_ID_NONE: there is no note. -1 with errno. */
@@ -54,8 +70,9 @@ int was_find(struct mrmr_catalog *catalog, void *mem_ctx,
 {
 	struct mrmr_node *found = NULL;
 	uint64_t was;
+	int is_protected;
 
-	if ((*node)->kind != MRMR_NODE_FILE || was_is_whole(*node)) {
+	if ((*node)->kind != MRMR_NODE_FILE) {
 		return 0;
 	}
 	if (get(catalog, (*node)->id, &was) == -1) {
@@ -63,6 +80,10 @@ int was_find(struct mrmr_catalog *catalog, void *mem_ctx,
 	}
 	if (was == MRMR_ID_NONE) {
 		return 0;
+	}
+	is_protected = was_is_protected(catalog, *node);
+	if (is_protected != 0) {
+		return is_protected == 1 ? 0 : -1;
 	}
 	if (mrmr_catalog_get(catalog, mem_ctx, was, &found) == -1) {
 		return errno == ENOENT ? 0 : -1;
@@ -77,16 +98,19 @@ int was_note(struct mrmr_catalog *catalog, uint64_t id, uint64_t was)
 	uint64_t before = MRMR_ID_NONE;
 	uint64_t value;
 	char name[32];
-	bool is_whole = false;
+	int is_protected = 0;
 
 	if (mrmr_catalog_get(catalog, NULL, was, &node) == 0) {
-		is_whole = was_is_whole(node);
+		is_protected = was_is_protected(catalog, node);
 		talloc_free(node);
 	} else if (errno != ENOENT) {
 		return -1;
 	}
+	if (is_protected == -1) {
+		return -1;
+	}
 	/* it was not protected itself, but perhaps what it has been */
-	if (!is_whole) {
+	if (is_protected == 0) {
 		if (get(catalog, was, &before) == -1 ||
 		    was_forget(catalog, was) == -1) {
 			return -1;
@@ -107,5 +131,7 @@ int was_forget(struct mrmr_catalog *catalog, uint64_t id)
 	char name[32];
 
 	note_name(id, name);
-	return mrmr_catalog_put_note(catalog, name, NULL, 0);
+	return mrmr_catalog_has_note(catalog, name)
+		       ? mrmr_catalog_put_note(catalog, name, NULL, 0)
+		       : 0;
 }

@@ -515,6 +515,37 @@ static void test_failing(void **state)
 	}
 }
 
+/* Nor is its older version let go of before the file is protected. */
+static void test_cannot_be_protected(void **state)
+{
+	static const char *const faults[] = {"blob-write=ENOSPC",
+					     "stripes-write=EIO",
+					     "live-read=EIO",
+					     "protect-applied=ENOSPC",
+					     "protect-synced=EIO"};
+	size_t i;
+
+	for (i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+		struct mrmr_protect_result result;
+		size_t second;
+		size_t third;
+		struct world *w = written_of(&second);
+
+		rebuild_older(w, second);
+		third = do_where(w, "d/old");
+		setenv("MRMR_FAULT", faults[i], 1);
+		try_protect(w, &result);
+		unsetenv("MRMR_FAULT");
+		verify_computable(w, 0);
+		world_plug(w, 0);
+		world_unplug(w, third);
+		world_later(w);
+		rebuild_older(w, third);
+		assert_int_not_equal(do_where(w, "d/old"), SIZE_MAX);
+		check_end(w, 1);
+	}
+}
+
 #endif
 
 static const struct CMUnitTest tests[] = {
@@ -529,6 +560,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_killed),
 	cmocka_unit_test(test_partly),
 	cmocka_unit_test(test_failing),
+	cmocka_unit_test(test_cannot_be_protected),
 #endif
 };
 
