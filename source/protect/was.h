@@ -7,7 +7,7 @@
  * its name. If the new one's member leaves as well, that is what is read. A note
  * in the catalogue, `was.ID`, has the id of the old one (8 bytes, little-endian),
  * as long as the new one is not protected in whole: also if it found no room for its
- * parity.
+ * parity. Another, `is.ID`, leads from the old one to the new one.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
@@ -36,5 +36,9 @@ int was_find(struct mrmr_catalog *catalog, void *mem_ctx,
    more. */
 int was_note(struct mrmr_catalog *catalog, uint64_t id, uint64_t was);
 int was_forget(struct mrmr_catalog *catalog, uint64_t id);
+
+/* Is a node what a file in the share was, which is not protected otherwise? 1, 0, or
+   -1 with errno. */
+int was_is_needed(struct mrmr_catalog *catalog, uint64_t was);
 
 #endif

@@ -86,10 +86,9 @@ static void rebuild_older(struct world *w, size_t lost)
 
 /* Of member 0, which is away, d/old was written to; the member that got it is away
    as well, and the protector knows. Which. */
-static struct world *written_of(size_t *second)
+static struct world *written_in(const struct world_shape *shape, size_t *second)
 {
-	struct world *w = world_new(
-		&(struct world_shape){.num_members = 5, .parity = "2"});
+	struct world *w = world_new(shape);
 
 	client_write_on(w, 0, "d/old", 1, LEN);
 	client_write_on(w, 1, "d/here", 2, LEN);
@@ -105,6 +104,13 @@ static struct world *written_of(size_t *second)
 	stop_serving(w);
 	protect(w);
 	return w;
+}
+
+static struct world *written_of(size_t *second)
+{
+	return written_in(&(struct world_shape){.num_members = 5,
+						.parity = "2"},
+			  second);
 }
 
 #ifdef MRMR_WITH_FAULTS
@@ -301,6 +307,30 @@ static void test_drives_are_full(void **state)
 	rebuild_older(w, second);
 	check_older(w, second);
 	come_back(w, 0);
+	check_end(w, 2);
+}
+
+/* The older version is in the trash of the first one, which is emptied at once. */
+static void test_trash_is_emptied(void **state)
+{
+	size_t second;
+	struct world *w =
+		written_in(&(struct world_shape){.num_members = 5,
+						 .parity = "2",
+						 .config =
+							 ",\"trash_days\": 0"},
+			   &second);
+
+	come_back(w, 0);
+	world_later(w);
+	protect(w);
+	assert_int_equal(world_trashed(w, 0, "old"), 1);
+	rebuild_older(w, second);
+	check_older(w, second);
+	/* now nobody needs it any more */
+	world_later(w);
+	protect(w);
+	assert_int_equal(world_trashed(w, 0, "old"), 0);
 	check_end(w, 2);
 }
 
@@ -556,6 +586,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_and_once_more),
 	cmocka_unit_test(test_removed),
 	cmocka_unit_test(test_drives_are_full),
+	cmocka_unit_test(test_trash_is_emptied),
 #ifdef MRMR_WITH_FAULTS
 	cmocka_unit_test(test_killed),
 	cmocka_unit_test(test_partly),
