@@ -106,6 +106,14 @@ int mrmr_stripes_apply(struct mrmr_stripes *work, struct mrmr_change *changes,
 void mrmr_stripes_limit(struct mrmr_stripes *work, uint64_t more_bytes);
 
 /*
+ * For changes that need not be made now. A change of a stripe may find that what
+ * stays in it can be neither read nor computed, as a member is away, or fails; or
+ * that there is no room for as many rows as it has on members that are there. Then
+ * it goes on without. With keeps_all it does not: apply fails, with EIO or ENOSPC.
+ */
+void mrmr_stripes_keep_all(struct mrmr_stripes *work, bool keeps_all);
+
+/*
  * Make one stripe whole: rows that are missing, on members that have left the
  * pool or are away, wrong, or fewer than the pool wants, are computed and
  * written elsewhere; rows too many are dropped; slots whose bytes are nowhere

@@ -269,7 +269,7 @@ static int error_that_loses(const struct target *target)
 {
 	const struct mrmr_node *old = target->old;
 	bool has_version = old->num_extents > 0 ? !target->is_put_first
-						: was_is_whole(old);
+						: was_is_empty(old);
 
 	return has_version && !target->is_gone && !target->is_cut
 		       ? batch_error(target)

@@ -141,6 +141,7 @@ static int moved(struct protector *p, const struct event *e)
 {
 	uint64_t was = strtoull(e->of->to, NULL, 16);
 	struct mrmr_node *node = NULL;
+	int is_protected;
 
 	if (changed(p, e) == -1) {
 		return -1;
@@ -151,9 +152,13 @@ static int moved(struct protector *p, const struct event *e)
 	if (find_known(p, e, &node) == -1) {
 		return -1;
 	}
-	return node != NULL && !was_is_whole(node)
-		       ? was_note(p->catalog, node->id, was)
-		       : 0;
+	if (node == NULL) {
+		return 0;
+	}
+	is_protected = was_is_protected(p->catalog, node);
+	return is_protected == 0   ? was_note(p->catalog, node->id, was)
+	       : is_protected == 1 ? 0
+				   : -1;
 }
 
 static int attributes(struct protector *p, const struct event *e)

@@ -85,8 +85,14 @@ int moving_apply(struct moving *m, struct mrmr_stripes *work,
 		 struct mrmr_change *changes, struct mrmr_error *err)
 {
 	size_t i;
+	int ret;
 
-	if (mrmr_stripes_apply(work, changes, m->num, err) == -1) {
+	mrmr_stripes_keep_all(work, true);
+	ret = mrmr_stripes_apply(work, changes, m->num, err);
+	mrmr_stripes_keep_all(work, false);
+	if (ret == -1) {
+		m->has_no_place = m->has_no_place || err->code == EIO ||
+				  err->code == ENOSPC;
 		return -1;
 	}
 	for (i = 0; i < m->num; i++) {

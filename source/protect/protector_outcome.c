@@ -148,10 +148,6 @@ int batch_conclude(struct protector *p, struct target *target)
 		}
 		note_large(p, target, goes_on(target, &outcome));
 	}
-	if (ret == 0 && target->is_complete && !target->is_cut &&
-	    !was_is_whole(target->old)) {
-		ret = was_forget(p->catalog, target->node.id);
-	}
 	if (ret == -1) {
 		return -1;
 	}
@@ -182,6 +178,11 @@ int batch_conclude(struct protector *p, struct target *target)
 	}
 	if (!target->is_complete) {
 		return 0;
+	}
+	/* A part of a large one may have found no room. */
+	if ((target->is_gone || (flags & PENDING_NO_ROOM) == 0) &&
+	    was_forget(p->catalog, target->node.id) == -1) {
+		return -1;
 	}
 	p->progress.done_files++;
 	if (!target->is_gone) {

@@ -513,7 +513,8 @@ struct moving {
 	struct mrmr_change *leaves; /* talloc: to be applied first */
 	struct mrmr_change *comes;
 	size_t num;
-	bool has_no_place; /* they found no other stripe */
+	bool has_no_place; /* they found no other stripe, or cannot leave theirs
+			      without loss to what is in it */
 };
 /* 1; 0 if something is not as the stripe says, or its bytes are not there. */
 int moving_add_slot(struct moving *m, const struct mrmr_stripe *stripe,
@@ -522,8 +523,8 @@ int moving_add_slot(struct moving *m, const struct mrmr_stripe *stripe,
 int moving_apply(struct moving *m, struct mrmr_stripes *work,
 		 struct mrmr_change *changes, struct mrmr_error *err);
 /* mrmr_stripes_mend(), after slots have left for which there is no place any
-   more with as many rows as are wanted (protector_narrow.c). If they find no
-   other stripe, -1, and p->cannot_narrow is set. */
+   more with as many rows as are wanted (protector_narrow.c). If they cannot move
+   (has_no_place), -1, and p->cannot_narrow is set. */
 int narrow_and_mend(struct protector *p, struct mrmr_stripes *work,
 		    const struct mrmr_stripe *stripe, bool *mended,
 		    struct mrmr_error *err);

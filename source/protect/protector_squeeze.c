@@ -216,8 +216,10 @@ static int move(struct attempt *a, struct mrmr_error *err)
 	if (count_parity(p, &before) == -1) {
 		return protector_fail_catalog(p, err);
 	}
-	if (moving_apply(&a->moving, a->work, a->moving.leaves, err) == -1 ||
-	    stopped("squeeze-left", err) == -1) {
+	if (moving_apply(&a->moving, a->work, a->moving.leaves, err) == -1) {
+		return a->moving.has_no_place ? 0 : -1;
+	}
+	if (stopped("squeeze-left", err) == -1) {
 		return -1;
 	}
 	if (count_parity(p, &after) == -1) {

@@ -8,7 +8,8 @@
  * (invariant 2). One that the catalogue does not know was never protected, or a
  * protector was killed between the two: it is unlinked as well. One that the
  * catalogue knows under a name outside of the trash is not touched: there is an
- * event to come, or it is a further name of a file that lives.
+ * event to come, or it is a further name of a file that lives. Nor is one that is
+ * what is protected of a file in the share (was.h).
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
@@ -27,6 +28,7 @@
 
 #include "protector_private.h"
 #include "trash_private.h"
+#include "was.h"
 
 #define BATCH_FILES 512
 #define BATCH_BYTES (UINT64_C(512) << 20)
@@ -192,6 +194,7 @@ static int find_place(struct leaving *leaving, const struct trashed *file,
 	bool has_name = false;
 	size_t num = 0;
 	uint64_t id;
+	int is_needed;
 	size_t i;
 
 	*place = NOT_KNOWN;
@@ -202,6 +205,11 @@ static int find_place(struct leaving *leaving, const struct trashed *file,
 	if (mrmr_catalog_find_inode(p->catalog, leaving->trash->number,
 				    file->inode, &id) == -1) {
 		return errno == ENOENT ? 0 : -1;
+	}
+	is_needed = was_is_needed(p->catalog, id);
+	if (is_needed != 0) {
+		errno = is_needed == 1 ? EBUSY : errno;
+		return -1;
 	}
 	if (mrmr_catalog_get(p->catalog, leaving->targets, id, node) == -1 ||
 	    mrmr_catalog_links(p->catalog, leaving->targets, id, &links,

@@ -104,19 +104,19 @@ int rebuild_resolve(struct rebuild *r, void *mem_ctx, uint64_t inode,
 	return name->path != NULL || errno == ENOENT ? 0 : -1;
 }
 
-/* One that clients have in the share, and of which nothing is protected yet. */
+/* One that clients have in the share, and that is not protected yet. */
 static int find_was(struct rebuild *r, struct rebuild_file *file)
 {
 	struct mrmr_node *was = file->node;
 
 	if (was->kind != MRMR_NODE_FILE || was->dir_id == MRMR_ID_TRASH ||
-	    rebuild_is_covered(r, was)) {
+	    (was->size_bytes == 0 && rebuild_is_covered(r, was))) {
 		return 0;
 	}
 	if (was_find(r->engine->catalog, file, &was) == -1) {
 		return -1;
 	}
-	if (was != file->node && rebuild_is_covered(r, was)) {
+	if (was != file->node && rebuild_is_protected(r, was)) {
 		file->was = was;
 	}
 	return 0;

@@ -13,21 +13,15 @@
 
 #include "protector_private.h"
 #include "rebuild_private.h"
+#include "was.h"
 
 /* --- blocks of files ------------------------------------------------------------ */
 
-static int is_bare(const struct mrmr_extent *extent, uint32_t index,
-		   void *private_data)
-{
-	return extent->state != MRMR_EXTENT_ZERO &&
-	       extent->state != MRMR_EXTENT_IN_STRIPE;
-}
-
 bool rebuild_is_protected(struct rebuild *r, const struct mrmr_node *node)
 {
-	return rebuild_is_covered(r, node) &&
-	       mrmr_catalog_each_extent(r->engine->catalog, node, is_bare,
-					NULL) == 0;
+	return node->size_bytes == 0
+		       ? rebuild_is_covered(r, node)
+		       : was_is_protected(r->engine->catalog, node) == 1;
 }
 
 /* --- changes that nobody has protected -------------------------------------------- */

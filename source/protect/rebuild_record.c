@@ -6,7 +6,9 @@
  * has nothing else in the stripe: parity is not touched. A slot of which some
  * files went elsewhere, or stayed, or that would be the second one of a unit, is
  * left by those that moved: their bytes come into other stripes, in the same
- * transaction, so they are protected all the time (invariant 2).
+ * transaction, so they are protected all the time (invariant 2). So is what they
+ * leave there: if its parity cannot be written, nothing is recorded, and the next
+ * run finds the files.
  *
  * One that comes back as an older version is there as if a client had written that:
  * what there is of the newer one leaves its stripes, and the file is pending. The
@@ -409,6 +411,7 @@ static int leave_slots(struct record *rec, struct mrmr_error *err)
 	    rec->work == NULL) {
 		return mrmr_error_set(err, ENOMEM, "not enough memory");
 	}
+	mrmr_stripes_keep_all(rec->work, true);
 	for (i = 0; i < rec->num; i++) {
 		if (rec->references[i].leaves &&
 		    fill_change(rec, &lives, &rec->references[i],

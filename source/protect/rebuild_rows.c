@@ -335,11 +335,33 @@ static int list_changes(struct narrowing *n, const struct mrmr_slot *slot)
 	return 0;
 }
 
-/* In two steps: in one, they would stay where they are. */
-static int change_stripe(struct narrowing *n)
+/* What has left finds no other place: bare, it is worse off than with the rows
+   that are left of the stripe, if there are any. */
+static int check_changes(struct narrowing *n, const struct mrmr_stripe *stripe)
 {
 	size_t i;
 
+	for (i = 0; i < n->num; i++) {
+		int error = n->changes[i].error;
+
+		if (error != 0 && (error != ENOSPC || stripe->num_rows > 1)) {
+			return mrmr_error_set(n->err, error,
+					      "what leaves stripe %llu finds "
+					      "no "
+					      "other one: %s",
+					      (unsigned long long)stripe->id,
+					      strerror(error));
+		}
+	}
+	return 0;
+}
+
+/* In two steps: in one, they would stay where they are. */
+static int change_stripe(struct narrowing *n, const struct mrmr_stripe *stripe)
+{
+	size_t i;
+
+	mrmr_stripes_keep_all(n->work, true);
 	if (mrmr_stripes_apply(n->work, n->changes, n->num, n->err) == -1) {
 		return -1;
 	}
@@ -354,13 +376,15 @@ static int change_stripe(struct narrowing *n)
 	if (mrmr_stripes_apply(n->work, n->changes, n->num, n->err) == -1) {
 		return -1;
 	}
+	if (check_changes(n, stripe) == -1) {
+		return -1;
+	}
 	for (i = 0; i < n->num; i++) {
 		n->r->result->bare_extents += n->changes[i].error != 0;
 	}
 	return mrmr_stripes_sync(n->work, n->err);
 }
 
-/* 0 also if it can't be done: it is counted as left then. */
 static int narrow_in_transaction(struct narrowing *n, uint64_t id)
 {
 	struct mrmr_stripe *stripe = NULL;
@@ -379,13 +403,15 @@ static int narrow_in_transaction(struct narrowing *n, uint64_t id)
 	if (slot == NULL || list_changes(n, slot) == -1) {
 		return 0;
 	}
-	return change_stripe(n);
+	return change_stripe(n, stripe);
 }
 
+/* 0 also if it can't be done: it is counted as left then. */
 static int narrow(struct rebuild *r, uint64_t id, struct mrmr_error *err)
 {
 	struct mrmr_catalog *catalog = r->engine->catalog;
 	struct narrowing n = {.r = r, .err = err};
+	bool is_left;
 	int saved_errno;
 	int ret;
 
@@ -398,6 +424,7 @@ static int narrow(struct rebuild *r, uint64_t id, struct mrmr_error *err)
 	n.work = mrmr_stripes_new(n.mem_ctx, r->engine, NULL);
 	ret = n.work != NULL ? narrow_in_transaction(&n, id)
 			     : mrmr_error_set(err, ENOMEM, "not enough memory");
+	is_left = ret == -1 && (err->code == EIO || err->code == ENOSPC);
 	if (ret == 0) {
 		ret = mrmr_catalog_commit(catalog, err);
 	} else {
@@ -412,6 +439,11 @@ static int narrow(struct rebuild *r, uint64_t id, struct mrmr_error *err)
 		mrmr_stripes_abort(n.work);
 	}
 	talloc_free(n.mem_ctx);
+	if (is_left) {
+		mrmr_log(MRMR_LOG_WARNING, "%s", err->text);
+		err->code = 0;
+		return 0;
+	}
 	errno = saved_errno;
 	return ret;
 }

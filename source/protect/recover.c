@@ -92,8 +92,12 @@ static struct mrmr_catalog *open_part(struct recover *rc,
 	struct mrmr_catalog *part =
 		mrmr_catalog_open_part(rc, member->private_fd, id,
 				       MRMR_CATALOG_READ, err);
+	int error = mrmr_fault("recover-part");
 
-	if (part == NULL && err->code != ENOENT && !member->read_only) {
+	if (error != 0) {
+		TALLOC_FREE(part);
+		mrmr_error_set(err, error, "%s", strerror(error));
+	} else if (part == NULL && err->code != ENOENT && !member->read_only) {
 		part = mrmr_catalog_open_part(rc, member->private_fd, id,
 					      MRMR_CATALOG_WRITE, err);
 	}
@@ -101,6 +105,19 @@ static struct mrmr_catalog *open_part(struct recover *rc,
 		TALLOC_FREE(part);
 	}
 	return part;
+}
+
+/* What only this member knows would be left out: its part is sound, once it has been
+   repaired. */
+static int tell_member_full(struct recover *rc,
+			    const struct mrmr_member *member,
+			    const struct mrmr_error *err)
+{
+	return mrmr_error_set(rc->err, ENOSPC,
+			      "member %s is full: what it carries of the "
+			      "catalogue cannot be repaired (%s); nothing was "
+			      "changed; make room there, and try again",
+			      mrmr_member_name(member), err->text);
 }
 
 static int open_parts(struct recover *rc)
@@ -117,6 +134,9 @@ static int open_parts(struct recover *rc)
 			continue;
 		}
 		part = open_part(rc, member, &err);
+		if (part == NULL && err.code == ENOSPC) {
+			return tell_member_full(rc, member, &err);
+		}
 		if (part == NULL && err.code != ENOENT) {
 			mrmr_log(MRMR_LOG_ERROR,
 				 "member %s: what it carries of the catalogue "

@@ -221,6 +221,11 @@ void mrmr_stripes_limit(struct mrmr_stripes *work, uint64_t more_bytes)
 	work->limit_bytes = more_bytes;
 }
 
+void mrmr_stripes_keep_all(struct mrmr_stripes *work, bool keeps_all)
+{
+	work->keeps_all = keeps_all;
+}
+
 /* --- parity blocks ------------------------------------------------------------------ */
 
 int stripes_note(struct stripes_blobs *blobs, const struct mrmr_row *row)

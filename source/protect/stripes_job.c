@@ -188,6 +188,14 @@ static int compute(struct run *run, struct mrmr_error *err)
 		    run->job->old != NULL) {
 			return 0;
 		}
+		if (effort == EFFORT_LOSE && run->work->keeps_all &&
+		    run->job->old != NULL) {
+			return mrmr_error_set(
+				err, EIO,
+				"stripe %llu stays as it is: what "
+				"is in it cannot all be read",
+				(unsigned long long)run->job->old->id);
+		}
 		ret = encode ? run_encode(run, effort, err)
 			     : run_update(run, effort, err);
 		if (ret == 0) {

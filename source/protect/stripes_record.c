@@ -235,6 +235,31 @@ static uint32_t count_needed_rows(const struct run *run)
 	return num < run->num_wanted ? num : run->num_wanted;
 }
 
+/* Of those that the stripe has on members that are there. */
+static uint32_t count_rows_there(const struct run *run)
+{
+	const struct mrmr_stripe *old = run->job->old;
+	uint32_t num = 0;
+	uint32_t i;
+
+	for (i = 0; old != NULL && i < old->num_rows; i++) {
+		const struct stripes_member *member =
+			stripes_member(run->work, old->rows[i].member);
+
+		num += member != NULL && member->is_online;
+	}
+	return num < run->num_wanted ? num : run->num_wanted;
+}
+
+static int fail_keeping(const struct run *run, struct mrmr_error *err)
+{
+	return mrmr_error_set(err, ENOSPC,
+			      "stripe %llu stays as it is: there is no room "
+			      "for "
+			      "its parity",
+			      (unsigned long long)run->job->old->id);
+}
+
 int run_record(struct run *run, bool *changed, struct mrmr_error *err)
 {
 	struct job *job = run->job;
@@ -249,6 +274,9 @@ int run_record(struct run *run, bool *changed, struct mrmr_error *err)
 		/* others would lose by it */
 		tell_items(job, 0);
 		return 0;
+	}
+	if (run->work->keeps_all && len > 0 && num < count_rows_there(run)) {
+		return fail_keeping(run, err);
 	}
 	if (changed != NULL && !is_another(run, run->rows, num)) {
 		return 0;

@@ -83,10 +83,12 @@ void verify_served(struct world *w, const char *path, unsigned int seed,
 		   size_t len);
 /* Whatever is in stripes can be computed without the member it lies on. */
 void verify_decodable(struct world *w);
+/* All that is protected on a member that is away, as others may be. */
+void verify_computable(struct world *w, size_t member);
 /* No file is known under this path. */
 void verify_unknown(struct world *w, const char *path);
-/* Each blob on the members is named by a stripe, each one that is named is
-   there; no pre-image is left (unless those of files in the trash). */
+/* Each blob on the members that are there is named by a stripe, each one that is
+   named is there; no pre-image is left (unless those of files in the trash). */
 void verify_tidy(struct world *w);
 struct mrmr_catalog_sums sums_of(struct world *w);
 uint64_t pending_of(struct world *w);

@@ -518,6 +518,34 @@ static void test_failing(void **state)
 	}
 }
 
+/* What is full is named: a member whose part wants to be repaired, or the state
+   directory. */
+static void test_full(void **state)
+{
+	struct world *w = busy_world();
+	struct mrmr_recover_result result;
+	struct mrmr_error err = {0};
+	const char *member = mrmr_member_name(&w->pool->members[1]);
+	const char *dir = w->pool->config->state_dir;
+
+	setenv("MRMR_FAULT", "recover-part#2=ENOSPC", 1);
+	assert_int_equal(try_recover(w, true, &result, &err), -1);
+	assert_int_equal(err.code, ENOSPC);
+	assert_non_null(strstr(err.text, member));
+	assert_non_null(strstr(err.text, "make room"));
+	assert_null(strstr(err.text, dir));
+	setenv("MRMR_FAULT", "recover-step#20=ENOSPC", 1);
+	assert_int_equal(try_recover(w, true, &result, &err), -1);
+	assert_int_equal(err.code, ENOSPC);
+	assert_non_null(strstr(err.text, dir));
+	assert_null(strstr(err.text, member));
+	unsetenv("MRMR_FAULT");
+	assert_int_equal(mrmr_recover_look(w->pool, &err), 1);
+	world_close(w);
+	check_recovered(w);
+	world_free(w);
+}
+
 /* A commit that reached the parts, or some of them, and not the catalogue. */
 static void test_unfinished_commit(void **state)
 {
@@ -560,6 +588,7 @@ static const struct CMUnitTest tests[] = {
 #ifdef MRMR_WITH_FAULTS
 	cmocka_unit_test(test_killed),
 	cmocka_unit_test(test_failing),
+	cmocka_unit_test(test_full),
 	cmocka_unit_test(test_unfinished_commit),
 #endif
 };

@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -30,6 +31,7 @@
 
 #include "world.h"
 
+#define DRIVE_SIZE "32m"
 #define POOL_ID "10000000-0000-4000-8000-000000000000"
 
 static char base[200];
@@ -199,7 +201,7 @@ static void make_drive(struct world *w, size_t drive)
 	char options[64];
 
 	snprintf(options, sizeof(options), "mode=755,size=%s",
-		 size != NULL ? size : "32m");
+		 size != NULL ? size : DRIVE_SIZE);
 	make_directory(path);
 	if (mount("none", path, "tmpfs", 0, options) == -1) {
 		fail_msg("mount tmpfs: %s", strerror(errno));
@@ -420,6 +422,36 @@ const char *world_where(struct world *w, const char *path)
 	}
 	*out = '\0';
 	return text;
+}
+
+static void set_drive_size(struct world *w, size_t member, const char *size)
+{
+	const char *path = below(w, "drive", drive_of(w, member), "");
+	char options[64];
+
+	snprintf(options, sizeof(options), "size=%s", size);
+	if (mount(NULL, path, NULL, MS_REMOUNT, options) == -1) {
+		fail_msg("%s of %s: %s", options, path, strerror(errno));
+	}
+}
+
+void world_fill(struct world *w, size_t member)
+{
+	struct statfs fs;
+	char size[32];
+
+	assert_return_code(statfs(world_drive(w, member, ""), &fs), errno);
+	snprintf(size, sizeof(size), "%llu",
+		 (unsigned long long)(fs.f_blocks - fs.f_bfree) *
+			 (unsigned long long)fs.f_bsize);
+	set_drive_size(w, member, size);
+}
+
+void world_unfill(struct world *w, size_t member)
+{
+	const char *size = w->shape.sizes[drive_of(w, member)];
+
+	set_drive_size(w, member, size != NULL ? size : DRIVE_SIZE);
 }
 
 static unsigned int count_named(const char *dir_path, const char *name)

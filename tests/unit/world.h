@@ -95,6 +95,10 @@ const char *world_read(const char *path);
 
 bool world_there(const char *path);
 
+/* A drive is full to its last byte, and has its room again. */
+void world_fill(struct world *w, size_t member);
+void world_unfill(struct world *w, size_t member);
+
 /* "s02": who has the name: the spine, members 0 and 2 (a is 10). */
 const char *world_where(struct world *w, const char *path);
 
