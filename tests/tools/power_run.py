@@ -352,7 +352,13 @@ class PowerTrial(PowerPool):
                     self.share.add_dir(path)
             for path, content in found.items():
                 self.share.adopt(path, content, self.attributes(c, path),
-                                 before)
+                                 before if self.has_old_bytes(path) else None)
+
+    def has_old_bytes(self, path):
+        """Is it where a file may have bytes behind its end?"""
+        return any(d.kind == 'btrfs' and
+                   os.path.lexists(os.path.join(d.path, path))
+                   for d in self.members)
 
     def remove_doubles(self):
         """What was removed on one member, and made again on another, may be on
