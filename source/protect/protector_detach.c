@@ -22,7 +22,8 @@
  * event of the rename was lost (a power cut). It is not the one to give way, and
  * cannot have the name. But nobody may take it for lost, as it is under no other
  * name any more: the blocks of others need its bytes. So it becomes such an entry,
- * with the path where it is, and waits as well (names_set_aside).
+ * with the path where it is, and waits as well (names_set_aside). Likewise one that
+ * nobody sees, as another member, which comes first, has what it replaced again.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
@@ -280,12 +281,15 @@ int names_set_aside(struct protector *p, const struct mrmr_node *node,
 	return ret;
 }
 
-bool names_is_held(struct protector *p, void *mem_ctx, const char *path)
+bool names_is_held(struct protector *p, void *mem_ctx, const char *path,
+		   uint16_t number)
 {
 	struct mrmr_node *node = NULL;
 
 	return mrmr_catalog_find_path(p->catalog, mem_ctx, path, &node) == 0 &&
-	       node->kind == MRMR_NODE_FILE && is_away(p, node->member);
+	       node->kind == MRMR_NODE_FILE && node->member != number &&
+	       (is_away(p, node->member) ||
+		look_has_inode(p, node->member, false, path, node->inode));
 }
 
 bool names_is_gone(const char *name)

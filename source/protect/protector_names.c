@@ -276,6 +276,43 @@ static int cannot_claim(struct protector *p, void *frame,
 	return -1;
 }
 
+int names_see_hidden(struct protector *p, uint64_t dir_id, const char *name,
+		     const struct look *look)
+{
+	void *frame = talloc_new(p);
+	struct mrmr_node *node = NULL;
+	struct mrmr_node *owner = NULL;
+	struct mrmr_link *links = NULL;
+	size_t num = 0;
+	uint64_t id;
+	int saved_errno;
+	int ret = -1;
+
+	errno = 0;
+	if (frame == NULL) {
+		errno = ENOMEM;
+	} else if (mrmr_catalog_find_inode(p->catalog, look->number,
+					   (uint64_t)look->st.st_ino,
+					   &id) == 0 &&
+		   mrmr_catalog_get(p->catalog, frame, id, &node) == 0 &&
+		   mrmr_catalog_links(p->catalog, frame, id, &links, &num) ==
+			   0 &&
+		   mrmr_catalog_find(p->catalog, frame, dir_id, name, &owner) ==
+			   0 &&
+		   node->kind == MRMR_NODE_FILE && node->id != owner->id) {
+		ret = cannot_claim(p, frame, node, links, num, dir_id, name,
+				   look);
+	} else {
+		errno = errno == 0 ? ENOENT : errno;
+	}
+	/* one that nobody knows is a person's business */
+	ret = ret == -1 && (errno == EEXIST || errno == ENOENT) ? 0 : ret;
+	saved_errno = errno;
+	talloc_free(frame);
+	errno = saved_errno;
+	return ret;
+}
+
 /*
  * The file with this inode is known under other names. It gets this one: in
  * place of one that leads to it no more, else as a further one.

@@ -303,6 +303,10 @@ bool look_is_not_in_trash(struct protector *p, const struct mrmr_node *node,
    it if it is missing. *name points into path. */
 int names_parent(struct protector *p, const char *path, uint64_t *dir_id,
 		 const char **name);
+/* A file has this name as well, which the share shows of another member. If it is
+   known, it is not taken for lost: names_set_aside(). */
+int names_see_hidden(struct protector *p, uint64_t dir_id, const char *name,
+		     const struct look *look);
 /* This is what (dir_id, name) is now. Sets *id. If it differs from what is
    protected, or force, it is pending from now on. */
 int names_see(struct protector *p, uint64_t dir_id, const char *name,
@@ -350,13 +354,16 @@ int names_detach(struct protector *p, uint64_t dir_id, const char *name,
 int names_trash(struct protector *p, const struct mrmr_link *link, uint64_t id,
 		size_t num_links, const char *trash_name);
 /* The file is under this name, which the catalogue has for one of a member that is
-   away. In place of its last name (link), which leads to it no more, it gets one
-   of those in the trash, from which it can be found here. */
+   away, or that is shown in its place. Instead of its last name (link), which leads
+   to it no more, it gets one of those in the trash, from which it can be found
+   here. */
 int names_set_aside(struct protector *p, const struct mrmr_node *node,
 		    const struct mrmr_link *link, uint64_t dir_id,
 		    const char *name);
-/* Does the catalogue have this path for a file of a member that is away? */
-bool names_is_held(struct protector *p, void *mem_ctx, const char *path);
+/* Does the catalogue have this path for a file of another member, which is away, or
+   has it there? */
+bool names_is_held(struct protector *p, void *mem_ctx, const char *path,
+		   uint16_t number);
 /* Is this name in the trash one of those? */
 bool names_is_gone(const char *name);
 /* Those that are not pending any more, as the list was lost: they are. */

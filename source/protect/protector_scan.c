@@ -172,6 +172,35 @@ static int drop_gone(struct scan *scan, void *frame, struct mrmr_dir *dir,
 	return 0;
 }
 
+/* After a power cut, what a client had replaced by a file of another member may be
+   there again, and hide it. Nobody may take that one for lost. */
+static int see_hidden(struct scan *scan, struct mrmr_dir *dir, uint64_t dir_id,
+		      const char *name, const struct look *shown)
+{
+	struct protector *p = scan->p;
+	size_t i;
+
+	for (i = 0; i < p->pool->num_members; i++) {
+		struct look look = {.member = i,
+				    .number = p->engine->number[i]};
+		int fd = -1;
+
+		if (i == shown->member ||
+		    mrmr_engine_online(p->engine, look.number) == NULL ||
+		    p->pool->members[i].unlasting != NULL) {
+			continue;
+		}
+		fd = mrmr_dir_on_member(dir, i);
+		if (fd != -1 &&
+		    fstatat(fd, name, &look.st, AT_SYMLINK_NOFOLLOW) == 0 &&
+		    S_ISREG(look.st.st_mode) &&
+		    names_see_hidden(p, dir_id, name, &look) == -1) {
+			return -1;
+		}
+	}
+	return 0;
+}
+
 static int see_entry(struct scan *scan, void *frame, struct mrmr_dir *dir,
 		     uint64_t dir_id, const char *path, const char *name)
 {
@@ -212,7 +241,7 @@ static int see_entry(struct scan *scan, void *frame, struct mrmr_dir *dir,
 	}
 	scan->in_transaction++;
 	if (look.kind != MRMR_NODE_DIRECTORY) {
-		return 0;
+		return see_hidden(scan, dir, dir_id, name, &look);
 	}
 	return push(scan, below);
 }

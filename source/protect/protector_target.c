@@ -161,7 +161,7 @@ static int settle_gone(struct finding *f, struct batch *batch,
 		return 0;
 	}
 	if (look_has_inode(p, f->node->member, false, path, f->node->inode) &&
-	    names_is_held(p, f->frame, path)) {
+	    names_is_held(p, f->frame, path, f->node->member)) {
 		*readiness = TARGET_SKIPPED;
 		return 0;
 	}

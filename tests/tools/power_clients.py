@@ -128,7 +128,7 @@ class Writer(threading.Thread):
         if source is None or target is None or not self.content_of(source):
             return
         content = self.content_of(source)[:M]
-        self.note(self.share.write, target, content)
+        self.note(self.share.write, target, content, source)
         f = self.client.create(windows(source), access=smb2.READ)
         to = self.client.create(windows(target), disposition=smb2.OPEN_IF)
         self.client.copy_chunks(f, to, [(0, 0, len(content))])

@@ -13,9 +13,11 @@ before the operation that leads to it begins. What must hold afterwards:
 - It was removed or replaced since: it may be gone.
 - It was never reported, or it was empty then: nothing is promised.
 - Whatever is there under a name is what a file of that name may have.
-- A file that was cut off in the middle of a block, and is longer again, may have
-  the old bytes in the rest of that block: btrfs lets them come back, as it writes
-  the zeros that belong there later than the length.
+- A file that was cut off, and is longer again, may have old bytes behind where it
+  ended: btrfs lets them come back. In the rest of the block, as it writes the zeros
+  that belong there later than the length. And all that was cut off, as the length
+  may be on the drive before the extents are gone, which are never removed then.
+  What is copied of such a file, to any drive, has them as well.
 
 A directory that is renamed may be under either name afterwards, on each of its
 members: so a name is one in a folder, and a folder has all the names that it has
@@ -38,7 +40,7 @@ State = collections.namedtuple('State', 'path content folder')
 class Story:
     def __init__(self, path, content, folder, attributes=None, tails=()):
         self.states = [State(path, content, folder)]
-        self.tails = list(tails)    # (offset, bytes): see tail()
+        self.tails = list(tails)    # (offset, bytes): of what was cut off there
         # of an empty one there is nothing to be had
         self.is_reported = attributes is not None and content != b''
         self.attributes = attributes    # at the report
@@ -109,7 +111,8 @@ class Story:
         """Could it have this content? is_lost: its member is."""
         versions = [s.content for s in self.states]
         if self.is_reported and (is_lost or self.is_firm):
-            return content in versions
+            return content in versions or not self.is_firm and any(
+                is_version(content, v, self.tails) for v in versions[1:])
         return content is None or is_mixture(content, versions, self.tails)
 
     def explains(self, content):
@@ -119,8 +122,11 @@ class Story:
 
     def tails_of(self, size):
         """What may be on the disk behind its end, if it is of this size."""
-        return self.tails + [t for s in self.states
-                             for t in tail(s.content, size)]
+        older = [(max(at, size), rest[max(0, size - at):])
+                 for at, rest in self.tails]
+        return [t for t in older if t[1]] + [
+            (size, s.content[size:]) for s in self.states
+            if len(s.content) > size]
 
     def why_not(self, content):
         if content is None:
@@ -143,18 +149,40 @@ def tail(content, size):
     return [(size, rest)] if rest else []
 
 
+def padded(tails, size):
+    return [cut(bytes(at) + rest, size) for at, rest in tails if at < size]
+
+
+def is_version(got, version, tails):
+    """Is it that one, as it is if what was cut off before has come back?"""
+    if got is None or len(got) != len(version):
+        return False
+    came_back = padded(tails, len(got))
+    return bool(came_back) and all(
+        byte == version[i] or
+        version[i] == 0 and any(old[i] == byte for old in came_back)
+        for i, byte in enumerate(got))
+
+
 def is_mixture(got, versions, tails=()):
-    """Is each byte that of a version, or zero? It may be cut off."""
+    """Is each byte that of a version, or zero? It may be cut off. If not: is it,
+    if what was cut off before has come back?"""
     if len(got) > max(len(v) for v in versions):
         return False
-    padded = [cut(v, len(got)) for v in versions]
-    padded += [cut(bytes(at) + rest, len(got)) for at, rest in tails]
+    some = [cut(v, len(got)) for v in versions]
+    if is_mixture_of(got, some):
+        return True
+    came_back = padded(tails, len(got))
+    return bool(came_back) and is_mixture_of(got, some + came_back)
+
+
+def is_mixture_of(got, versions):
     for at in range(0, len(got), WINDOW):
         end = at + WINDOW
         window = got[at:end]
-        if any(v[at:end] == window for v in padded):
+        if any(v[at:end] == window for v in versions):
             continue
-        if any(byte and all(v[at + i] != byte for v in padded)
+        if any(byte and all(v[at + i] != byte for v in versions)
                for i, byte in enumerate(window)):
             return False
     return True
@@ -176,20 +204,26 @@ class Share:
         return self.dirs[path[:path.rindex('/')]]
 
     def adopt(self, path, content, attributes, before):
-        """It is there, and all is protected. before: the share as it was."""
-        story = Story(path, content, self.folder(path), attributes,
-                      [t for other in before.stories if path in other.paths
-                       for t in other.tails_of(len(content))])
+        """It is there, and all is protected. before: the share as it was, if its
+        old bytes may come back."""
+        tails = dict.fromkeys(
+            t for other in (before.stories if before else ())
+            if path in other.paths
+            for t in other.tails_of(len(content)))
+        story = Story(path, content, self.folder(path), attributes, tails)
         self.stories.append(story)
         self.now[path] = story
 
     # --- what clients do -------------------------------------------------------------
 
-    def write(self, path, content):
+    def write(self, path, content, source=None):
+        """source: a new file, copied of that one."""
         if path in self.now:
             self.now[path].add(path, content, self.folder(path))
         else:
-            self.now[path] = Story(path, content, self.folder(path))
+            self.now[path] = Story(
+                path, content, self.folder(path),
+                tails=self.now[source].tails if source else ())
             self.stories.append(self.now[path])
 
     def remove(self, path):

@@ -252,8 +252,11 @@ class PowerTrial(PowerPool):
             self.admin('sync', allowed=(0, 1))
             wrong, missing = self.differences(promised)
         # if its member is lost, another file may have the one name that the
-        # catalogue has of it; and it is shown when its member is back
-        hidden = [text for text, is_hidden in missing if is_hidden and lost]
+        # catalogue has of it; and it is shown when its member is back. Or what
+        # it replaced is back, on a member that comes first (docs/limits.md)
+        hidden = [text for text, taken in missing
+                  if taken and (lost or any(len(self.holders(p)) > 1
+                                            for p in taken))]
         missing = [text for text, _ in missing if text not in hidden]
         for text in hidden:
             self.say('its name is taken: ' + text)
@@ -265,7 +268,7 @@ class PowerTrial(PowerPool):
 
     def differences(self, promised):
         """Sentences: what is wrong; and what is not to be had, each with
-        whether another file has a name of it."""
+        the names of it that another file has."""
         found = self.seen()
         on_members = {p for p in found if self.is_on_a_member(p)}
         stories = {}
@@ -292,7 +295,7 @@ class PowerTrial(PowerPool):
                 self.leave(story, [found[p] for p in there])
                 wrong.append(text)
             else:
-                missing.append((text, bool(taken)))
+                missing.append((text, taken))
         for path, content in found.items():
             if path not in stories:
                 wrong.append('%s is there, and was never written' % path)
@@ -331,6 +334,9 @@ class PowerTrial(PowerPool):
                 break
             time.sleep(0.5)
         else:
+            # one that another one hides is pending
+            if self.remove_doubles():
+                return self.settle()
             raise Finding('sync leaves something')
         if self.remove_doubles():
             return self.settle()
@@ -352,7 +358,17 @@ class PowerTrial(PowerPool):
                     self.share.add_dir(path)
             for path, content in found.items():
                 self.share.adopt(path, content, self.attributes(c, path),
-                                 before)
+                                 before if self.has_old_bytes(path) else None)
+
+    def has_old_bytes(self, path):
+        """Is it where a file may have bytes behind its end?"""
+        return any(d.kind == 'btrfs' and
+                   os.path.lexists(os.path.join(d.path, path))
+                   for d in self.members)
+
+    def holders(self, path):
+        return [d.name for d in self.members
+                if os.path.lexists(os.path.join(d.path, path))]
 
     def remove_doubles(self):
         """What was removed on one member, and made again on another, may be on

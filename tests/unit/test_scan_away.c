@@ -343,6 +343,65 @@ static void test_replaced_and_rebuilt(void **state)
 	world_free(w);
 }
 
+/* The one that was replaced is back after a power cut, on another member, which
+   comes first: nobody sees the new one. */
+static struct world *hidden_of(size_t lost)
+{
+	struct world *w = world_new(
+		&(struct world_shape){.num_members = 5, .parity = "2"});
+	char command[2048];
+
+	client_write_on(w, 0, "b/taken", 2, LEN + 1);
+	client_write_on(w, 1, "a/moves", 1, LEN);
+	client_write_on(w, 2, "c/other", 3, LEN + 2);
+	protect(w);
+	assert_int_equal(do_rename(w, "a/moves", "b/taken"), 0);
+	snprintf(command, sizeof(command), "mv %s/*/b/taken %s",
+		 world_member(w, 0, ".mrmr/trash"),
+		 world_member(w, 0, "b/taken"));
+	assert_int_equal(system(command), 0);
+	lose_events(w);
+	world_unplug(w, 2);
+	world_unplug(w, lost);
+	world_later(w);
+	return w;
+}
+
+static void test_hidden(void **state)
+{
+	size_t lost;
+
+	for (lost = 3; lost < 5; lost++) {
+		struct world *w = hidden_of(lost);
+
+		protect(w);
+		serve(w);
+		verify_served(w, "c/other", 3, LEN + 2);
+		stop_serving(w);
+		world_plug(w, 2);
+		world_plug(w, lost);
+		world_later(w);
+		protect(w);
+		verify_decodable(w);
+		assert_int_equal(pending_of(w), 1);
+
+		/* somebody removes the old one from its drive */
+		assert_int_equal(do_where(w, "b/taken"), 0);
+		assert_return_code(unlink(world_member(w, 0, "b/taken")),
+				   errno);
+		lose_events(w);
+		world_later(w);
+		protect(w);
+		assert_int_equal(do_where(w, "b/taken"), 1);
+		verify(w, "b/taken", 1, LEN, 2);
+		verify(w, "c/other", 3, LEN + 2, 2);
+		assert_int_equal(pending_of(w), 0);
+		verify_decodable(w);
+		verify_tidy(w);
+		world_free(w);
+	}
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_shown),
 	cmocka_unit_test(test_rebuilt),
@@ -352,6 +411,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_replaced),
 	cmocka_unit_test(test_replaced_and_killed),
 	cmocka_unit_test(test_replaced_and_rebuilt),
+	cmocka_unit_test(test_hidden),
 };
 
 int main(void)
