@@ -276,37 +276,49 @@ static int cannot_claim(struct protector *p, void *frame,
 	return -1;
 }
 
+/* 1: this inode is a file that is known, by other names than this one, which
+   another file has. 0: it is not, which is a person's business. */
+static int find_hidden(struct protector *p, void *frame, uint64_t dir_id,
+		       const char *name, const struct look *look,
+		       struct mrmr_node **node)
+{
+	struct mrmr_node *owner = NULL;
+	uint64_t id;
+
+	if (mrmr_catalog_find_inode(p->catalog, look->number,
+				    (uint64_t)look->st.st_ino, &id) == -1 ||
+	    mrmr_catalog_get(p->catalog, frame, id, node) == -1 ||
+	    mrmr_catalog_find(p->catalog, frame, dir_id, name, &owner) == -1) {
+		return errno == ENOENT ? 0 : -1;
+	}
+	return (*node)->kind == MRMR_NODE_FILE && (*node)->id != owner->id;
+}
+
 int names_see_hidden(struct protector *p, uint64_t dir_id, const char *name,
 		     const struct look *look)
 {
 	void *frame = talloc_new(p);
 	struct mrmr_node *node = NULL;
-	struct mrmr_node *owner = NULL;
 	struct mrmr_link *links = NULL;
 	size_t num = 0;
-	uint64_t id;
 	int saved_errno;
-	int ret = -1;
+	int ret;
 
-	errno = 0;
 	if (frame == NULL) {
 		errno = ENOMEM;
-	} else if (mrmr_catalog_find_inode(p->catalog, look->number,
-					   (uint64_t)look->st.st_ino,
-					   &id) == 0 &&
-		   mrmr_catalog_get(p->catalog, frame, id, &node) == 0 &&
-		   mrmr_catalog_links(p->catalog, frame, id, &links, &num) ==
-			   0 &&
-		   mrmr_catalog_find(p->catalog, frame, dir_id, name, &owner) ==
-			   0 &&
-		   node->kind == MRMR_NODE_FILE && node->id != owner->id) {
-		ret = cannot_claim(p, frame, node, links, num, dir_id, name,
-				   look);
-	} else {
-		errno = errno == 0 ? ENOENT : errno;
+		return -1;
 	}
-	/* one that nobody knows is a person's business */
-	ret = ret == -1 && (errno == EEXIST || errno == ENOENT) ? 0 : ret;
+	ret = find_hidden(p, frame, dir_id, name, look, &node);
+	if (ret == 1) {
+		ret = mrmr_catalog_links(p->catalog, frame, node->id, &links,
+					 &num);
+		if (ret == 0 &&
+		    cannot_claim(p, frame, node, links, num, dir_id, name,
+				 look) == -1 &&
+		    errno != EEXIST) {
+			ret = -1;
+		}
+	}
 	saved_errno = errno;
 	talloc_free(frame);
 	errno = saved_errno;
