@@ -67,6 +67,7 @@ struct mrmr_member {
 	const char *unlasting; /* the name of its file system, if inode numbers
 				  do not last there: its files cannot be
 				  protected (mrmr/lasting.h); else NULL */
+	bool ctime_tells;      /* of every change, mrmr/ctime_tells.h */
 	bool missed;           /* changes of attributes, mrmr/missed.h */
 	bool caught_up;        /* with what was done while it was away */
 	bool is_waited_for;    /* by an intent, see mrmr_intents_finish */

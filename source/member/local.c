@@ -17,6 +17,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <mrmr/ctime_tells.h>
 #include <mrmr/lasting.h>
 #include <mrmr/local.h>
 #include <mrmr/log.h>
@@ -182,6 +183,7 @@ static bool take_root(struct mrmr_member *member,
 	member->root_ino = root->stx_ino;
 	member->no_owners = false;
 	member->unlasting = mrmr_inodes_do_not_last(fd);
+	member->ctime_tells = mrmr_ctime_tells(fd);
 	member->epoch++;
 	return true;
 }

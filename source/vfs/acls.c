@@ -10,6 +10,7 @@
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
+#include "listed.h"
 #include "vfs_mrmr.h"
 
 #include <mrmr/fd_path.h>
@@ -75,6 +76,9 @@ SMB_ACL_T mrmr_sys_acl_get_fd(struct vfs_handle_struct *handle,
 	int fd = fsp_get_pathref_fd(fsp);
 	struct stat st;
 
+	if (mrmr_listed_need(handle, fsp) == -1) {
+		return NULL;
+	}
 	/* For a descriptor that can be read, Samba does what is done here. */
 	if (mrmr_share_of(handle) == NULL ||
 	    (type != SMB_ACL_TYPE_ACCESS && type != SMB_ACL_TYPE_DEFAULT) ||

@@ -10,6 +10,7 @@
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 #include "ghosts.h"
+#include "listed.h"
 #include "moving.h"
 #include "telling.h"
 #include "write.h"
@@ -45,6 +46,14 @@ static struct mrmr_dir *begin(struct vfs_handle_struct *handle,
 	return dir;
 }
 
+static int may_change(struct vfs_handle_struct *handle,
+		      const struct files_struct *fsp)
+{
+	return mrmr_listed_need(handle, fsp) == -1
+		       ? -1
+		       : mrmr_ghost_note_change(handle, fsp);
+}
+
 static int end(struct vfs_handle_struct *handle, struct files_struct *fsp,
 	       struct mrmr_dir *dir, int ret, const char *xattr)
 {
@@ -70,7 +79,7 @@ int mrmr_fchmod(struct vfs_handle_struct *handle, struct files_struct *fsp,
 {
 	struct mrmr_dir *dir = NULL;
 
-	if (mrmr_ghost_note_change(handle, fsp) == -1) {
+	if (may_change(handle, fsp) == -1) {
 		return -1;
 	}
 	dir = begin(handle, fsp);
@@ -83,7 +92,7 @@ int mrmr_fchown(struct vfs_handle_struct *handle, struct files_struct *fsp,
 {
 	struct mrmr_dir *dir = NULL;
 
-	if (mrmr_ghost_note_change(handle, fsp) == -1) {
+	if (may_change(handle, fsp) == -1) {
 		return -1;
 	}
 	dir = begin(handle, fsp);
@@ -97,7 +106,7 @@ int mrmr_sys_acl_set_fd(struct vfs_handle_struct *handle,
 {
 	struct mrmr_dir *dir = NULL;
 
-	if (mrmr_ghost_note_change(handle, fsp) == -1) {
+	if (may_change(handle, fsp) == -1) {
 		return -1;
 	}
 	dir = begin(handle, fsp);
@@ -110,7 +119,7 @@ int mrmr_sys_acl_delete_def_fd(struct vfs_handle_struct *handle,
 {
 	struct mrmr_dir *dir = NULL;
 
-	if (mrmr_ghost_note_change(handle, fsp) == -1) {
+	if (may_change(handle, fsp) == -1) {
 		return -1;
 	}
 	dir = begin(handle, fsp);
@@ -124,7 +133,7 @@ int mrmr_fsetxattr(struct vfs_handle_struct *handle, struct files_struct *fsp,
 	struct mrmr_dir *dir = NULL;
 	int ret;
 
-	if (mrmr_ghost_note_change(handle, fsp) == -1) {
+	if (may_change(handle, fsp) == -1) {
 		return -1;
 	}
 	dir = begin(handle, fsp);
@@ -142,7 +151,7 @@ int mrmr_fremovexattr(struct vfs_handle_struct *handle,
 {
 	struct mrmr_dir *dir = NULL;
 
-	if (mrmr_ghost_note_change(handle, fsp) == -1) {
+	if (may_change(handle, fsp) == -1) {
 		return -1;
 	}
 	dir = begin(handle, fsp);
@@ -157,7 +166,7 @@ int mrmr_fntimes(struct vfs_handle_struct *handle, struct files_struct *fsp,
 	int saved_errno;
 	int ret;
 
-	if (mrmr_ghost_note_change(handle, fsp) == -1) {
+	if (may_change(handle, fsp) == -1) {
 		return -1;
 	}
 	dir = begin(handle, fsp);

@@ -2,17 +2,22 @@
  * MRMR: the Samba module: extended attributes of files that are being listed.
  *
  * For each file, smbd asks for its DOS attributes, and for the names of all that
- * it has, to reckon how large they are. With a descriptor that is for a look only
- * (O_PATH), that goes by way of /proc, and takes a quarter of a listing's time. By
- * the file's name in its directory it takes half of that, where the kernel has
- * getxattrat(2) (Linux 6.13). Should the name mean another file by now, that one's
- * are listed, which the user may read as well, or else gets an error for.
+ * it has, to reckon how large they are. Both are read by the file's name in its
+ * directory, with getxattrat(2) where the kernel has it (Linux 6.13), at half the
+ * price of a look by way of /proc. Should the name mean another file by now, that
+ * one's are listed, which the user may read as well, or else gets an error for.
+ *
+ * What was found is kept for the next listing (kept_xattrs.h).
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
-#include "vfs_mrmr.h"
+#include "kept_xattrs.h"
+#include "listed.h"
+
+#include <mrmr/fd_path.h>
 
 #include <sys/syscall.h>
+#include <sys/xattr.h>
 
 /* Not in the headers of all C libraries; the same on all processors. */
 #ifndef SYS_getxattrat
@@ -28,53 +33,85 @@ struct kernels_xattr_args {
 	uint32_t flags;
 };
 
-void mrmr_listed_opened(struct mrmr_share *share,
-			const struct files_struct *fsp)
+/* What is kept is for the user that asked: root is shown more. */
+static struct mrmr_kept_xattrs *kept_of(const struct mrmr_listed *file)
 {
-	struct mrmr_listed_place *place = &share->listed_place;
+	struct mrmr_kept_xattrs *kept = file->kept;
 
-	place->fsp = fsp;
-	place->dir_fd = share->listed.dir_fd;
-	place->dirs_closed = share->pool->dirs_closed;
-	strlcpy(place->name, share->listed.name, sizeof(place->name));
-}
-
-/* NULL: ask by the descriptor. */
-static const struct mrmr_listed_place *place_of(
-	struct vfs_handle_struct *handle, const struct files_struct *fsp)
-{
-	struct mrmr_share *share = mrmr_share_of(handle);
-
-	if (share == NULL || share->listed_place.fsp != fsp ||
-	    share->listed_place.dirs_closed != share->pool->dirs_closed) {
-		return NULL;
-	}
-	return &share->listed_place;
+	return kept != NULL && kept->uid == get_current_uid(file->fsp->conn)
+		       ? kept
+		       : NULL;
 }
 
 static bool is_lacking; /* the kernel has no such system call */
+
+#define PATH_LEN (MRMR_FD_LINK_LEN + 1 + NAME_MAX)
+
+static const char *path_of(const struct mrmr_listed *file, char *path)
+{
+	size_t len = strlen(mrmr_fd_link(file->dir_fd, path));
+
+	path[len] = '/';
+	strlcpy(path + len + 1, file->name, PATH_LEN - len - 1);
+	return path;
+}
+
+static ssize_t read_value(const struct mrmr_listed *file, const char *name,
+			  void *value, size_t size)
+{
+	struct kernels_xattr_args args = {
+		.value = (uintptr_t)value,
+		.size = (uint32_t)size,
+	};
+	char path[PATH_LEN];
+	ssize_t len = -1;
+
+	if (!is_lacking) {
+		len = syscall(SYS_getxattrat, file->dir_fd, file->name,
+			      AT_SYMLINK_NOFOLLOW, name, &args, sizeof(args));
+		is_lacking = len == -1 && errno == ENOSYS;
+	}
+	return is_lacking ? lgetxattr(path_of(file, path), name, value, size)
+			  : len;
+}
+
+static ssize_t read_names(const struct mrmr_listed *file, char *list,
+			  size_t size)
+{
+	char path[PATH_LEN];
+	ssize_t len = -1;
+
+	if (!is_lacking) {
+		len = syscall(SYS_listxattrat, file->dir_fd, file->name,
+			      AT_SYMLINK_NOFOLLOW, list, size);
+		is_lacking = len == -1 && errno == ENOSYS;
+	}
+	return is_lacking ? llistxattr(path_of(file, path), list, size) : len;
+}
 
 ssize_t mrmr_fgetxattr(struct vfs_handle_struct *handle,
 		       struct files_struct *fsp, const char *name, void *value,
 		       size_t size)
 {
-	const struct mrmr_listed_place *place = place_of(handle, fsp);
-	struct kernels_xattr_args args = {
-		.value = (uintptr_t)value,
-		.size = (uint32_t)size,
-	};
+	const struct mrmr_listed *file = mrmr_listed_of(handle, fsp);
+	struct mrmr_kept_xattrs *kept = NULL;
 	ssize_t len;
 
 	/* All others decide on rights. */
-	if (place == NULL || is_lacking ||
-	    strcmp(name, SAMBA_XATTR_DOS_ATTRIB) != 0) {
+	if (file == NULL || strcmp(name, SAMBA_XATTR_DOS_ATTRIB) != 0) {
+		if (mrmr_listed_need(handle, fsp) == -1) {
+			return -1;
+		}
 		return SMB_VFS_NEXT_FGETXATTR(handle, fsp, name, value, size);
 	}
-	len = syscall(SYS_getxattrat, place->dir_fd, place->name,
-		      AT_SYMLINK_NOFOLLOW, name, &args, sizeof(args));
-	if (len == -1 && errno == ENOSYS) {
-		is_lacking = true;
-		return SMB_VFS_NEXT_FGETXATTR(handle, fsp, name, value, size);
+	kept = kept_of(file);
+	if (kept != NULL &&
+	    mrmr_kept_value_get(&kept->dos_attributes, value, size, &len)) {
+		return len;
+	}
+	len = read_value(file, name, value, size);
+	if (kept != NULL) {
+		mrmr_kept_value_set(&kept->dos_attributes, value, size, len);
 	}
 	return len;
 }
@@ -82,17 +119,24 @@ ssize_t mrmr_fgetxattr(struct vfs_handle_struct *handle,
 ssize_t mrmr_flistxattr(struct vfs_handle_struct *handle,
 			struct files_struct *fsp, char *list, size_t size)
 {
-	const struct mrmr_listed_place *place = place_of(handle, fsp);
+	const struct mrmr_listed *file = mrmr_listed_of(handle, fsp);
+	struct mrmr_kept_xattrs *kept = NULL;
 	ssize_t len;
 
-	if (place == NULL || is_lacking) {
+	if (file == NULL) {
+		if (mrmr_listed_need(handle, fsp) == -1) {
+			return -1;
+		}
 		return SMB_VFS_NEXT_FLISTXATTR(handle, fsp, list, size);
 	}
-	len = syscall(SYS_listxattrat, place->dir_fd, place->name,
-		      AT_SYMLINK_NOFOLLOW, list, size);
-	if (len == -1 && errno == ENOSYS) {
-		is_lacking = true;
-		return SMB_VFS_NEXT_FLISTXATTR(handle, fsp, list, size);
+	kept = kept_of(file);
+	if (kept != NULL &&
+	    mrmr_kept_value_get(&kept->names, list, size, &len)) {
+		return len;
+	}
+	len = read_names(file, list, size);
+	if (kept != NULL) {
+		mrmr_kept_value_set(&kept->names, list, size, len);
 	}
 	return len;
 }

@@ -7,6 +7,7 @@
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 #include "ghosts.h"
+#include "listed.h"
 
 #include <mrmr/listing.h>
 
@@ -17,8 +18,7 @@ struct open_dir {
 	uint64_t pool_serial; /* of the pool that the listing is of */
 	struct mrmr_dir *dir; /* of fd, while the cache says so */
 	uint64_t dirs_dropped;
-	size_t num_ahead;    /* entries that were opened for smbd, */
-	size_t num_vain;     /* those among them that it did not want */
+	bool is_needed;      /* smbd wants more of the files than it is told */
 	struct dirent entry; /* what readdir gave last */
 };
 
@@ -64,58 +64,6 @@ static bool make_listing(struct mrmr_pool *pool, struct open_dir *open_dir)
 	return open_dir->listing != NULL;
 }
 
-void mrmr_listed_drop(struct mrmr_share *share)
-{
-	int saved_errno = errno;
-
-	if (share->listed.dirfsp != NULL) {
-		close(share->listed.fd);
-		(*share->listed.num_vain)++;
-		share->listed.dirfsp = NULL;
-	}
-	share->listed_place.fsp = NULL;
-	errno = saved_errno;
-}
-
-/* Some names are hidden from clients. But who wants few of those that he gets
-   searches for names, and opens little of what is opened for him. */
-static bool is_search(const struct open_dir *open_dir)
-{
-	return open_dir->num_vain > 2 &&
-	       open_dir->num_vain > open_dir->num_ahead / 4;
-}
-
-/*
- * smbd opens a file that it has got from a directory, and wants to know what
- * stat says of it before and after. Opening it here answers all three with one
- * open and one fstat. False if there is no file of that name.
- */
-static bool open_ahead(struct mrmr_share *share,
-		       const struct files_struct *dirfsp,
-		       struct open_dir *open_dir, int dir_fd, struct stat *st)
-{
-	const char *name = open_dir->entry.d_name;
-	int fd = openat(dir_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-
-	if (fd == -1) {
-		return false;
-	}
-	if (fstat(fd, st) == -1 || !S_ISREG(st->st_mode)) {
-		close(fd);
-		return false;
-	}
-	share->listed = (struct mrmr_listed){
-		.dirfsp = dirfsp,
-		.name = name,
-		.num_vain = &open_dir->num_vain,
-		.fd = fd,
-		.dir_fd = dir_fd,
-		.st = *st,
-	};
-	open_dir->num_ahead++;
-	return true;
-}
-
 /* Saves smbd a stat, and us a lookup when it opens the entry. */
 static void look_at(struct vfs_handle_struct *handle,
 		    const struct files_struct *dirfsp,
@@ -144,10 +92,22 @@ static void look_at(struct vfs_handle_struct *handle,
 	if (sbuf == NULL) {
 		return;
 	}
-	if ((entry->type != DT_REG || is_search(open_dir) ||
-	     !open_ahead(share, dirfsp, open_dir, fd, &st)) &&
-	    fstatat(fd, entry->name, &st, AT_SYMLINK_NOFOLLOW) == -1) {
+	if (fstatat(fd, entry->name, &st, AT_SYMLINK_NOFOLLOW) == -1) {
 		return;
+	}
+	/* What lies in the spine may be a ghost. */
+	if (S_ISREG(st.st_mode) && entry->member != MRMR_IN_SPINE &&
+	    st.st_dev != share->pool->spine_dev && !open_dir->is_needed) {
+		mrmr_listed_read(share,
+				 &(struct mrmr_listed){
+					 .dirfsp = dirfsp,
+					 .name = open_dir->entry.d_name,
+					 .is_needed = &open_dir->is_needed,
+					 .spine_fd = open_dir->fd,
+					 .member = entry->member,
+					 .dir_fd = fd,
+					 .st = st,
+				 });
 	}
 	if (S_ISLNK(st.st_mode) && !posix) {
 		return; /* what it points to is for smbd to ask */
@@ -171,7 +131,7 @@ struct dirent *mrmr_readdir(struct vfs_handle_struct *handle,
 		SET_STAT_INVALID(*sbuf);
 	}
 	if (pool != NULL) {
-		mrmr_listed_drop(mrmr_share_of(handle));
+		mrmr_listed_settle(mrmr_share_of(handle));
 	}
 	if (pool == NULL || !make_listing(pool, open_dir)) {
 		return NULL;
@@ -225,11 +185,12 @@ int mrmr_closedir(struct vfs_handle_struct *handle, DIR *dirp)
 {
 	struct open_dir *open_dir = (struct open_dir *)dirp;
 	struct mrmr_share *share = mrmr_share_of(handle);
-	int ret = close(open_dir->fd);
+	int ret;
 
 	if (share != NULL) {
-		mrmr_listed_drop(share);
+		mrmr_listed_settle(share);
 	}
+	ret = close(open_dir->fd);
 	TALLOC_FREE(open_dir);
 	return ret;
 }

@@ -5,6 +5,8 @@
  */
 #include "copy.h"
 #include "ghosts.h"
+#include "kept_xattrs.h"
+#include "listed.h"
 #include "protecting.h"
 #include "rebuilding.h"
 #include "room.h"
@@ -176,8 +178,7 @@ static void reload(struct mrmr_share *share)
 	if (p != NULL) {
 		DBG_NOTICE("%s has changed and is in use now\n",
 			   p->config_path);
-		share->listed.dirfsp = NULL;
-		share->listed_place.fsp = NULL;
+		mrmr_listed_settle(share);
 		TALLOC_FREE(share->watcher);
 		pool_put(share->pool);
 		share->pool = p->pool;
@@ -192,7 +193,7 @@ static void tick(struct tevent_context *ev, struct tevent_timer *te,
 	struct vfs_handle_struct *handle = private_data;
 	struct mrmr_share *share = mrmr_share_of(handle);
 
-	mrmr_listed_drop(share);
+	mrmr_listed_settle(share);
 	reload(share);
 	mrmr_pool_watch_ejected(share->pool);
 	mrmr_pool_watch_absent(share->pool);
@@ -213,7 +214,8 @@ static void share_free(void **data)
 
 static int share_destructor(struct mrmr_share *share)
 {
-	mrmr_listed_drop(share);
+	mrmr_listed_end(share);
+	mrmr_kept_xattrs_free(share);
 	TALLOC_FREE(share->tick);
 	mrmr_rebuilding_end(share);
 	pool_put(share->pool);

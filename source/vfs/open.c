@@ -5,6 +5,7 @@
  */
 #include "ghosts.h"
 #include "guarding.h"
+#include "listed.h"
 #include "moving.h"
 #include "rebuilding.h"
 #include "room.h"
@@ -74,26 +75,6 @@ static void remember_look(struct mrmr_share *share,
 	};
 }
 
-/* What readdir returned a moment ago; -1 if this is something else. */
-static int open_listed(struct mrmr_share *share,
-		       const struct files_struct *dirfsp,
-		       const struct smb_filename *smb_fname,
-		       struct files_struct *fsp, const struct vfs_open_how *how)
-{
-	const struct mrmr_listed *listed = &share->listed;
-
-	if (listed->dirfsp != dirfsp || !fsp->fsp_flags.is_pathref ||
-	    how->resolve != 0 || (how->flags & (O_CREAT | O_DIRECTORY)) != 0 ||
-	    strcmp(listed->name, smb_fname->base_name) != 0) {
-		mrmr_listed_drop(share);
-		return -1;
-	}
-	remember_look(share, fsp, listed->fd, &listed->st);
-	mrmr_listed_opened(share, fsp);
-	share->listed.dirfsp = NULL;
-	return listed->fd;
-}
-
 static bool is_for_writing(int flags)
 {
 	return (flags & O_PATH) == 0 &&
@@ -107,12 +88,21 @@ static int find_and_open(struct vfs_handle_struct *handle,
 			 const struct vfs_open_how *how, bool *is_new)
 {
 	struct mrmr_pool *pool = mrmr_pool_of(handle);
+	struct mrmr_share *share = mrmr_share_of(handle);
 	struct mrmr_place place;
 	struct stat st;
 	size_t member;
 	int flags;
 	int fd;
 
+	if (pool != NULL) {
+		fd = mrmr_listed_open(share, dirfsp, smb_fname, fsp, how);
+		if (fd != -1) {
+			remember_look(share, fsp, fd, &share->listed.st);
+			fsp->fsp_flags.have_proc_fds = fsp->conn->have_proc_fds;
+			return fd;
+		}
+	}
 	if (pool == NULL || mrmr_name_is_sambas(smb_fname)) {
 		if (pool != NULL && is_for_writing(how->flags) &&
 		    mrmr_ghost_may_write(mrmr_share_of(handle),
@@ -120,14 +110,6 @@ static int find_and_open(struct vfs_handle_struct *handle,
 			return -1;
 		}
 		return SMB_VFS_NEXT_OPENAT(handle, dirfsp, smb_fname, fsp, how);
-	}
-	if (mrmr_share_of(handle)->listed.dirfsp != NULL) {
-		fd = open_listed(mrmr_share_of(handle), dirfsp, smb_fname, fsp,
-				 how);
-		if (fd != -1) {
-			fsp->fsp_flags.have_proc_fds = fsp->conn->have_proc_fds;
-			return fd;
-		}
 	}
 	if (how->resolve != 0) {
 		/*

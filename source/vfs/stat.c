@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 #include "ghosts.h"
+#include "listed.h"
 
 static void to_samba(struct vfs_handle_struct *handle, const struct stat *st,
 		     SMB_STRUCT_STAT *sbuf)
@@ -223,9 +224,13 @@ int mrmr_fstat(struct vfs_handle_struct *handle, struct files_struct *fsp,
 	struct mrmr_dir *dir = NULL;
 	int ret;
 
-	ret = looked_at(handle, fsp, sbuf)
-		      ? 0
-		      : SMB_VFS_NEXT_FSTAT(handle, fsp, sbuf);
+	if (looked_at(handle, fsp, sbuf)) {
+		ret = 0;
+	} else if (mrmr_listed_need(handle, fsp) == -1) {
+		ret = -1;
+	} else {
+		ret = SMB_VFS_NEXT_FSTAT(handle, fsp, sbuf);
+	}
 	if (ret == 0 && S_ISREG(sbuf->st_ex_mode) &&
 	    mrmr_share_of(handle) != NULL) {
 		mrmr_ghost_stat(mrmr_share_of(handle)->pool,

@@ -33,27 +33,26 @@
 #include <mrmr/pool.h>
 #include <mrmr/protector.h>
 
-/*
- * What readdir has just returned, opened for a look (O_PATH): what it says of
- * the file it has from this descriptor. smbd's next step is to open exactly
- * that, by the same fsp, and gets the descriptor. Good for that one step only,
- * and given up as soon as a descriptor is closed.
- */
-struct mrmr_listed {
-	const struct files_struct *dirfsp; /* NULL: nothing */
-	const char *name;
-	size_t *num_vain; /* of the open directory: counts what is given up */
-	int fd;
-	int dir_fd; /* where it was opened */
-	struct stat st;
+enum mrmr_listed_state {
+	MRMR_LISTED_NOTHING,
+	MRMR_LISTED_READ,      /* readdir has just returned it */
+	MRMR_LISTED_STANDS_IN, /* smbd has a descriptor in its place, */
+	MRMR_LISTED_GONE,      /* and nothing else: the file has gone */
 };
 
-/* Where a listed file is that smbd has just got the descriptor of. */
-struct mrmr_listed_place {
-	const struct files_struct *fsp; /* NULL: nothing */
-	int dir_fd;
-	uint64_t dirs_closed; /* the pool's: while it stays, dir_fd is good */
-	char name[NAME_MAX + 1];
+/* A regular file of a member that smbd is listing: listed.h. */
+struct mrmr_listed {
+	enum mrmr_listed_state state;
+	const struct files_struct *dirfsp;
+	const struct files_struct *fsp; /* from STANDS_IN on */
+	const char *name;
+	bool *is_needed; /* of the open directory: its files are wanted */
+	int spine_fd;    /* the directory in the spine, */
+	size_t member;
+	int dir_fd;           /* and on the member, */
+	uint64_t dirs_closed; /* while the pool's stays the same */
+	struct stat st;
+	struct mrmr_kept_xattrs *kept; /* NULL: nothing is kept of it */
 };
 
 /*
@@ -77,7 +76,8 @@ struct mrmr_share {
 	struct tevent_timer *tick;
 	struct mrmr_watcher *watcher;
 	struct mrmr_listed listed;
-	struct mrmr_listed_place listed_place;
+	int stand_in_fd;                     /* listed.h; 0: none */
+	struct mrmr_kept_table *kept_xattrs; /* kept_xattrs.h */
 	struct mrmr_looked looked;
 	uint64_t announced_bytes; /* size of the file that is being created */
 	enum mrmr_protect_mode protect;
@@ -155,17 +155,14 @@ struct file_id mrmr_file_id_create(struct vfs_handle_struct *handle,
 uint64_t mrmr_fs_file_id(struct vfs_handle_struct *handle,
 			 const SMB_STRUCT_STAT *sbuf);
 
-/* listing.c; sbuf may be NULL */
-void mrmr_listed_drop(struct mrmr_share *share);
-
 /* listed_xattrs.c */
-void mrmr_listed_opened(struct mrmr_share *share,
-			const struct files_struct *fsp);
 ssize_t mrmr_fgetxattr(struct vfs_handle_struct *handle,
 		       struct files_struct *fsp, const char *name, void *value,
 		       size_t size);
 ssize_t mrmr_flistxattr(struct vfs_handle_struct *handle,
 			struct files_struct *fsp, char *list, size_t size);
+
+/* listing.c; sbuf may be NULL */
 DIR *mrmr_fdopendir(struct vfs_handle_struct *handle, files_struct *fsp,
 		    const char *mask, uint32_t attributes);
 struct dirent *mrmr_readdir(struct vfs_handle_struct *handle,

@@ -12,6 +12,7 @@
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 #include "guarding.h"
+#include "listed.h"
 #include "moving.h"
 #include "room.h"
 #include "telling.h"
@@ -348,13 +349,15 @@ int mrmr_close(struct vfs_handle_struct *handle, struct files_struct *fsp)
 	if (share == NULL) {
 		return SMB_VFS_NEXT_CLOSE(handle, fsp);
 	}
+	share->looked.fsp = NULL;
+	if (mrmr_listed_close(share, fsp)) {
+		return 0;
+	}
 	mrmr_tell_before_close(handle, fd, &closing);
 	ret = SMB_VFS_NEXT_CLOSE(handle, fsp);
 	saved_errno = errno;
 	mrmr_writer_closed(fd);
 	mrmr_tell_closed(handle, &closing);
-	mrmr_listed_drop(share);
-	share->looked.fsp = NULL;
 	mrmr_moves_forget(share->pool, &fsp->file_id);
 	errno = saved_errno;
 	return ret;

@@ -492,6 +492,10 @@ class Client:
 
     def entries(self, name='', pattern='*'):
         """[(name, size, attributes, file number)] without . and .."""
+        return [entry[:4] for entry in self.listing(name, pattern)]
+
+    def listing(self, name='', pattern='*'):
+        """[(name, size, attributes, file number, size of its EAs)]"""
         d = self.create(name, access=READ, options=DIRECTORY)
         found = []
         pattern = pattern.encode('utf-16-le')
@@ -513,12 +517,12 @@ class Client:
             while data:
                 following = struct.unpack('<I', data[:4])[0]
                 size, = struct.unpack('<Q', data[40:48])
-                attributes, name_len = struct.unpack('<II', data[56:64])
+                attributes, name_len, eas = struct.unpack('<III', data[56:68])
                 number, = struct.unpack('<Q', data[96:104])
                 entry = data[104:104 + name_len].decode('utf-16-le',
                                                         'surrogatepass')
                 if entry not in ('.', '..'):
-                    found.append((entry, size, attributes, number))
+                    found.append((entry, size, attributes, number, eas))
                 data = data[following:] if following else b''
         self.close(d)
         return found
