@@ -17,7 +17,9 @@
  * it; #N is the Nth time that any process reaches the point.
  *
  * MRMR_FAULT_STORE_BYTES: with how much the files of the catalogue are full; so
- * that there are several in a small pool.
+ * that there are several in a small pool. MRMR_FAULT_PART_BYTES: how much is
+ * not written yet when a part of the catalogue that is made anew is written in
+ * between.
  *
  * A release build compiles them to nothing.
  *

@@ -581,6 +581,9 @@ extern size_t parts_threads_from;
 /* What all attached parts together keep of their stores in memory, beside what
    a commit changes. Tests set it. */
 extern size_t parts_clean_bytes;
+/* How much is not written yet when one that is made anew is written in between.
+   Tests set it. */
+extern size_t parts_fresh_bytes;
 /* The catalogue's own commit has succeeded or failed. */
 void parts_written(struct mrmr_catalog *cat, bool ok);
 /* Is this part among those that keep a node that is in no stripe? */

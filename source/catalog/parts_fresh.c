@@ -7,6 +7,7 @@
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <talloc.h>
@@ -16,9 +17,22 @@
 #include "parts_private.h"
 
 #define FRESH_NAME MRMR_CATALOG_PART ".new"
-#define FRESH_DIRTY_BYTES ((size_t)8 * 1024 * 1024)
 #define FRESH_STRIPES 64
 #define FRESH_NODES 1024
+
+size_t parts_fresh_bytes = (size_t)8 << 20;
+
+#ifdef MRMR_WITH_FAULTS
+/* In a trial, whose pool is small, it takes several commits, too. */
+__attribute__((constructor)) static void take_limit(void)
+{
+	const char *text = getenv("MRMR_FAULT_PART_BYTES");
+
+	if (text != NULL) {
+		parts_fresh_bytes = strtoull(text, NULL, 10);
+	}
+}
+#endif
 
 struct making {
 	struct mrmr_catalog *cat;
@@ -38,7 +52,7 @@ static int tell(struct making *m)
 	}
 	m->num = 0;
 	records_trim(m->cat);
-	if (part->dirty_bytes < FRESH_DIRTY_BYTES) {
+	if (part->dirty_bytes < parts_fresh_bytes) {
 		return 0;
 	}
 	if (head_save(part) == -1 || mrmr_fault("catalog-refresh") != 0 ||

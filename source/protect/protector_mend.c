@@ -329,8 +329,6 @@ int mend_run(struct protector *p, bool *any, struct mrmr_error *err)
 		return -1;
 	}
 	course.seeks_unknown = mrmr_stripes_unknown_is_noted(p->catalog);
-	p->has_mended = true;
-	p->mends_anew = false;
 	work = mrmr_stripes_new(p, p->engine, &options);
 	if (work == NULL) {
 		return protector_no_memory(err);
@@ -354,6 +352,9 @@ int mend_run(struct protector *p, bool *any, struct mrmr_error *err)
 		errno = error;
 		return -1;
 	}
+	/* not before: what has failed is tried again */
+	p->has_mended = true;
+	p->mends_anew = false;
 	(void)mrmr_fault("mend-committed");
 	mrmr_stripes_finish(work);
 	talloc_free(work);

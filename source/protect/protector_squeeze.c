@@ -446,6 +446,7 @@ static int try_again(struct protector *p, struct mrmr_error *err)
 {
 	p->has_noted_room = false;
 	p->has_made_short = false;
+	p->cannot_narrow = false;
 	p->mends_anew = true;
 	return room_retry(p, PENDING_NO_ROOM, err);
 }

@@ -394,6 +394,7 @@ static int remove_some(struct trash *trash, const struct trashed *files,
 	}
 	(void)mrmr_fault("trash-committed");
 	mrmr_stripes_finish(work);
+	p->has_made_short = p->has_made_short || mrmr_stripes_made_short(work);
 	for (i = 0; i < num; i++) {
 		if (may_go[i]) {
 			remove_file(trash, &files[i]);
@@ -416,6 +417,8 @@ static int empty(struct trash *trash, size_t num, struct mrmr_error *err)
 			bytes += trash->files[done + n].bytes;
 			n++;
 		}
+		/* what has gone makes room for the parity of what is left */
+		mrmr_pool_look_at_space(trash->p->pool);
 		if (remove_some(trash, trash->files + done, n, err) == -1) {
 			return -1;
 		}

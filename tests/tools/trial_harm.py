@@ -181,6 +181,9 @@ def fill(trial):
     return_all(trial)
     if trial.rng.random() < 0.5:
         check(trial)
+    # nothing but the room is short until it is full
+    disarm(trial)
+    trial.drop_dead()
     c = trial.client()
     names = []
     size = trial.rng.choice((1 << 20, 3 << 20, 700000))
@@ -319,7 +322,8 @@ LEADS = {'absent-': leave, 'ghosts-': leave, 'ghost-': there_and_back,
          'rmdir-removed': remove_dir_while_away,
          'replay-rmdir': remove_dir_while_away,
          'scrub-blob': flip_and_repair, 'squeeze-': fill,
-         'catalog-file-new': fill, 'move-': move_on, 'purge-': purge,
+         'catalog-file-new': fill, 'catalog-refresh': lose,
+         'move-': move_on, 'purge-': purge,
          'trash-left': purge, 'trash-committed': purge,
          'trash-unlink': purge, 'undo-lost': cut_much,
          'unlink-loser': twice, 'rename-loser': twice, 'prune': prune}

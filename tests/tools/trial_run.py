@@ -59,7 +59,9 @@ class Trial:
         self.environment = []
         if self.faults:
             self.pool.build_dir = faults_build
-            self.environment = ['MRMR_FAULT_FILE=' + self.faults.path]
+            # a part of the catalogue that is made anew takes several commits
+            self.environment = ['MRMR_FAULT_FILE=' + self.faults.path,
+                                'MRMR_FAULT_PART_BYTES=4000']
             if self.rng.random() < 0.5:
                 # the catalogue is in several files then
                 self.environment.append('MRMR_FAULT_STORE_BYTES=20000')
@@ -269,16 +271,35 @@ class Trial:
         self.say('  killed smbd')
         return failures[0]
 
-    def look(self, path):
+    def insist(self, what):
+        """what(client), again if something that is armed fails it."""
         last = None
         for _ in range(5):
             try:
-                return trial_clients.look(self.client(), path)
+                return what(self.client())
             except (smb2.Error, OSError) as error:
                 last = error
                 self.drop_dead()
                 time.sleep(0.2)
-        raise Finding('%s cannot be read: %s' % (path, last))
+        raise last
+
+    def look(self, path):
+        try:
+            return self.insist(lambda c: trial_clients.look(c, path))
+        except (smb2.Error, OSError) as error:
+            raise Finding('%s cannot be read: %s' % (path, error)) from error
+
+    def clear(self, path, remove):
+        """remove(client, windows path) of what is there; what it is then."""
+        def what(c):
+            if trial_clients.look(c, path)[0]:
+                remove(c, trial_clients.windows(path))
+        try:
+            self.insist(what)
+        except (smb2.Error, OSError) as error:
+            raise Finding('%s cannot be removed: %s' % (path, error)) \
+                from error
+        return self.look(path)
 
     def resolve(self, op, before, after):
         """Nobody said whether op has happened: see, and take it over."""
@@ -300,13 +321,11 @@ class Trial:
         self.untold = True
         if op.makes_two and all(is_there for is_there, _ in seen.values()):
             self.say('  both names are there')
-            self.client().unlink(trial_clients.windows(op.paths[1]))
-            seen[op.paths[1]] = self.look(op.paths[1])
+            seen[op.paths[1]] = self.clear(op.paths[1], smb2.Client.unlink)
 
         if op.is_of_empty_dir and seen[op.paths[0]] == (True, None):
             # it may be in the spine only, until it is listed (limits.md)
-            self.client().rmdir(trial_clients.windows(op.paths[0]))
-            seen[op.paths[0]] = self.look(op.paths[0])
+            seen[op.paths[0]] = self.clear(op.paths[0], smb2.Client.rmdir)
 
         def matches(model):
             tree = model.tree()
@@ -337,7 +356,8 @@ class Trial:
         for path in paths:
             parent = path.rpartition('/')[0]
             if self.look(parent)[0]:
-                self.client().names(trial_clients.windows(parent))
+                self.insist(lambda c, name=trial_clients.windows(parent):
+                            c.names(name))
 
     def had_no_links(self):
         """It was as on a file system without hard links."""

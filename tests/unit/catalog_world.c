@@ -28,6 +28,7 @@
 static struct store_limits usual_limits;
 static size_t usual_threads_from;
 static size_t usual_clean_bytes;
+static size_t usual_fresh_bytes;
 
 const struct mrmr_uuid catalog_world_pool = {.byte = {1, 2, 3}};
 
@@ -81,6 +82,7 @@ int catalog_world_setup(void **state)
 	usual_limits = store_limits;
 	usual_threads_from = parts_threads_from;
 	usual_clean_bytes = parts_clean_bytes;
+	usual_fresh_bytes = parts_fresh_bytes;
 	/* the same each time, unless asked for another one */
 	w->seed = seed != NULL ? strtoull(seed, NULL, 0) : 1;
 	w->random = w->seed;
@@ -116,6 +118,7 @@ int catalog_world_teardown(void **state)
 	store_limits = usual_limits;
 	parts_threads_from = usual_threads_from;
 	parts_clean_bytes = usual_clean_bytes;
+	parts_fresh_bytes = usual_fresh_bytes;
 	free(w);
 	return 0;
 }
@@ -268,6 +271,7 @@ void catalog_world_make_small_files(struct catalog_world *w)
 	store_limits.live_bytes = 12000;
 	store_limits.hash_size = 101;
 	parts_clean_bytes = 0;
+	parts_fresh_bytes = 4000;
 	catalog_world_close(w);
 	empty_folder(fd);
 	close(fd);
