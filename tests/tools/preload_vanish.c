@@ -13,43 +13,32 @@
 #include <stdarg.h>
 #include <string.h>
 
-static int open_unless_vanished(const char *symbol, int dir_fd,
-				const char *name, int flags, unsigned int mode)
+int openat(int dir_fd, const char *name, int flags, ...)
 {
-	int (*next)(int dir_fd, const char *name, int flags, ...);
+	static int (*next)(int dir_fd, const char *name, int flags, ...);
+	unsigned int mode;
+	va_list ap;
+
+	/* which is there with O_CREAT only: reading too many does no harm */
+	va_start(ap, flags);
+	mode = va_arg(ap, unsigned int);
+	va_end(ap);
 
 	if ((flags & O_PATH) != 0 && strncmp(name, "vanish", 6) == 0) {
 		errno = ENOENT;
 		return -1;
 	}
-	next = (int (*)(int, const char *, int, ...))dlsym(RTLD_NEXT, symbol);
 	if (next == NULL) {
-		errno = ENOSYS;
-		return -1;
+		next = (int (*)(int, const char *, int, ...))dlsym(RTLD_NEXT,
+								   "openat");
+		if (next == NULL) {
+			errno = ENOSYS;
+			return -1;
+		}
 	}
 	return next(dir_fd, name, flags, mode);
 }
 
-/* The mode, which is there with O_CREAT only: reading too many does no harm on
-   Linux. */
-int openat(int dir_fd, const char *name, int flags, ...)
-{
-	unsigned int mode;
-	va_list ap;
-
-	va_start(ap, flags);
-	mode = va_arg(ap, unsigned int);
-	va_end(ap);
-	return open_unless_vanished("openat", dir_fd, name, flags, mode);
-}
-
+/* On 64-bit Linux they are one. */
 int openat64(int dir_fd, const char *name, int flags, ...)
-{
-	unsigned int mode;
-	va_list ap;
-
-	va_start(ap, flags);
-	mode = va_arg(ap, unsigned int);
-	va_end(ap);
-	return open_unless_vanished("openat64", dir_fd, name, flags, mode);
-}
+	__attribute__((alias("openat")));

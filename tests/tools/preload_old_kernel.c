@@ -1,9 +1,10 @@
 /*
- * MRMR: tests: openat2 for those who do not have it.
+ * MRMR: tests: a kernel without the system calls of newer ones.
  *
- * Debian's valgrind does not know that system call. This library, loaded with
- * LD_PRELOAD, carries it out with openat. What openat2 was told to refuse
- * (symlinks, other file systems) is followed then: for tests of other things.
+ * Loaded with LD_PRELOAD. openat2, which Debian's valgrind does not know, is carried
+ * out with openat: what it was told to refuse (symlinks, other file systems) is
+ * followed then, for tests of other things. getxattrat and listxattrat (Linux 6.13)
+ * are not there.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
@@ -16,6 +17,10 @@
 #include <stddef.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+/* Not in the headers of all C libraries; the same on all processors. */
+#define NUMBER_GETXATTRAT 464
+#define NUMBER_LISTXATTRAT 465
 
 long syscall(long number, ...)
 {
@@ -36,6 +41,10 @@ long syscall(long number, ...)
 
 		return openat((int)a[0], (const char *)a[1], (int)how->flags,
 			      (mode_t)how->mode);
+	}
+	if (number == NUMBER_GETXATTRAT || number == NUMBER_LISTXATTRAT) {
+		errno = ENOSYS;
+		return -1;
 	}
 	if (next == NULL) {
 		next = (long (*)(long, ...))dlsym(RTLD_NEXT, "syscall");
