@@ -175,6 +175,19 @@ int mrmr_move_take_effect(struct files_struct *fsp, struct mrmr_pool *pool,
 	return -1;
 }
 
+/* Where all are full, that is nothing to warn of. */
+static void say_cannot(const struct files_struct *fsp, const char *what,
+		       int error)
+{
+	if (mrmr_is_full(error)) {
+		DBG_NOTICE("%s is on a full member and %s: %s\n",
+			   fsp_str_dbg(fsp), what, strerror(error));
+	} else {
+		DBG_WARNING("%s is on a full member and %s: %s\n",
+			    fsp_str_dbg(fsp), what, strerror(error));
+	}
+}
+
 static struct mrmr_move *begin(struct vfs_handle_struct *handle,
 			       TALLOC_CTX *mem_ctx, struct files_struct *fsp,
 			       uint64_t size_bytes)
@@ -192,9 +205,7 @@ static struct mrmr_move *begin(struct vfs_handle_struct *handle,
 	saved_errno = errno;
 	unbecome_root();
 	if (move == NULL) {
-		DBG_NOTICE("%s is on a full member and cannot move to another: "
-			   "%s\n",
-			   fsp_str_dbg(fsp), strerror(saved_errno));
+		say_cannot(fsp, "cannot move to another", saved_errno);
 	}
 	return move;
 }
@@ -235,17 +246,20 @@ int mrmr_move_now(struct vfs_handle_struct *handle, struct files_struct *fsp,
 		  uint64_t size_bytes)
 {
 	struct mrmr_move *move = begin(handle, NULL, fsp, size_bytes);
-	int ret;
+	int ret = -1;
+	int error;
 
 	if (move == NULL) {
 		errno = ENOSPC;
 		return -1;
 	}
 	become_root();
-	ret = mrmr_move_copy(move);
+	error = mrmr_move_copy(move) == 0 ? 0 : errno;
 	unbecome_root();
-	if (ret == 0) {
+	if (error == 0) {
 		ret = finish(handle, fsp, move);
+	} else {
+		say_cannot(fsp, "could not be copied to another", error);
 	}
 	end(&move);
 	if (ret == -1) {
@@ -286,7 +300,7 @@ struct move_state {
 	struct files_struct *fsp;
 	const bool *spoiled;
 	struct mrmr_move *move;
-	int ret; /* of the copy */
+	int copy_error;
 };
 
 static void copy_in_thread(void *private_data);
@@ -335,7 +349,7 @@ static void copy_in_thread(void *private_data)
 {
 	struct move_state *state = private_data;
 
-	state->ret = mrmr_move_copy(state->move);
+	state->copy_error = mrmr_move_copy(state->move) == 0 ? 0 : errno;
 }
 
 static void move_copied(struct tevent_req *subreq)
@@ -354,7 +368,11 @@ static void move_copied(struct tevent_req *subreq)
 		copy_in_thread(state);
 		ret = 0;
 	}
-	if (ret != 0 || state->ret == -1) {
+	if (ret != 0) {
+		error = ENOSPC;
+	} else if (state->copy_error != 0) {
+		say_cannot(state->fsp, "could not be copied to another",
+			   state->copy_error);
 		error = ENOSPC;
 	} else if (*state->spoiled) {
 		error = EBUSY;
