@@ -221,6 +221,7 @@ static void end(struct mrmr_move **move)
 	errno = saved_errno;
 }
 
+/* EBUSY: it may go better the next time. */
 static int finish(struct vfs_handle_struct *handle, struct files_struct *fsp,
 		  struct mrmr_move *move)
 {
@@ -242,30 +243,50 @@ static int finish(struct vfs_handle_struct *handle, struct files_struct *fsp,
 	return ret;
 }
 
-int mrmr_move_now(struct vfs_handle_struct *handle, struct files_struct *fsp,
-		  uint64_t size_bytes)
+/* Others may have filled the member that was chosen: the next time it is another
+   one, or none. */
+static int why_not_copied(const struct files_struct *fsp, int error)
+{
+	say_cannot(fsp, "could not be copied to another", error);
+	return mrmr_is_full(error) ? EBUSY : ENOSPC;
+}
+
+/* 0 or an errno value. */
+static int move_once(struct vfs_handle_struct *handle, struct files_struct *fsp,
+		     uint64_t size_bytes)
 {
 	struct mrmr_move *move = begin(handle, NULL, fsp, size_bytes);
-	int ret = -1;
 	int error;
 
 	if (move == NULL) {
-		errno = ENOSPC;
-		return -1;
+		return ENOSPC;
 	}
 	become_root();
 	error = mrmr_move_copy(move) == 0 ? 0 : errno;
 	unbecome_root();
-	if (error == 0) {
-		ret = finish(handle, fsp, move);
-	} else {
-		say_cannot(fsp, "could not be copied to another", error);
+	if (error != 0) {
+		error = why_not_copied(fsp, error);
+	} else if (finish(handle, fsp, move) == -1) {
+		error = errno;
 	}
 	end(&move);
-	if (ret == -1) {
+	return error;
+}
+
+int mrmr_move_now(struct vfs_handle_struct *handle, struct files_struct *fsp,
+		  uint64_t size_bytes)
+{
+	unsigned int tries = 0;
+	int error;
+
+	do {
+		error = move_once(handle, fsp, size_bytes);
+	} while (error == EBUSY && ++tries < MRMR_MOVE_TRIES);
+	if (error != 0) {
 		errno = ENOSPC;
+		return -1;
 	}
-	return ret;
+	return 0;
 }
 
 /* --- a ghost whose member is back ---------------------------------------------- */
@@ -371,9 +392,7 @@ static void move_copied(struct tevent_req *subreq)
 	if (ret != 0) {
 		error = ENOSPC;
 	} else if (state->copy_error != 0) {
-		say_cannot(state->fsp, "could not be copied to another",
-			   state->copy_error);
-		error = ENOSPC;
+		error = why_not_copied(state->fsp, state->copy_error);
 	} else if (*state->spoiled) {
 		error = EBUSY;
 	} else if (finish(state->handle, state->fsp, state->move) == -1) {
