@@ -10,6 +10,7 @@
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -303,6 +304,10 @@ static int scan_entries(struct scan *scan, struct mrmr_dir *dir,
 			entry.is_hiding || !mrmr_listing_is_whole(listing);
 		void *frame = talloc_new(listing);
 
+		/* where it was just read: nobody else is asked */
+		if (entry.member != MRMR_IN_SPINE && entry.type != DT_DIR) {
+			mrmr_dir_hint(dir, entry.name, entry.member);
+		}
 		ret = frame != NULL ? see_entry(scan, frame, dir, dir_id, path,
 						entry.name, may_hide)
 				    : -1;
