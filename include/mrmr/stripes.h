@@ -72,6 +72,8 @@ struct mrmr_stripes_options {
 				 with the error EAGAIN; never all of them */
 	bool uses_spare;      /* room that is meant for stripes that change:
 				 for those that do, or if there is no other */
+	bool uses_all;        /* all room that there is, also what is meant for
+				 records: by what is done there will be more */
 	bool joins_only;      /* What comes is to join stripes that exist. If it
 				 can't, apply fails with ENOSPC, before
 				 anything is read or written */
@@ -110,8 +112,10 @@ void mrmr_stripes_limit(struct mrmr_stripes *work, uint64_t more_bytes);
  * stays in it can be neither read nor computed, as a member is away, or fails; or
  * that there is no room for as many rows as it has on members that are there. Then
  * it goes on without. With keeps_all it does not: apply fails, with EIO or ENOSPC.
+ * Has it done so, for that?
  */
 void mrmr_stripes_keep_all(struct mrmr_stripes *work, bool keeps_all);
+bool mrmr_stripes_kept(const struct mrmr_stripes *work);
 
 /*
  * Make one stripe whole: rows that are missing, on members that have left the
@@ -121,6 +125,14 @@ void mrmr_stripes_keep_all(struct mrmr_stripes *work, bool keeps_all);
  */
 int mrmr_stripes_mend(struct mrmr_stripes *work, uint64_t stripe, bool *changed,
 		      struct mrmr_error *err);
+
+/*
+ * It is to have no more than so many rows for now (at least one), so that the room
+ * of the others is free after the commit. mrmr_stripes_mend() gives it all of them
+ * again; that it lacks some is noted.
+ */
+int mrmr_stripes_lend_rows(struct mrmr_stripes *work, uint64_t stripe,
+			   unsigned int num, struct mrmr_error *err);
 
 /*
  * Many that lack one row each, on a member that is lost, and are whole otherwise

@@ -52,6 +52,18 @@ bool protector_should_stop(const struct protector *p)
 	       p->options->should_stop(p->options->private_data);
 }
 
+bool protector_has_all_members(const struct protector *p)
+{
+	size_t i;
+
+	for (i = 0; i < p->pool->num_members; i++) {
+		if (p->pool->members[i].state != MRMR_MEMBER_ONLINE) {
+			return false;
+		}
+	}
+	return true;
+}
+
 bool protector_must_hurry(const struct protector *p)
 {
 	return mrmr_now_ns() <

@@ -77,6 +77,8 @@ int protector_no_memory(struct mrmr_error *err);
 /* errno, of the catalogue. */
 int protector_fail_catalog(const struct protector *p, struct mrmr_error *err);
 
+/* Is none away? */
+bool protector_has_all_members(const struct protector *p);
 /* Does somebody wait for what is closed now? */
 bool protector_must_hurry(const struct protector *p);
 /* Does another process wait for the catalogue, or (*turn) to be the protector? */
@@ -524,6 +526,9 @@ struct moving {
 			      without loss to what is in it */
 };
 /* 1; 0 if something is not as the stripe says, or its bytes are not there. */
+int moving_add_piece(struct moving *m, const struct mrmr_stripe *stripe,
+		     const struct mrmr_slot *slot,
+		     const struct mrmr_piece *piece);
 int moving_add_slot(struct moving *m, const struct mrmr_stripe *stripe,
 		    const struct mrmr_slot *slot);
 /* leaves or comes. -1 too if one of them cannot be done. */

@@ -152,6 +152,7 @@ struct mrmr_stripes {
 	bool is_complete;    /* all members are online */
 	bool is_short_noted; /* see stripes_short.c */
 	bool keeps_all;      /* see mrmr_stripes_keep_all() */
+	bool has_kept;       /* by that, a stripe stays as it is */
 	bool is_limited;     /* see mrmr_stripes_limit() */
 	uint64_t limit_bytes;
 	struct stripes_member *members; /* of pool->members[] */

@@ -253,6 +253,7 @@ static uint32_t count_rows_there(const struct run *run)
 
 static int fail_keeping(const struct run *run, struct mrmr_error *err)
 {
+	run->work->has_kept = true;
 	return mrmr_error_set(err, ENOSPC,
 			      "stripe %llu stays as it is: there is no room "
 			      "for "
