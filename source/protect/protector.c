@@ -352,8 +352,11 @@ static bool is_over(struct protector *p)
 static int turn(struct protector *p, bool *any, struct mrmr_error *err)
 {
 	TALLOC_FREE(p->removed);
-	if (mrmr_engine_look(p->engine, err) == -1 ||
-	    unseen_look(p, err) == -1) {
+	if (mrmr_engine_look(p->engine, err) == -1) {
+		*any = true;
+		return protector_try_again(p, err);
+	}
+	if (unseen_look(p, err) == -1) {
 		return -1;
 	}
 	if (p->options->names_only) {
