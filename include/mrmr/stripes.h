@@ -149,17 +149,24 @@ int mrmr_stripes_put_row(struct mrmr_stripes *work,
 
 /*
  * A stripe that is made or changed while there are not enough members for its
- * rows is short of some. That there may be such is remembered in the catalogue,
- * with the members that were online. Are there? *others tells if other members
- * are online now, so that it is worth while to mend them. To forget it, within a
- * transaction, is for who goes through all stripes from then on.
+ * rows, or not enough room, is short of some. That there may be such is remembered
+ * in the catalogue, with the members that were online and the room that they had.
+ * Are there? *is_worth_it tells if there are other members now, or more room, so
+ * that they may be mended. To forget it, within a transaction, is for who goes
+ * through all stripes from then on; to note it again, for who could not mend all.
  */
-bool mrmr_stripes_are_short(struct mrmr_engine *engine, bool *others);
+bool mrmr_stripes_are_short(struct mrmr_engine *engine, bool *is_worth_it);
+int mrmr_stripes_note_short(struct mrmr_engine *engine);
 /* The same, of whoever only looks: may there be such? */
 bool mrmr_stripes_short_is_noted(struct mrmr_catalog *catalog);
 /* Was one made by this work? */
 bool mrmr_stripes_made_short(const struct mrmr_stripes *work);
 int mrmr_stripes_forget_short(struct mrmr_engine *engine);
+
+/* There may be files of which something is in no stripe any more, as theirs came to
+   an end: to be pending. To be forgotten within a transaction. */
+bool mrmr_stripes_bare_is_noted(struct mrmr_catalog *catalog);
+int mrmr_stripes_forget_bare(struct mrmr_catalog *catalog);
 
 /* There may be stripes with pieces that no file knows: to be mended. Notes of
    that, to be changed within a transaction. */

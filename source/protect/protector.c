@@ -374,7 +374,7 @@ static int turn(struct protector *p, bool *any, struct mrmr_error *err)
 		return -1;
 	}
 	if ((!*any && !p->trash_is_seen) || trash_is_wished(p)) {
-		if (trash_run(p, err) == -1) {
+		if (trash_run(p, any, err) == -1) {
 			*any = true;
 			return protector_try_again(p, err);
 		}

@@ -306,7 +306,19 @@ static void tell_left(struct protector *p, struct trash **trashes)
 	}
 }
 
-int trash_run(struct protector *p, struct mrmr_error *err)
+static bool has_freed(struct protector *p, struct trash **trashes)
+{
+	size_t i;
+
+	for (i = 0; i < p->pool->num_members; i++) {
+		if (trashes[i] != NULL && trashes[i]->freed_bytes > 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+int trash_run(struct protector *p, bool *any, struct mrmr_error *err)
 {
 	struct trash **trashes =
 		talloc_zero_array(p, struct trash *, p->pool->num_members);
@@ -321,6 +333,13 @@ int trash_run(struct protector *p, struct mrmr_error *err)
 	ret = look_at_all(p, trashes, &due) == 0 ? empty(p, &due, err)
 						 : protector_no_memory(err);
 	tell_left(p, trashes);
+	if (has_freed(p, trashes)) {
+		*any = true;
+		mrmr_pool_look_at_space(p->pool);
+		if (ret == 0) {
+			ret = room_look(p, err);
+		}
+	}
 	for (i = 0; i < p->pool->num_members; i++) {
 		talloc_free(trashes[i]);
 	}

@@ -48,7 +48,8 @@ int bare_piece(struct mrmr_stripes *work, const struct mrmr_stripe *stripe,
 	extent.slot = 0;
 	extent.slot_offset = 0;
 	if (mrmr_catalog_put_extents(catalog, piece->file, piece->index,
-				     &extent, 1) == -1) {
+				     &extent, 1) == -1 ||
+	    stripes_note_bare(work) == -1) {
 		return stripes_fail_catalog(err);
 	}
 	return 0;
