@@ -312,6 +312,9 @@ static void count_left(struct protector *p)
 		result->unreadable_files +=
 			(place.flags & PENDING_UNREADABLE) != 0;
 	}
+	if (!p->options->background && !p->options->names_only) {
+		mend_count_short(p);
+	}
 }
 
 /* --- going on, and ending --------------------------------------------------------------- */

@@ -384,6 +384,28 @@ int mend_run(struct protector *p, bool *any, struct mrmr_error *err)
 	return 0;
 }
 
+void mend_count_short(struct protector *p)
+{
+	struct mrmr_stripe *stripe = NULL;
+	uint64_t id = 0;
+	uint32_t i;
+
+	if (!mrmr_protector_may_be_short(p->catalog)) {
+		return;
+	}
+	while (mrmr_catalog_next_stripe(p->catalog, p, id, &stripe) == 0) {
+		id = stripe->id;
+		if (stripe->num_rows < mrmr_pool_rows(p->pool)) {
+			p->result->short_stripes++;
+			for (i = 0; i < stripe->num_slots; i++) {
+				p->result->short_bytes +=
+					stripe->slots[i].len_bytes;
+			}
+		}
+		talloc_free(stripe);
+	}
+}
+
 int mend_seek_bare(struct protector *p, bool *any, struct mrmr_error *err)
 {
 	struct mrmr_catalog_sums sums;

@@ -516,6 +516,8 @@ bool trash_is_wished(struct protector *p);
 /* Some of the stripes that are not as they should be. *any: if there may be
    more. */
 int mend_run(struct protector *p, bool *any, struct mrmr_error *err);
+/* Those that are short of rows, for the result. */
+void mend_count_short(struct protector *p);
 /* Slots that leave their stripe for another one (protector_move.c). Zero with p
    and a new batch, which is to be freed. */
 struct moving {
