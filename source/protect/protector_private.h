@@ -65,6 +65,7 @@ struct protector {
 	bool has_changed;     /* something, so that another pass is worth it */
 	bool has_made_short;  /* stripes, as there was no room for all rows */
 	bool mends_anew;      /* as there may be room for them now */
+	unsigned int mend_most; /* at a time; 0: not known yet */
 	unsigned int num_squeezes;
 	bool uses_spare;       /* as no other room is left */
 	bool must_place;       /* to put off more is of no use */
@@ -77,6 +78,8 @@ int protector_no_memory(struct mrmr_error *err);
 /* errno, of the catalogue. */
 int protector_fail_catalog(const struct protector *p, struct mrmr_error *err);
 
+/* Is none away? */
+bool protector_has_all_members(const struct protector *p);
 /* Does somebody wait for what is closed now? */
 bool protector_must_hurry(const struct protector *p);
 /* Does another process wait for the catalogue, or (*turn) to be the protector? */
@@ -285,10 +288,14 @@ int look_in(struct protector *p, void *mem_ctx, struct mrmr_dir *dir,
 int64_t look_mtime_ns(const struct stat *st);
 /* A file of a member by its path there, through no symlink. A descriptor. */
 int look_open(int at_fd, const char *path, int flags);
-/* Has a member this inode under this path (below its root, or its trash)? */
 /* Is it on a member whose files cannot be protected (mrmr/lasting.h)? Its inode
    number is taken to be 0 then: not known. */
 bool look_is_unlasting(const struct protector *p, const struct look *look);
+/* Has a member this inode under this path (below its root, or its trash)? 1; 0, also
+   if the member is not there; -1 with errno: that cannot be known. */
+int look_for_inode(struct protector *p, uint16_t number, bool in_trash,
+		   const char *path, uint64_t inode);
+/* The same, where what cannot be known is no harm: is it surely there? */
 bool look_has_inode(struct protector *p, uint16_t number, bool in_trash,
 		    const char *path, uint64_t inode);
 
@@ -361,9 +368,9 @@ int names_set_aside(struct protector *p, const struct mrmr_node *node,
 		    const struct mrmr_link *link, uint64_t dir_id,
 		    const char *name);
 /* Does the catalogue have this path for a file of another member, which is away, or
-   has it there? */
-bool names_is_held(struct protector *p, void *mem_ctx, const char *path,
-		   uint16_t number);
+   has it there? 1, 0, or -1 with errno. */
+int names_is_held(struct protector *p, void *mem_ctx, const char *path,
+		  uint16_t number);
 /* Is this name in the trash one of those? */
 bool names_is_gone(const char *name);
 /* Those that are not pending any more, as the list was lost: they are. */
@@ -504,14 +511,17 @@ int batches_run(struct protector *p, bool *any, struct mrmr_error *err);
 
 /* --- the trash (protector_trash.c), mending (protector_mend.c) ------------------ */
 
-/* Remove what is over its time, and make the room that is asked for. */
-int trash_run(struct protector *p, struct mrmr_error *err);
+/* Remove what is over its time, and make the room that is asked for. *any: if
+   something was removed, by which there may be room for what had none. */
+int trash_run(struct protector *p, bool *any, struct mrmr_error *err);
 /* Does anybody wait for room? */
 bool trash_is_wished(struct protector *p);
 
 /* Some of the stripes that are not as they should be. *any: if there may be
    more. */
 int mend_run(struct protector *p, bool *any, struct mrmr_error *err);
+/* Those that are short of rows, for the result. */
+void mend_count_short(struct protector *p);
 /* Slots that leave their stripe for another one (protector_move.c). Zero with p
    and a new batch, which is to be freed. */
 struct moving {
@@ -524,6 +534,9 @@ struct moving {
 			      without loss to what is in it */
 };
 /* 1; 0 if something is not as the stripe says, or its bytes are not there. */
+int moving_add_piece(struct moving *m, const struct mrmr_stripe *stripe,
+		     const struct mrmr_slot *slot,
+		     const struct mrmr_piece *piece);
 int moving_add_slot(struct moving *m, const struct mrmr_stripe *stripe,
 		    const struct mrmr_slot *slot);
 /* leaves or comes. -1 too if one of them cannot be done. */
@@ -536,7 +549,8 @@ int narrow_and_mend(struct protector *p, struct mrmr_stripes *work,
 		    const struct mrmr_stripe *stripe, bool *mended,
 		    struct mrmr_error *err);
 /* Files of which something is in no stripe, and that are not pending: their
-   stripes could not be kept. Once a run, if the sums tell that there are any. */
+   stripes could not be kept. If that is noted; a person's run looks once in any
+   case, if the sums tell that there are any. */
 int mend_seek_bare(struct protector *p, bool *any, struct mrmr_error *err);
 /* If something found no room for its parity: have stripes take less of it
    (protector_squeeze.c). *any: so that it is worth while to try again. */
@@ -545,6 +559,7 @@ int squeeze_run(struct protector *p, bool *any, struct mrmr_error *err);
    when they did (protector_room.c). */
 int room_note(struct protector *p);
 int room_begin(struct protector *p, struct mrmr_error *err);
+int room_look(struct protector *p, struct mrmr_error *err);
 /* Now, whatever room there is: no file has these flags any more. In transactions of
    its own. */
 int room_retry(struct protector *p, uint8_t flags, struct mrmr_error *err);
