@@ -213,7 +213,8 @@ bool mrmr_catalog_part_is_behind(struct mrmr_catalog *cat, uint16_t member);
 /*
  * Bring an attached part up to date now; if it is behind, by making it anew,
  * beside the old one, and as streams, in bounded memory. Outside of
- * transactions; it makes a commit.
+ * transactions; it makes a commit. 0; 1: that member cannot have it, and *err says
+ * why; -1: the catalogue itself cannot be committed, which is no member's fault.
  */
 int mrmr_catalog_refresh_part(struct mrmr_catalog *cat, uint16_t member,
 			      struct mrmr_error *err);

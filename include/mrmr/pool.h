@@ -235,6 +235,11 @@ unsigned int mrmr_pool_rows(const struct mrmr_pool *pool);
 uint64_t mrmr_member_parity_room(const struct mrmr_member *member,
 				 uint64_t *spare_bytes);
 
+/* Of all members. And is it so much more than it was then that what found none is
+   worth a try? */
+uint64_t mrmr_pool_sum_room(const struct mrmr_pool *pool);
+bool mrmr_pool_has_more_room(const struct mrmr_pool *pool, uint64_t then_bytes);
+
 /* What is on a member of the pool. */
 struct mrmr_usage {
 	uint64_t data_bytes;    /* of files, the trash among them */

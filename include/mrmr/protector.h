@@ -65,6 +65,10 @@ struct mrmr_protect_result {
 	uint64_t unreadable_files;
 	uint64_t open_files; /* left for later */
 	uint64_t mended_stripes;
+	/* Not in the background: have fewer rows than the pool wants; for want of
+	   room, if no member is away */
+	uint64_t short_stripes;
+	uint64_t short_bytes;  /* of files in them */
 	uint32_t window_files; /* remembered at the same time, at most */
 	bool is_scan_refused;  /* it was asked for by the queue, and doubtful */
 	/* In the background only: something is left, as another process waits

@@ -72,6 +72,8 @@ struct mrmr_stripes_options {
 				 with the error EAGAIN; never all of them */
 	bool uses_spare;      /* room that is meant for stripes that change:
 				 for those that do, or if there is no other */
+	bool uses_all;        /* all room that there is, also what is meant for
+				 records: by what is done there will be more */
 	bool joins_only;      /* What comes is to join stripes that exist. If it
 				 can't, apply fails with ENOSPC, before
 				 anything is read or written */
@@ -110,8 +112,10 @@ void mrmr_stripes_limit(struct mrmr_stripes *work, uint64_t more_bytes);
  * stays in it can be neither read nor computed, as a member is away, or fails; or
  * that there is no room for as many rows as it has on members that are there. Then
  * it goes on without. With keeps_all it does not: apply fails, with EIO or ENOSPC.
+ * Has it done so, for that?
  */
 void mrmr_stripes_keep_all(struct mrmr_stripes *work, bool keeps_all);
+bool mrmr_stripes_kept(const struct mrmr_stripes *work);
 
 /*
  * Make one stripe whole: rows that are missing, on members that have left the
@@ -121,6 +125,14 @@ void mrmr_stripes_keep_all(struct mrmr_stripes *work, bool keeps_all);
  */
 int mrmr_stripes_mend(struct mrmr_stripes *work, uint64_t stripe, bool *changed,
 		      struct mrmr_error *err);
+
+/*
+ * It is to have no more than so many rows for now (at least one), so that the room
+ * of the others is free after the commit. mrmr_stripes_mend() gives it all of them
+ * again; that it lacks some is noted.
+ */
+int mrmr_stripes_lend_rows(struct mrmr_stripes *work, uint64_t stripe,
+			   unsigned int num, struct mrmr_error *err);
 
 /*
  * Many that lack one row each, on a member that is lost, and are whole otherwise
@@ -137,17 +149,24 @@ int mrmr_stripes_put_row(struct mrmr_stripes *work,
 
 /*
  * A stripe that is made or changed while there are not enough members for its
- * rows is short of some. That there may be such is remembered in the catalogue,
- * with the members that were online. Are there? *others tells if other members
- * are online now, so that it is worth while to mend them. To forget it, within a
- * transaction, is for who goes through all stripes from then on.
+ * rows, or not enough room, is short of some. That there may be such is remembered
+ * in the catalogue, with the members that were online and the room that they had.
+ * Are there? *is_worth_it tells if there are other members now, or more room, so
+ * that they may be mended. To forget it, within a transaction, is for who goes
+ * through all stripes from then on; to note it again, for who could not mend all.
  */
-bool mrmr_stripes_are_short(struct mrmr_engine *engine, bool *others);
+bool mrmr_stripes_are_short(struct mrmr_engine *engine, bool *is_worth_it);
+int mrmr_stripes_note_short(struct mrmr_engine *engine);
 /* The same, of whoever only looks: may there be such? */
 bool mrmr_stripes_short_is_noted(struct mrmr_catalog *catalog);
 /* Was one made by this work? */
 bool mrmr_stripes_made_short(const struct mrmr_stripes *work);
 int mrmr_stripes_forget_short(struct mrmr_engine *engine);
+
+/* There may be files of which something is in no stripe any more, as theirs came to
+   an end: to be pending. To be forgotten within a transaction. */
+bool mrmr_stripes_bare_is_noted(struct mrmr_catalog *catalog);
+int mrmr_stripes_forget_bare(struct mrmr_catalog *catalog);
 
 /* There may be stripes with pieces that no file knows: to be mended. Notes of
    that, to be changed within a transaction. */

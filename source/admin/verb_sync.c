@@ -43,7 +43,80 @@ static void set_number(struct admin *admin, const char *key, uint64_t number)
 	admin_set(admin->result, key, json_integer((json_int_t)number));
 }
 
-static int report(struct admin *admin, const struct mrmr_protect_result *result)
+/* Those that take no block more, in their order. NULL: none. */
+static char *full_members(struct admin *admin, const struct mrmr_pool *pool)
+{
+	char *names = NULL;
+	size_t i;
+
+	for (i = 0; i < pool->num_members; i++) {
+		const struct mrmr_member *member = &pool->members[i];
+
+		if (member->state != MRMR_MEMBER_ONLINE ||
+		    member->config->role == MRMR_ROLE_DATA ||
+		    mrmr_member_parity_room(member, NULL) >=
+			    pool->config->block_size_bytes) {
+			continue;
+		}
+		names = talloc_asprintf(admin, "%s%s%s",
+					names != NULL ? names : "",
+					names != NULL ? ", " : "",
+					mrmr_member_name(member));
+	}
+	return names;
+}
+
+static void say_what_makes_room(struct admin *admin, struct mrmr_pool *pool)
+{
+	char *names = NULL;
+
+	mrmr_pool_look_at_space(pool);
+	names = full_members(admin, pool);
+	admin_note(admin,
+		   "%s%s%sMake room (delete files and remove them with "
+		   "mrmr-admin trash purge, or have less kept free), or add a "
+		   "drive with mrmr-admin add; then say mrmr-admin sync again",
+		   names != NULL ? "Full: " : "", names != NULL ? names : "",
+		   names != NULL ? ". " : "");
+	talloc_free(names);
+}
+
+static bool all_are_online(const struct mrmr_pool *pool)
+{
+	size_t i;
+
+	for (i = 0; i < pool->num_members; i++) {
+		if (pool->members[i].state != MRMR_MEMBER_ONLINE) {
+			return false;
+		}
+	}
+	return true;
+}
+
+/* True: it is for want of room. */
+static bool report_short(struct admin *admin, const struct mrmr_pool *pool,
+			 const struct mrmr_protect_result *result)
+{
+	char size[MRMR_SIZE_LEN];
+	bool waits = !all_are_online(pool);
+
+	if (result->short_stripes == 0) {
+		return false;
+	}
+	admin_note(admin,
+		   "%llu stripes, with %s of files, have fewer parity blocks "
+		   "than the %u that are wanted: %s",
+		   (unsigned long long)result->short_stripes,
+		   mrmr_size_format(result->short_bytes, size),
+		   mrmr_pool_rows(pool),
+		   waits ? "they get them when the drives that are away are "
+			   "back"
+			 : "there is no room for them");
+	return !waits;
+}
+
+static int report(struct admin *admin, struct mrmr_pool *pool,
+		  const struct mrmr_protect_result *result)
 {
 	char size[MRMR_SIZE_LEN];
 	int status = ADMIN_OK;
@@ -55,6 +128,8 @@ static int report(struct admin *admin, const struct mrmr_protect_result *result)
 	set_number(admin, "unreadable_files", result->unreadable_files);
 	set_number(admin, "open_files", result->open_files);
 	set_number(admin, "mended_stripes", result->mended_stripes);
+	set_number(admin, "short_stripes", result->short_stripes);
+	set_number(admin, "short_bytes", result->short_bytes);
 	admin_set(admin->result, "interrupted",
 		  json_boolean(admin_should_stop(NULL)));
 
@@ -72,6 +147,12 @@ static int report(struct admin *admin, const struct mrmr_protect_result *result)
 			   (unsigned long long)result->unprotected_files,
 			   mrmr_size_format(result->unprotected_bytes, size));
 		status = ADMIN_DEGRADED;
+	}
+	if (report_short(admin, pool, result)) {
+		status = ADMIN_DEGRADED;
+	}
+	if (status == ADMIN_DEGRADED) {
+		say_what_makes_room(admin, pool);
 	}
 	if (result->unreadable_files > 0) {
 		admin_note(admin,
@@ -131,10 +212,10 @@ static int protect(struct admin *admin, struct mrmr_pool *pool,
 	admin_progress_end(progress);
 	talloc_free(turn);
 	if (ret == -1) {
-		report(admin, &result);
+		report(admin, pool, &result);
 		return admin_fail(admin, ADMIN_FAILED, "%s", err.text);
 	}
-	return report(admin, &result);
+	return report(admin, pool, &result);
 }
 
 /* --- --dry-run ---------------------------------------------------------------------- */
@@ -262,7 +343,9 @@ const struct admin_verb admin_verb_sync = {
 		"and finds what was\n"
 		"changed on the members themselves. It may be interrupted, and "
 		"goes on where it\n"
-		"stopped. Exit status 1: something is left.\n",
+		"stopped. Exit status 1: something is left, or there is no "
+		"room for all the parity\n"
+		"that is wanted.\n",
 	.needs_root = true,
 	.run = run,
 };

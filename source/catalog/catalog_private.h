@@ -98,6 +98,8 @@ struct mrmr_catalog {
 	/* parts.c */
 	struct attached *attached;
 	size_t num_attached;
+	struct given_up *given_up; /* parts that could not be written */
+	size_t num_given_up;
 	unsigned int copies;
 	unsigned int threads;   /* that write parts, at most */
 	pthread_mutex_t asking; /* by these, see mirror_private.h */
@@ -571,6 +573,11 @@ struct attached {
 	size_t num_pending;
 	bool was_written;
 	int error; /* why it could not be written, or 0 */
+};
+
+struct given_up {
+	uint16_t member;
+	int error;
 };
 
 bool parts_have_work(struct mrmr_catalog *cat);

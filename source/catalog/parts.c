@@ -65,6 +65,47 @@ static void detach(struct mrmr_catalog *cat, struct attached *a)
 	share_memory(cat);
 }
 
+int part_error(const struct mrmr_catalog *cat, uint16_t member)
+{
+	size_t i;
+
+	for (i = 0; i < cat->num_given_up; i++) {
+		if (cat->given_up[i].member == member) {
+			return cat->given_up[i].error;
+		}
+	}
+	return 0;
+}
+
+static void forget_error(struct mrmr_catalog *cat, uint16_t member)
+{
+	size_t to = 0;
+	size_t i;
+
+	for (i = 0; i < cat->num_given_up; i++) {
+		if (cat->given_up[i].member != member) {
+			cat->given_up[to++] = cat->given_up[i];
+		}
+	}
+	cat->num_given_up = to;
+}
+
+/* For want of memory, it is only in the log. */
+static void note_error(struct mrmr_catalog *cat, uint16_t member, int error)
+{
+	struct given_up *list =
+		talloc_realloc(cat, cat->given_up, struct given_up,
+			       cat->num_given_up + 1);
+
+	if (list != NULL) {
+		cat->given_up = list;
+		list[cat->num_given_up++] = (struct given_up){
+			.member = member,
+			.error = error,
+		};
+	}
+}
+
 int part_add_pending(struct mrmr_catalog *cat, struct attached *a,
 		     const struct touched *one)
 {
@@ -151,6 +192,7 @@ void mrmr_catalog_attach(struct mrmr_catalog *cat, uint16_t member,
 	if (a != NULL) {
 		detach(cat, a);
 	}
+	forget_error(cat, member);
 	if (part == NULL) {
 		return;
 	}
@@ -303,6 +345,7 @@ static void give_up(struct mrmr_catalog *cat, struct attached *a)
 		 "the catalogue's part on member %u cannot be written: %s; it "
 		 "is done without until the member is attached again",
 		 a->member, strerror(a->error));
+	note_error(cat, a->member, a->error);
 	reload(a->part);
 	detach(cat, a);
 }

@@ -179,6 +179,24 @@ static int make_anew(struct mrmr_catalog *cat, struct attached *a,
 	return reload(old);
 }
 
+/* It is not attached, or not any more. */
+static int fail_part(const struct mrmr_catalog *cat, uint16_t member,
+		     struct mrmr_error *err)
+{
+	int error = part_error(cat, member);
+
+	if (error == 0) {
+		mrmr_error_set(err, ENOENT,
+			       "the member's part is not attached");
+	} else {
+		mrmr_error_set(err, error,
+			       "the catalogue's part on the member cannot be "
+			       "written: %s",
+			       strerror(error));
+	}
+	return 1;
+}
+
 int mrmr_catalog_refresh_part(struct mrmr_catalog *cat, uint16_t member,
 			      struct mrmr_error *err)
 {
@@ -186,8 +204,7 @@ int mrmr_catalog_refresh_part(struct mrmr_catalog *cat, uint16_t member,
 	struct attached *a = part_find(cat, member);
 
 	if (a == NULL) {
-		return mrmr_error_set(err, ENOENT,
-				      "the member's part is not attached");
+		return fail_part(cat, member, err);
 	}
 	if (cat->is_in_transaction) {
 		return mrmr_error_set(err, EINVAL,
@@ -196,7 +213,7 @@ int mrmr_catalog_refresh_part(struct mrmr_catalog *cat, uint16_t member,
 	}
 	if (a->is_behind) {
 		if (make_anew(cat, a, err) == -1) {
-			return -1;
+			return 1;
 		}
 		a->is_behind = false;
 		/* so that the catalogue gets to know that it is complete */
@@ -208,5 +225,8 @@ int mrmr_catalog_refresh_part(struct mrmr_catalog *cat, uint16_t member,
 		return mrmr_error_set(err, errno, "cannot begin: %s",
 				      strerror(errno));
 	}
-	return mrmr_catalog_commit(cat, err);
+	if (mrmr_catalog_commit(cat, err) == -1) {
+		return -1;
+	}
+	return part_find(cat, member) == NULL ? fail_part(cat, member, err) : 0;
 }

@@ -39,6 +39,9 @@ int part_last_load(struct mrmr_catalog *part, void *mem_ctx,
 /* With the next commit, the part is told of this as well. */
 int part_add_pending(struct mrmr_catalog *cat, struct attached *a,
 		     const struct touched *one);
+/* Why a commit did without the part of a member that is not attached any more; 0: it
+   was not for that. */
+int part_error(const struct mrmr_catalog *cat, uint16_t member);
 /* Write what was changed in the part, as of the catalogue's sequence. */
 int part_save(struct mrmr_catalog *cat, struct attached *a);
 

@@ -27,6 +27,10 @@
 
 #include "space_private.h"
 
+/* What is worth a try; of small drives, this part of all of them. */
+#define MORE_BYTES (UINT64_C(64) << 20)
+#define MORE_PART 64
+
 static uint64_t lower(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;
@@ -60,6 +64,29 @@ uint64_t mrmr_member_parity_room(const struct mrmr_member *member,
 		*spare_bytes = lower(room, member->spare_bytes);
 	}
 	return room;
+}
+
+uint64_t mrmr_pool_sum_room(const struct mrmr_pool *pool)
+{
+	uint64_t bytes = 0;
+	size_t i;
+
+	for (i = 0; i < pool->num_members; i++) {
+		bytes += mrmr_member_room(&pool->members[i]);
+	}
+	return bytes;
+}
+
+bool mrmr_pool_has_more_room(const struct mrmr_pool *pool, uint64_t then_bytes)
+{
+	uint64_t total_bytes = 0;
+	size_t i;
+
+	for (i = 0; i < pool->num_members; i++) {
+		total_bytes += pool->members[i].total_bytes;
+	}
+	return mrmr_pool_sum_room(pool) >=
+	       then_bytes + lower(MORE_BYTES, total_bytes / MORE_PART);
 }
 
 unsigned int mrmr_pool_rows(const struct mrmr_pool *pool)

@@ -262,17 +262,28 @@ static void attach(struct mrmr_engine *engine, size_t index)
 	p->is_attached_only = true;
 }
 
-static void refresh(struct mrmr_engine *engine, size_t index)
+/* -1: the parts stay attached, to be refreshed the next time. */
+static int refresh(struct mrmr_engine *engine, size_t index,
+		   struct mrmr_error *err)
 {
 	struct mrmr_engine_part *p = &engine->parts[index];
-	struct mrmr_error err = {0};
+	struct mrmr_error why = {0};
+	int ret = mrmr_catalog_refresh_part(engine->catalog,
+					    engine->number[index], &why);
 
-	p->is_attached_only = false;
-	if (mrmr_catalog_refresh_part(engine->catalog, engine->number[index],
-				      &err) == -1) {
-		detach(engine, index);
-		do_without(engine, index, &err);
+	if (ret == -1) {
+		return mrmr_error_set(err, why.code,
+				      "the catalogue in %s cannot be changed: "
+				      "%s",
+				      engine->pool->config->state_dir,
+				      why.text);
 	}
+	p->is_attached_only = false;
+	if (ret == 1) {
+		detach(engine, index);
+		do_without(engine, index, &why);
+	}
+	return 0;
 }
 
 static void attach_all(struct mrmr_engine *engine)
@@ -311,8 +322,9 @@ int mrmr_engine_look(struct mrmr_engine *engine, struct mrmr_error *err)
 	}
 	attach_all(engine);
 	for (i = 0; i < engine->pool->num_members; i++) {
-		if (engine->parts[i].is_attached_only) {
-			refresh(engine, i);
+		if (engine->parts[i].is_attached_only &&
+		    refresh(engine, i, err) == -1) {
+			return -1;
 		}
 	}
 	return 0;

@@ -52,6 +52,18 @@ bool protector_should_stop(const struct protector *p)
 	       p->options->should_stop(p->options->private_data);
 }
 
+bool protector_has_all_members(const struct protector *p)
+{
+	size_t i;
+
+	for (i = 0; i < p->pool->num_members; i++) {
+		if (p->pool->members[i].state != MRMR_MEMBER_ONLINE) {
+			return false;
+		}
+	}
+	return true;
+}
+
 bool protector_must_hurry(const struct protector *p)
 {
 	return mrmr_now_ns() <
@@ -300,6 +312,9 @@ static void count_left(struct protector *p)
 		result->unreadable_files +=
 			(place.flags & PENDING_UNREADABLE) != 0;
 	}
+	if (!p->options->background && !p->options->names_only) {
+		mend_count_short(p);
+	}
 }
 
 /* --- going on, and ending --------------------------------------------------------------- */
@@ -340,8 +355,11 @@ static bool is_over(struct protector *p)
 static int turn(struct protector *p, bool *any, struct mrmr_error *err)
 {
 	TALLOC_FREE(p->removed);
-	if (mrmr_engine_look(p->engine, err) == -1 ||
-	    unseen_look(p, err) == -1) {
+	if (mrmr_engine_look(p->engine, err) == -1) {
+		*any = true;
+		return protector_try_again(p, err);
+	}
+	if (unseen_look(p, err) == -1) {
 		return -1;
 	}
 	if (p->options->names_only) {
@@ -359,7 +377,7 @@ static int turn(struct protector *p, bool *any, struct mrmr_error *err)
 		return -1;
 	}
 	if ((!*any && !p->trash_is_seen) || trash_is_wished(p)) {
-		if (trash_run(p, err) == -1) {
+		if (trash_run(p, any, err) == -1) {
 			*any = true;
 			return protector_try_again(p, err);
 		}

@@ -9,8 +9,8 @@
  * was gone through for that. First those that have lost a member, then the rest.
  * After a catalogue was recovered it may have pieces that no file knows, which are
  * to leave (mrmr_stripes_note_unknown).
- * And once more if some were made or changed with members missing, and others
- * are there now (mrmr_stripes_are_short).
+ * And once more if some could not get all their rows, as members were missing or
+ * full, and there are others now, or there is more room (mrmr_stripes_are_short).
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
@@ -175,7 +175,7 @@ static int mend_some(struct protector *p, struct mrmr_stripes *work,
 	unsigned int looked_at = 0;
 	unsigned int mended = 0;
 
-	while (looked_at < LOOKED_AT && mended < MENDED &&
+	while (looked_at < LOOKED_AT && mended < p->mend_most &&
 	       course->phase != PHASE_OVER && !protector_should_stop(p)) {
 		bool was_mended = false;
 		int ret = look_at_next(p, work, course, &was_mended, err);
@@ -199,6 +199,11 @@ static int mend_some(struct protector *p, struct mrmr_stripes *work,
 	if (course->seeks_unknown && course->phase == PHASE_OVER &&
 	    course->num_short == 0 &&
 	    mrmr_stripes_forget_unknown(p->catalog) == -1) {
+		return protector_fail_catalog(p, err);
+	}
+	/* for when there is more room, or there are other members */
+	if (course->phase == PHASE_OVER && course->num_short > 0 &&
+	    mrmr_stripes_note_short(p->engine) == -1) {
 		return protector_fail_catalog(p, err);
 	}
 	return save(p, course) == 0 ? 0 : protector_fail_catalog(p, err);
@@ -267,7 +272,8 @@ static int seek(struct protector *p, bool *any, struct mrmr_error *err)
 		if (protector_begin(p, err) == -1) {
 			return -1;
 		}
-		if (seek_some(p, &id, &more, any) == -1) {
+		if (seek_some(p, &id, &more, any) == -1 ||
+		    (!more && mrmr_stripes_forget_bare(p->catalog) == -1)) {
 			protector_fail_catalog(p, err);
 			protector_cancel(p);
 			return -1;
@@ -296,6 +302,16 @@ static int seek_anew(struct protector *p, struct mrmr_error *err)
 
 /* --- some of them --------------------------------------------------------------- */
 
+/* They take room beside what they have until the commit: of fewer, less. If not one
+   can, they are left as they are. */
+static void try_fewer(struct protector *p)
+{
+	if (p->mend_most > 1) {
+		p->mend_most /= 2;
+		p->cannot_narrow = false;
+	}
+}
+
 int mend_run(struct protector *p, bool *any, struct mrmr_error *err)
 {
 	const struct mrmr_stripes_options options = {
@@ -306,7 +322,7 @@ int mend_run(struct protector *p, bool *any, struct mrmr_error *err)
 	bool could_not = p->cannot_narrow;
 	bool is_changed = false;
 	bool is_anew = false;
-	bool others = false;
+	bool is_worth_it = false;
 	struct course course;
 
 	if (load(p->catalog, &course) == -1) {
@@ -318,8 +334,8 @@ int mend_run(struct protector *p, bool *any, struct mrmr_error *err)
 	if (is_changed || p->mends_anew ||
 	    (course.phase == PHASE_OVER && course.num_short > 0 &&
 	     !p->options->background && !p->has_mended) ||
-	    (mrmr_stripes_are_short(p->engine, &others) &&
-	     (others || (!p->options->background && !p->has_mended)))) {
+	    (mrmr_stripes_are_short(p->engine, &is_worth_it) &&
+	     (is_worth_it || (!p->options->background && !p->has_mended)))) {
 		course = (struct course){.fingerprint = now};
 		is_anew = true;
 	} else if (course.phase == PHASE_OVER) {
@@ -329,6 +345,9 @@ int mend_run(struct protector *p, bool *any, struct mrmr_error *err)
 		return -1;
 	}
 	course.seeks_unknown = mrmr_stripes_unknown_is_noted(p->catalog);
+	p->mend_most = p->mend_most > 0 ? p->mend_most : MENDED;
+	/* what was mended before has made room */
+	mrmr_pool_look_at_space(p->pool);
 	work = mrmr_stripes_new(p, p->engine, &options);
 	if (work == NULL) {
 		return protector_no_memory(err);
@@ -344,7 +363,7 @@ int mend_run(struct protector *p, bool *any, struct mrmr_error *err)
 		mrmr_stripes_abort(work);
 		talloc_free(work);
 		if (p->cannot_narrow && !could_not) {
-			/* again, with those left as they are */
+			try_fewer(p);
 			err->code = 0;
 			*any = true;
 			return 0;
@@ -352,6 +371,7 @@ int mend_run(struct protector *p, bool *any, struct mrmr_error *err)
 		errno = error;
 		return -1;
 	}
+	p->mend_most = 2 * p->mend_most < MENDED ? 2 * p->mend_most : MENDED;
 	/* not before: what has failed is tried again */
 	p->has_mended = true;
 	p->mends_anew = false;
@@ -364,16 +384,43 @@ int mend_run(struct protector *p, bool *any, struct mrmr_error *err)
 	return 0;
 }
 
+void mend_count_short(struct protector *p)
+{
+	struct mrmr_stripe *stripe = NULL;
+	uint64_t id = 0;
+	uint32_t i;
+
+	if (!mrmr_protector_may_be_short(p->catalog)) {
+		return;
+	}
+	while (mrmr_catalog_next_stripe(p->catalog, p, id, &stripe) == 0) {
+		id = stripe->id;
+		if (stripe->num_rows < mrmr_pool_rows(p->pool)) {
+			p->result->short_stripes++;
+			for (i = 0; i < stripe->num_slots; i++) {
+				p->result->short_bytes +=
+					stripe->slots[i].len_bytes;
+			}
+		}
+		talloc_free(stripe);
+	}
+}
+
 int mend_seek_bare(struct protector *p, bool *any, struct mrmr_error *err)
 {
 	struct mrmr_catalog_sums sums;
 
-	if (p->has_sought_bare || p->options->background) {
+	if (!mrmr_stripes_bare_is_noted(p->catalog) &&
+	    (p->has_sought_bare || p->options->background)) {
 		return 0;
 	}
 	p->has_sought_bare = true;
 	if (mrmr_catalog_sums(p->catalog, MRMR_MEMBER_NONE, &sums) == -1) {
 		return protector_fail_catalog(p, err);
 	}
-	return sums.protected_bytes < sums.file_bytes ? seek(p, any, err) : 0;
+	/* the note goes with that, too */
+	return sums.protected_bytes < sums.file_bytes ||
+			       mrmr_stripes_bare_is_noted(p->catalog)
+		       ? seek(p, any, err)
+		       : 0;
 }

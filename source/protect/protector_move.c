@@ -15,14 +15,31 @@
 
 #include "protector_private.h"
 
-/* 1; 0 if it is not as the stripe says, or its bytes are not there. */
-static int add_piece(struct moving *m, const struct mrmr_stripe *stripe,
+static int need_place(struct moving *m)
+{
+	size_t size = talloc_array_length(m->comes);
+
+	if (m->num < size) {
+		return 0;
+	}
+	size = size > 0 ? 2 * size : 16;
+	m->leaves =
+		talloc_realloc(m->batch, m->leaves, struct mrmr_change, size);
+	m->comes = talloc_realloc(m->batch, m->comes, struct mrmr_change, size);
+	if (m->leaves == NULL || m->comes == NULL) {
+		errno = ENOMEM;
+		return -1;
+	}
+	return 0;
+}
+
+int moving_add_piece(struct moving *m, const struct mrmr_stripe *stripe,
 		     const struct mrmr_slot *slot,
 		     const struct mrmr_piece *piece)
 {
 	struct protector *p = m->p;
 	struct mrmr_live_member *member = batch_member(m->batch, slot->member);
-	struct mrmr_change *leave = &m->leaves[m->num];
+	struct mrmr_change *leave = NULL;
 	struct mrmr_node *node = NULL;
 	struct mrmr_live *live = NULL;
 	struct mrmr_extent extent;
@@ -40,6 +57,10 @@ static int add_piece(struct moving *m, const struct mrmr_stripe *stripe,
 	    extent.stripe != stripe->id || extent.slot != slot->slot) {
 		return 0;
 	}
+	if (need_place(m) == -1) {
+		return -1;
+	}
+	leave = &m->leaves[m->num];
 	*leave = (struct mrmr_change){
 		.file = node->id,
 		.member = node->member,
@@ -61,21 +82,13 @@ static int add_piece(struct moving *m, const struct mrmr_stripe *stripe,
 int moving_add_slot(struct moving *m, const struct mrmr_stripe *stripe,
 		    const struct mrmr_slot *slot)
 {
-	size_t num = m->num + slot->num_pieces;
 	int ret = 1;
 	uint32_t i;
 
-	m->leaves = talloc_realloc(m->batch, m->leaves, struct mrmr_change,
-				   num + 1);
-	m->comes =
-		talloc_realloc(m->batch, m->comes, struct mrmr_change, num + 1);
-	if (m->leaves == NULL || m->comes == NULL) {
-		errno = ENOMEM;
-		return -1;
-	}
 	for (i = 0; i < slot->num_pieces && ret == 1; i++) {
 		if (slot->pieces[i].file != MRMR_ID_NONE) {
-			ret = add_piece(m, stripe, slot, &slot->pieces[i]);
+			ret = moving_add_piece(m, stripe, slot,
+					       &slot->pieces[i]);
 		}
 	}
 	return ret;

@@ -65,6 +65,7 @@ struct protector {
 	bool has_changed;     /* something, so that another pass is worth it */
 	bool has_made_short;  /* stripes, as there was no room for all rows */
 	bool mends_anew;      /* as there may be room for them now */
+	unsigned int mend_most; /* at a time; 0: not known yet */
 	unsigned int num_squeezes;
 	bool uses_spare;       /* as no other room is left */
 	bool must_place;       /* to put off more is of no use */
@@ -77,6 +78,8 @@ int protector_no_memory(struct mrmr_error *err);
 /* errno, of the catalogue. */
 int protector_fail_catalog(const struct protector *p, struct mrmr_error *err);
 
+/* Is none away? */
+bool protector_has_all_members(const struct protector *p);
 /* Does somebody wait for what is closed now? */
 bool protector_must_hurry(const struct protector *p);
 /* Does another process wait for the catalogue, or (*turn) to be the protector? */
@@ -508,14 +511,17 @@ int batches_run(struct protector *p, bool *any, struct mrmr_error *err);
 
 /* --- the trash (protector_trash.c), mending (protector_mend.c) ------------------ */
 
-/* Remove what is over its time, and make the room that is asked for. */
-int trash_run(struct protector *p, struct mrmr_error *err);
+/* Remove what is over its time, and make the room that is asked for. *any: if
+   something was removed, by which there may be room for what had none. */
+int trash_run(struct protector *p, bool *any, struct mrmr_error *err);
 /* Does anybody wait for room? */
 bool trash_is_wished(struct protector *p);
 
 /* Some of the stripes that are not as they should be. *any: if there may be
    more. */
 int mend_run(struct protector *p, bool *any, struct mrmr_error *err);
+/* Those that are short of rows, for the result. */
+void mend_count_short(struct protector *p);
 /* Slots that leave their stripe for another one (protector_move.c). Zero with p
    and a new batch, which is to be freed. */
 struct moving {
@@ -528,6 +534,9 @@ struct moving {
 			      without loss to what is in it */
 };
 /* 1; 0 if something is not as the stripe says, or its bytes are not there. */
+int moving_add_piece(struct moving *m, const struct mrmr_stripe *stripe,
+		     const struct mrmr_slot *slot,
+		     const struct mrmr_piece *piece);
 int moving_add_slot(struct moving *m, const struct mrmr_stripe *stripe,
 		    const struct mrmr_slot *slot);
 /* leaves or comes. -1 too if one of them cannot be done. */
@@ -540,7 +549,8 @@ int narrow_and_mend(struct protector *p, struct mrmr_stripes *work,
 		    const struct mrmr_stripe *stripe, bool *mended,
 		    struct mrmr_error *err);
 /* Files of which something is in no stripe, and that are not pending: their
-   stripes could not be kept. Once a run, if the sums tell that there are any. */
+   stripes could not be kept. If that is noted; a person's run looks once in any
+   case, if the sums tell that there are any. */
 int mend_seek_bare(struct protector *p, bool *any, struct mrmr_error *err);
 /* If something found no room for its parity: have stripes take less of it
    (protector_squeeze.c). *any: so that it is worth while to try again. */
@@ -549,6 +559,7 @@ int squeeze_run(struct protector *p, bool *any, struct mrmr_error *err);
    when they did (protector_room.c). */
 int room_note(struct protector *p);
 int room_begin(struct protector *p, struct mrmr_error *err);
+int room_look(struct protector *p, struct mrmr_error *err);
 /* Now, whatever room there is: no file has these flags any more. In transactions of
    its own. */
 int room_retry(struct protector *p, uint8_t flags, struct mrmr_error *err);

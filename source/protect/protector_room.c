@@ -16,23 +16,11 @@
 #include "protector_private.h"
 
 #define NOTE "no_room"
-#define MORE_BYTES (UINT64_C(64) << 20)
 #define PER_TRANSACTION 16384
-
-static uint64_t sum_room(const struct protector *p)
-{
-	uint64_t bytes = 0;
-	size_t i;
-
-	for (i = 0; i < p->pool->num_members; i++) {
-		bytes += mrmr_member_room(&p->pool->members[i]);
-	}
-	return bytes;
-}
 
 int room_note(struct protector *p)
 {
-	uint64_t bytes = htole64(sum_room(p));
+	uint64_t bytes = htole64(mrmr_pool_sum_room(p->pool));
 
 	if (p->has_noted_room) {
 		return 0;
@@ -59,18 +47,23 @@ static int has_more_room(struct protector *p, bool *has_more)
 		then = le64toh(then);
 	}
 	talloc_free(note);
-	*has_more = sum_room(p) >= then + MORE_BYTES;
+	*has_more = mrmr_pool_has_more_room(p->pool, then);
 	return 0;
 }
 
 int room_begin(struct protector *p, struct mrmr_error *err)
 {
-	bool has_more;
-
 	/* a person may have put right what hindered them */
 	if (!p->options->background && !p->options->names_only) {
 		return room_retry(p, PENDING_NO_ROOM | PENDING_UNREADABLE, err);
 	}
+	return room_look(p, err);
+}
+
+int room_look(struct protector *p, struct mrmr_error *err)
+{
+	bool has_more;
+
 	if (has_more_room(p, &has_more) == -1) {
 		return protector_fail_catalog(p, err);
 	}

@@ -417,22 +417,10 @@ static int note_in_vain(struct protector *p, struct mrmr_error *err)
 
 /* --- what for ------------------------------------------------------------------------ */
 
-/* What is short for want of a member gets its rows when this is back. */
-static bool is_complete(const struct protector *p)
-{
-	size_t i;
-
-	for (i = 0; i < p->pool->num_members; i++) {
-		if (p->pool->members[i].state != MRMR_MEMBER_ONLINE) {
-			return false;
-		}
-	}
-	return true;
-}
-
 static bool is_wanted(struct protector *p)
 {
-	if (!is_complete(p)) {
+	/* what is short for want of a member gets its rows when this is back */
+	if (!protector_has_all_members(p)) {
 		return false;
 	}
 	return (p->has_noted_room || p->has_made_short) &&

@@ -75,8 +75,11 @@ static void look_at_member(struct mrmr_stripes *work, size_t index)
 			      from->config->role != MRMR_ROLE_DATA;
 	to->prefers_parity = from->config->role == MRMR_ROLE_PARITY;
 	to->room_bytes = mrmr_member_parity_room(from, &to->spare_bytes);
-	if (work->options.uses_spare) {
+	if (work->options.uses_spare || work->options.uses_all) {
 		to->spare_bytes = 0;
+	}
+	if (work->options.uses_all) {
+		to->room_bytes = mrmr_member_room(from);
 	}
 	to->room_bytes -= to->spare_bytes;
 	to->parity_room_bytes = from->kept_bytes < to->room_bytes
@@ -224,6 +227,11 @@ void mrmr_stripes_limit(struct mrmr_stripes *work, uint64_t more_bytes)
 void mrmr_stripes_keep_all(struct mrmr_stripes *work, bool keeps_all)
 {
 	work->keeps_all = keeps_all;
+}
+
+bool mrmr_stripes_kept(const struct mrmr_stripes *work)
+{
+	return work->has_kept;
 }
 
 /* --- parity blocks ------------------------------------------------------------------ */

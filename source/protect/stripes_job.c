@@ -190,6 +190,7 @@ static int compute(struct run *run, struct mrmr_error *err)
 		}
 		if (effort == EFFORT_LOSE && run->work->keeps_all &&
 		    run->job->old != NULL) {
+			run->work->has_kept = true;
 			return mrmr_error_set(
 				err, EIO,
 				"stripe %llu stays as it is: what "

@@ -243,21 +243,21 @@ static bool has_too_many_only(struct mend *m)
 	return true;
 }
 
-static int drop_rows(struct mend *m)
+static int drop_rows(struct mrmr_stripes *work, const struct mrmr_stripe *old,
+		     unsigned int num, struct mrmr_error *err)
 {
-	struct mrmr_stripe stripe = *m->job->old;
-	unsigned int wanted = stripes_rows(m->work, &stripe);
+	struct mrmr_stripe stripe = *old;
 	uint32_t i;
 
-	for (i = wanted; i < stripe.num_rows; i++) {
-		if (stripes_note(&m->work->left, &stripe.rows[i]) == -1) {
-			return stripes_no_memory(m->err);
+	for (i = num; i < stripe.num_rows; i++) {
+		if (stripes_note(&work->left, &stripe.rows[i]) == -1) {
+			return stripes_no_memory(err);
 		}
 	}
-	stripe.num_rows = wanted;
-	if (mrmr_catalog_put_stripe(m->work->engine->catalog, &stripe, NULL) ==
+	stripe.num_rows = num;
+	if (mrmr_catalog_put_stripe(work->engine->catalog, &stripe, NULL) ==
 	    -1) {
-		return stripes_fail_catalog(m->err);
+		return stripes_fail_catalog(err);
 	}
 	return 0;
 }
@@ -268,7 +268,8 @@ static int mend_stripe(struct mend *m, bool *changed)
 
 	if (has_too_many_only(m)) {
 		*changed = true;
-		return drop_rows(m);
+		return drop_rows(m->work, m->job->old,
+				 stripes_rows(m->work, m->job->old), m->err);
 	}
 	if (stripes_rows(m->work, m->job->old) == 0) {
 		/* no parity is wanted any more: the stripe comes to an end */
@@ -323,6 +324,26 @@ bool mrmr_stripes_lacks_only(struct mrmr_stripes *work,
 		}
 	}
 	return true;
+}
+
+int mrmr_stripes_lend_rows(struct mrmr_stripes *work, uint64_t id,
+			   unsigned int num, struct mrmr_error *err)
+{
+	struct mrmr_stripe *stripe = NULL;
+	int ret;
+
+	if (mrmr_catalog_get_stripe(work->engine->catalog, work, id, &stripe) ==
+	    -1) {
+		return stripes_fail_catalog(err);
+	}
+	ret = stripe->num_rows > num && num > 0
+		      ? drop_rows(work, stripe, num, err)
+		      : 0;
+	talloc_free(stripe);
+	if (ret == 0 && stripes_note_short(work) == -1) {
+		return stripes_fail_catalog(err);
+	}
+	return ret;
 }
 
 int mrmr_stripes_mend(struct mrmr_stripes *work, uint64_t stripe, bool *changed,

@@ -151,8 +151,10 @@ struct mrmr_stripes {
 	unsigned int rows;   /* that stripes are to have */
 	bool is_complete;    /* all members are online */
 	bool is_short_noted; /* see stripes_short.c */
-	bool keeps_all;      /* see mrmr_stripes_keep_all() */
-	bool is_limited;     /* see mrmr_stripes_limit() */
+	bool is_bare_noted;
+	bool keeps_all;  /* see mrmr_stripes_keep_all() */
+	bool has_kept;   /* by that, a stripe stays as it is */
+	bool is_limited; /* see mrmr_stripes_limit() */
 	uint64_t limit_bytes;
 	struct stripes_member *members; /* of pool->members[] */
 	size_t num_members;
@@ -170,6 +172,8 @@ struct mrmr_stripes {
 
 /* Remember that a stripe has fewer rows than it should. */
 int stripes_note_short(struct mrmr_stripes *work);
+/* Remember that something is in no stripe any more that was. */
+int stripes_note_bare(struct mrmr_stripes *work);
 
 /* NULL if it has left the pool. */
 struct stripes_member *stripes_member(struct mrmr_stripes *work,

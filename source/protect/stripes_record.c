@@ -48,7 +48,8 @@ int bare_piece(struct mrmr_stripes *work, const struct mrmr_stripe *stripe,
 	extent.slot = 0;
 	extent.slot_offset = 0;
 	if (mrmr_catalog_put_extents(catalog, piece->file, piece->index,
-				     &extent, 1) == -1) {
+				     &extent, 1) == -1 ||
+	    stripes_note_bare(work) == -1) {
 		return stripes_fail_catalog(err);
 	}
 	return 0;
@@ -253,6 +254,7 @@ static uint32_t count_rows_there(const struct run *run)
 
 static int fail_keeping(const struct run *run, struct mrmr_error *err)
 {
+	run->work->has_kept = true;
 	return mrmr_error_set(err, ENOSPC,
 			      "stripe %llu stays as it is: there is no room "
 			      "for "

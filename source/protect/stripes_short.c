@@ -1,5 +1,6 @@
 /*
- * MRMR: stripes that are short of rows, as some member was away or full.
+ * MRMR: stripes that are short of rows, as some member was away or full; and what
+ * was in those that came to an end by that.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
@@ -12,7 +13,15 @@
 
 #include "stripes_private.h"
 
-#define NOTE "short" /* a hash of the members that were online */
+/* A hash of the members that were online, and how much room they had. */
+#define NOTE "short"
+
+#define NOTE_BARE "bare" /* a byte */
+
+struct short_note {
+	uint64_t online; /* little-endian */
+	uint64_t room_bytes;
+};
 
 static uint64_t hash_of_online(const struct mrmr_engine *engine)
 {
@@ -30,16 +39,24 @@ static uint64_t hash_of_online(const struct mrmr_engine *engine)
 	return htole64(sum);
 }
 
+int mrmr_stripes_note_short(struct mrmr_engine *engine)
+{
+	const struct short_note note = {
+		.online = hash_of_online(engine),
+		.room_bytes = htole64(mrmr_pool_sum_room(engine->pool)),
+	};
+
+	return mrmr_catalog_put_note(engine->catalog, NOTE,
+				     (const uint8_t *)&note, sizeof(note));
+}
+
 int stripes_note_short(struct mrmr_stripes *work)
 {
-	uint64_t hash = hash_of_online(work->engine);
-
 	if (work->is_short_noted) {
 		return 0;
 	}
 	work->is_short_noted = true;
-	return mrmr_catalog_put_note(work->engine->catalog, NOTE,
-				     (const uint8_t *)&hash, sizeof(hash));
+	return mrmr_stripes_note_short(work->engine);
 }
 
 bool mrmr_stripes_made_short(const struct mrmr_stripes *work)
@@ -47,18 +64,24 @@ bool mrmr_stripes_made_short(const struct mrmr_stripes *work)
 	return work->is_short_noted;
 }
 
-bool mrmr_stripes_are_short(struct mrmr_engine *engine, bool *others)
+bool mrmr_stripes_are_short(struct mrmr_engine *engine, bool *is_worth_it)
 {
-	uint64_t hash = hash_of_online(engine);
+	struct short_note note = {0};
 	size_t len = 0;
 	uint8_t *value =
 		mrmr_catalog_get_note(engine->catalog, NULL, NOTE, &len);
 
-	/* If it cannot be read, it is worth while to look. */
-	*others = value == NULL || len != sizeof(hash) ||
-		  memcmp(value, &hash, sizeof(hash)) != 0;
+	*is_worth_it = true;
 	if (value == NULL) {
+		/* if it cannot be read, it is worth while to look */
 		return errno != ENOENT;
+	}
+	if (len == sizeof(note)) {
+		memcpy(&note, value, sizeof(note));
+		*is_worth_it =
+			note.online != hash_of_online(engine) ||
+			mrmr_pool_has_more_room(engine->pool,
+						le64toh(note.room_bytes));
 	}
 	talloc_free(value);
 	return true;
@@ -72,4 +95,25 @@ bool mrmr_stripes_short_is_noted(struct mrmr_catalog *catalog)
 int mrmr_stripes_forget_short(struct mrmr_engine *engine)
 {
 	return mrmr_catalog_put_note(engine->catalog, NOTE, NULL, 0);
+}
+
+int stripes_note_bare(struct mrmr_stripes *work)
+{
+	const uint8_t one = 1;
+
+	if (work->is_bare_noted) {
+		return 0;
+	}
+	work->is_bare_noted = true;
+	return mrmr_catalog_put_note(work->engine->catalog, NOTE_BARE, &one, 1);
+}
+
+bool mrmr_stripes_bare_is_noted(struct mrmr_catalog *catalog)
+{
+	return mrmr_catalog_has_note(catalog, NOTE_BARE);
+}
+
+int mrmr_stripes_forget_bare(struct mrmr_catalog *catalog)
+{
+	return mrmr_catalog_put_note(catalog, NOTE_BARE, NULL, 0);
 }

@@ -85,6 +85,7 @@ struct batch {
 	size_t num;
 	struct mrmr_change *changes;
 	size_t num_changes;
+	bool keeps_all; /* parity, of what stays in the stripes */
 };
 
 static void full_path(const struct mrmr_trashed *item,
@@ -288,14 +289,16 @@ static int leave_catalog(struct batch *b)
 	return 0;
 }
 
+/* 1: nothing is to be done of it: what stays in the stripes would lose by it. */
 static int leave_stripes(struct batch *b, struct mrmr_stripes *work)
 {
 	size_t i;
 
+	mrmr_stripes_keep_all(work, b->keeps_all);
 	if (b->num_changes > 0 &&
 	    mrmr_stripes_apply(work, b->changes, b->num_changes, b->err) ==
 		    -1) {
-		return -1;
+		return mrmr_stripes_kept(work) ? 1 : -1;
 	}
 	for (i = 0; i < b->num_changes; i++) {
 		if (b->changes[i].error != 0) {
@@ -326,10 +329,12 @@ static bool has_nodes(const struct batch *b)
 	return false;
 }
 
+/* 1: nothing was done, see leave_stripes(). */
 static int leave(struct batch *b)
 {
 	const struct mrmr_stripes_options options = {0};
 	struct mrmr_stripes *work = NULL;
+	int ret;
 
 	if (b->engine == NULL || !has_nodes(b)) {
 		return 0;
@@ -343,10 +348,11 @@ static int leave(struct batch *b)
 		mrmr_stripes_abort(work);
 		return -1;
 	}
-	if (leave_stripes(b, work) == -1) {
+	ret = leave_stripes(b, work);
+	if (ret != 0) {
 		mrmr_catalog_cancel(b->engine->catalog);
 		mrmr_stripes_abort(work);
-		return -1;
+		return ret;
 	}
 	if (mrmr_catalog_commit(b->engine->catalog, b->err) == -1) {
 		mrmr_stripes_abort(work);
@@ -429,18 +435,21 @@ static struct batch *new_batch(struct mrmr_pool *pool,
 	return b;
 }
 
-/* *done moves on. */
+/* *done moves on. 1: it does not: with keeps_all, they cannot go together. */
 static int purge_batch(struct mrmr_pool *pool, struct mrmr_engine *engine,
 		       const struct mrmr_trashed *items, size_t num,
-		       size_t *done, struct mrmr_purge_result *result,
-		       struct mrmr_error *err)
+		       bool keeps_all, size_t *done,
+		       struct mrmr_purge_result *result, struct mrmr_error *err)
 {
 	struct batch *b = new_batch(pool, engine, result, err);
+	uint64_t left_before = result->num_left;
+	size_t begin = *done;
 	int ret = 0;
 
 	if (b == NULL) {
 		return mrmr_error_set(err, ENOMEM, "not enough memory");
 	}
+	b->keeps_all = keeps_all;
 	while (ret == 0 && *done < num && b->num < BATCH_ITEMS &&
 	       b->num_changes < BATCH_EXTENTS) {
 		ret = add_item(b, &items[*done]);
@@ -454,7 +463,40 @@ static int purge_batch(struct mrmr_pool *pool, struct mrmr_engine *engine,
 	if (ret == 0) {
 		ret = remove_files(b);
 	}
+	if (ret == 1) {
+		result->num_left = left_before;
+		*done = begin;
+	}
 	talloc_free(b);
+	return ret;
+}
+
+/*
+ * As many at a time as can go without loss to what stays in their stripes, for whose
+ * new parity there must be room. One that cannot by itself goes nonetheless: a
+ * person wants it. What its stripes lack then is noted.
+ */
+static int purge_next(struct mrmr_pool *pool, struct mrmr_engine *engine,
+		      const struct mrmr_trashed *items, size_t num,
+		      size_t *done, size_t *most,
+		      struct mrmr_purge_result *result, struct mrmr_error *err)
+{
+	size_t n = num - *done < *most ? num - *done : *most;
+	size_t begin = *done;
+	int ret;
+
+	/* what has gone has made room */
+	mrmr_pool_look_at_space(pool);
+	ret = purge_batch(pool, engine, items, begin + n, true, done, result,
+			  err);
+	if (ret == 1 && n == 1) {
+		ret = purge_batch(pool, engine, items, begin + n, false, done,
+				  result, err);
+	} else if (ret == 1) {
+		*most = n / 2;
+		return 0;
+	}
+	*most = 2 * *most < BATCH_ITEMS ? 2 * *most : BATCH_ITEMS;
 	return ret;
 }
 
@@ -464,6 +506,7 @@ int mrmr_trash_purge(struct mrmr_pool *pool, struct mrmr_engine *engine,
 		     struct mrmr_purge_result *result, struct mrmr_error *err)
 {
 	struct mrmr_error ignored = {0};
+	size_t most = BATCH_ITEMS;
 	size_t done = 0;
 
 	*result = (struct mrmr_purge_result){0};
@@ -473,8 +516,8 @@ int mrmr_trash_purge(struct mrmr_pool *pool, struct mrmr_engine *engine,
 		    options->should_stop(options->private_data)) {
 			return 0;
 		}
-		if (purge_batch(pool, engine, items, num, &done, result, err) ==
-		    -1) {
+		if (purge_next(pool, engine, items, num, &done, &most, result,
+			       err) == -1) {
 			return -1;
 		}
 		if (options->progress != NULL) {

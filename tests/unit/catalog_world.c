@@ -244,7 +244,7 @@ void catalog_world_refresh(struct catalog_world *w, uint16_t member)
 {
 	struct mrmr_error err = {0};
 
-	if (mrmr_catalog_refresh_part(w->cat, member, &err) == -1) {
+	if (mrmr_catalog_refresh_part(w->cat, member, &err) != 0) {
 		fail_msg("%s", err.text);
 	}
 	assert_false(mrmr_catalog_part_is_behind(w->cat, member));

@@ -1,0 +1,228 @@
+/*
+ * Unit tests: stripes that are short of rows, as there was no room, get them when
+ * there is some, by the protector that any event starts; nobody has to say sync.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/statvfs.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <talloc.h>
+
+#include "protecting.h"
+
+#define K 1024
+#define M (K * K)
+#define MEMBERS 4
+#define FILES 24
+#define LEN (256 * K)
+#define CONFIG ", \"block_size\": \"256K\""
+
+static const char *path_of(unsigned int i)
+{
+	static char path[16];
+
+	snprintf(path, sizeof(path), "f%u", i);
+	return path;
+}
+
+static unsigned int fewest_rows(struct world *w)
+{
+	struct mrmr_engine *engine = open_engine(w, MRMR_ENGINE_READ);
+	struct mrmr_stripe *stripe = NULL;
+	unsigned int fewest = MRMR_PARITY_MAX;
+	uint64_t id = 0;
+
+	while (mrmr_catalog_next_stripe(engine->catalog, engine, id, &stripe) ==
+	       0) {
+		id = stripe->id;
+		fewest = stripe->num_rows < fewest ? stripe->num_rows : fewest;
+		talloc_free(stripe);
+	}
+	talloc_free(engine);
+	return fewest;
+}
+
+static void configure(struct world *w, const char *parity, const char *config)
+{
+	world_close(w);
+	w->shape.parity = parity;
+	w->shape.config = config;
+	world_open(w);
+}
+
+/* Somebody else has the rest of each drive but so much. */
+static void leave_only(struct world *w, uint64_t bytes)
+{
+	size_t i;
+
+	for (i = 0; i < MEMBERS; i++) {
+		struct statvfs st;
+		uint64_t room;
+		int fd = open(world_drive(w, i, ".mrmr/others"),
+			      O_RDWR | O_CREAT | O_TRUNC, 0600);
+
+		assert_return_code(fd, errno);
+		assert_return_code(fstatvfs(fd, &st), errno);
+		room = (uint64_t)st.f_bavail * st.f_bsize;
+		assert_true(room > bytes);
+		assert_int_equal(posix_fallocate(fd, 0, (off_t)(room - bytes)),
+				 0);
+		close(fd);
+	}
+	mrmr_pool_look_at_space(w->pool);
+}
+
+/* As smbd starts it. */
+static void protect_in_background(struct world *w)
+{
+	pid_t pid = fork();
+	int status = 0;
+
+	assert_return_code(pid, errno);
+	if (pid == 0) {
+		const struct mrmr_protect_options options = {
+			.background = true,
+			.settle_ns = 1,
+		};
+		struct mrmr_protect_result result;
+		struct mrmr_engine *engine = NULL;
+		int ret = -1;
+
+		world_open_in_child(w);
+		engine = mrmr_engine_open(NULL, w->pool, MRMR_ENGINE_WRITE,
+					  NULL);
+		if (engine != NULL) {
+			ret = mrmr_protect(engine, &options, &result, NULL);
+		}
+		_exit(ret == 0 ? 0 : 1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+static struct world *new_world(const char *parity, const char *config)
+{
+	const struct world_shape shape = {
+		.num_members = MEMBERS,
+		.sizes = {"16m", "16m", "16m", "16m"},
+		.parity = parity,
+		.config = config,
+	};
+	struct world *w = world_new(&shape);
+	unsigned int i;
+
+	for (i = 0; i < FILES; i++) {
+		client_write_on(w, i % MEMBERS, path_of(i), i, LEN);
+	}
+	protect(w);
+	assert_int_equal(pending_of(w), 0);
+	return w;
+}
+
+static void verify_all(struct world *w, unsigned int rows)
+{
+	unsigned int i;
+
+	assert_int_equal(pending_of(w), 0);
+	assert_int_equal(fewest_rows(w), rows);
+	for (i = 0; i < FILES; i++) {
+		verify(w, path_of(i), i, LEN, rows);
+	}
+	verify_decodable(w);
+	verify_tidy(w);
+	world_free(w);
+}
+
+/* More rows are wanted than there is room for. */
+static struct world *new_short_world(void)
+{
+	struct world *w = new_world("1", CONFIG);
+
+	leave_only(w, 150 * K);
+	configure(w, "2", CONFIG);
+	protect(w);
+	assert_int_equal(fewest_rows(w), 1);
+	/* with every event, nothing changes */
+	client_write_on(w, 0, "small", 1, 1000);
+	protect_in_background(w);
+	assert_int_equal(fewest_rows(w), 1);
+	return w;
+}
+
+/* Something else goes from the drives. */
+static void when_there_is_room(void **state)
+{
+	struct world *w = new_short_world();
+
+	(void)state;
+	leave_only(w, 6 * M);
+	client_write_on(w, 1, "another", 1, 1000);
+	protect_in_background(w);
+	verify_all(w, 2);
+}
+
+/* Clients delete files: the trash is emptied by the same protector. */
+static void when_files_are_deleted(void **state)
+{
+	struct world *w = NULL;
+	unsigned int i;
+
+	(void)state;
+	w = new_world("1", CONFIG);
+	for (i = 0; i < 2 * FILES; i++) {
+		char path[16];
+
+		snprintf(path, sizeof(path), "g%u", i);
+		client_write_on(w, i % MEMBERS, path, i, LEN);
+	}
+	protect(w);
+	leave_only(w, 150 * K);
+	configure(w, "2", CONFIG);
+	protect(w);
+	assert_int_equal(fewest_rows(w), 1);
+	configure(w, "2", CONFIG ", \"trash_max_percent\": 0");
+	for (i = 0; i < 2 * FILES; i++) {
+		char path[16];
+
+		snprintf(path, sizeof(path), "g%u", i);
+		assert_int_equal(do_unlink(w, path), 0);
+	}
+	protect_in_background(w);
+	verify_all(w, 2);
+}
+
+/* A person wants less of the drives to be kept free. */
+static void when_the_reserve_is_lowered(void **state)
+{
+	struct world *w = new_world("1", CONFIG);
+
+	(void)state;
+	configure(w, "2", CONFIG ", \"min_free\": \"14M\"");
+	protect(w);
+	assert_int_equal(fewest_rows(w), 1);
+	configure(w, "2", CONFIG);
+	client_write_on(w, 1, "another", 1, 1000);
+	protect_in_background(w);
+	verify_all(w, 2);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(when_there_is_room),
+		cmocka_unit_test(when_files_are_deleted),
+		cmocka_unit_test(when_the_reserve_is_lowered),
+	};
+
+	return WORLD_MAIN("short_mended", tests);
+}
