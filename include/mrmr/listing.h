@@ -11,6 +11,7 @@
 #ifndef MRMR_LISTING_H
 #define MRMR_LISTING_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -22,6 +23,7 @@ struct mrmr_listing_entry {
 	uint64_t ino;
 	size_t member;      /* or MRMR_IN_SPINE */
 	unsigned char type; /* DT_... */
+	bool is_hiding; /* a file: another member has something of that name */
 };
 
 struct mrmr_listing;
@@ -30,6 +32,9 @@ struct mrmr_listing;
 struct mrmr_listing *mrmr_listing_new(void *mem_ctx, struct mrmr_dir *dir);
 
 size_t mrmr_listing_count(const struct mrmr_listing *listing);
+
+/* All that is there could be read. If not, nobody knows what the rest hides. */
+bool mrmr_listing_is_whole(const struct mrmr_listing *listing);
 
 /* Entry i, owned by the listing. */
 struct mrmr_listing_entry mrmr_listing_get(const struct mrmr_listing *listing,

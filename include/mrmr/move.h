@@ -36,8 +36,9 @@ int mrmr_move_file(struct mrmr_pool *pool, int fd, uint64_t size_bytes,
  * The same in three steps, for a caller with an event loop: begin and finish
  * are quick and need root; copy may take long and touches nothing but the
  * descriptors of the move, so it may run in a thread. Freeing the move (talloc)
- * gives up what was not finished. finish also fails with EBUSY if the file was
- * written to meanwhile.
+ * gives up what was not finished. Between them, and while they are under way, the
+ * file and the directories above it may be renamed. finish also fails with EBUSY if
+ * the file was written to meanwhile, or renamed too often to get hold of it.
  */
 /*
  * A file whose member is away has no bytes to copy: `read` gives them, in the

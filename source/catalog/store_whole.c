@@ -192,6 +192,7 @@ struct checking {
 	struct store *store;
 	size_t file;
 	uint64_t live_bytes;
+	uint64_t seen_bytes; /* with the store's own record */
 	int (*fn)(const uint8_t *key, size_t key_len, const uint8_t *value,
 		  size_t len, void *private_data);
 	void *private_data;
@@ -217,6 +218,13 @@ static int check_one(struct tdb_context *tdb, TDB_DATA key, TDB_DATA data,
 	struct checking *c = private_data;
 	size_t len = data.dsize - CHECKSUM_BYTES;
 
+	/* More than the file has: a chain is a ring, and we would never come to
+	   the end of it. */
+	c->seen_bytes += store_record_bytes(key.dsize, len);
+	if (c->seen_bytes > tdb_map_size(tdb)) {
+		c->is_bad = true;
+		return 1;
+	}
 	/* One whose hash in the file is wrong is seen here, and never found. */
 	if (!store_checksum_is_right(key, data) || !tdb_exists(tdb, key) ||
 	    is_elsewhere(c, key)) {
@@ -241,6 +249,7 @@ static int check_file(struct checking *c)
 	int num_free = 0;
 
 	c->live_bytes = 0;
+	c->seen_bytes = 0;
 	errno = 0;
 	if (tdb_traverse_read(file->tdb, check_one, c) == -1 ||
 	    tdb_validate_freelist(file->tdb, &num_free) == -1) {

@@ -16,6 +16,7 @@
 #include <talloc.h>
 
 #include <mrmr/absent.h>
+#include <mrmr/fault.h>
 #include <mrmr/listing.h>
 #include <mrmr/log.h>
 #include <mrmr/names.h>
@@ -33,6 +34,7 @@ struct entry {
 	int16_t member; /* -1: the spine */
 	uint8_t type;
 	bool on_member; /* a spine directory that a member has as well */
+	bool is_hiding; /* a file that another member has as well */
 };
 
 struct mrmr_listing {
@@ -44,6 +46,7 @@ struct mrmr_listing {
 	size_t names_size;
 	uint32_t *table;
 	size_t table_size; /* a power of two */
+	bool is_partial;   /* a member's directory could not be read */
 };
 
 static uint32_t hash_name(const char *name)
@@ -184,6 +187,9 @@ static bool take(const struct linux_dirent64 *entry, void *private_data)
 		if (type == DT_DIR && known->type == DT_DIR) {
 			known->on_member = true;
 		}
+		known->is_hiding =
+			known->is_hiding ||
+			(known->member != -1 && known->member != r->member);
 		return false;
 	}
 
@@ -339,9 +345,14 @@ static int read_members(struct reading *reading, bool absent)
 			return -1;
 		}
 		if (reading->fd == -1) {
+			reading->listing->is_partial =
+				reading->listing->is_partial ||
+				!mrmr_dir_is_lacking(errno);
 			continue;
 		}
-		if (dir_each_entry(reading->fd, take, reading) == -1) {
+		if (mrmr_fault("listing-read") != 0 ||
+		    dir_each_entry(reading->fd, take, reading) == -1) {
+			reading->listing->is_partial = true;
 			/* A drive that cannot be read hides its files, not
 			   those of the others. */
 			mrmr_log(MRMR_LOG_ERROR,
@@ -429,6 +440,11 @@ size_t mrmr_listing_count(const struct mrmr_listing *listing)
 	return listing->num_entries;
 }
 
+bool mrmr_listing_is_whole(const struct mrmr_listing *listing)
+{
+	return !listing->is_partial;
+}
+
 struct mrmr_listing_entry mrmr_listing_get(const struct mrmr_listing *listing,
 					   size_t i)
 {
@@ -440,5 +456,6 @@ struct mrmr_listing_entry mrmr_listing_get(const struct mrmr_listing *listing,
 		.member = entry->member == -1 ? MRMR_IN_SPINE
 					      : (size_t)entry->member,
 		.type = entry->type,
+		.is_hiding = entry->is_hiding,
 	};
 }

@@ -31,6 +31,7 @@
 #include <mrmr/staging.h>
 #include <mrmr/trash.h>
 
+#include "move_private.h"
 #include "names_private.h"
 
 #define COPY_CHUNK (1024 * 1024)
@@ -89,25 +90,6 @@ static int copy_content(int from_fd, int to_fd, off_t size)
 	return ret == 0 ? ftruncate(to_fd, size) : -1;
 }
 
-struct mrmr_move {
-	struct mrmr_pool *pool;
-	int from_fd;    /* the old file, for reading */
-	struct stat st; /* of the old file */
-	size_t from;    /* members */
-	size_t to;
-	char path[MRMR_PATH_MAX]; /* of the file, when it was looked up */
-	struct mrmr_dir *dir;
-	const char *name; /* in path */
-	int staging_fd;   /* on the target */
-	char staged[96];
-	int new_fd;
-	/* Of a ghost only: */
-	bool is_ghost;
-	struct mrmr_move_source source;
-	int dir_fd; /* of the spine directory */
-	char ghost_name[256];
-};
-
 /* What the source gives of a range; how much of it that was, or -1 if nothing. */
 static ssize_t copy_computed(struct mrmr_move *m, uint64_t begin, uint64_t end)
 {
@@ -132,28 +114,6 @@ static ssize_t copy_computed(struct mrmr_move *m, uint64_t begin, uint64_t end)
 	}
 	free(buffer);
 	return pos > begin || begin == end ? (ssize_t)(pos - begin) : -1;
-}
-
-/* Where the file is now; its directory. */
-static int find_place(struct mrmr_move *m, int fd)
-{
-	struct mrmr_place place;
-
-	if (m->is_ghost) {
-		m->dir = mrmr_dir_get(m->pool, m->dir_fd);
-		m->name = m->ghost_name;
-		return m->dir != NULL ? mrmr_name_path(m->dir, m->name, m->path)
-				      : -1;
-	}
-	if (mrmr_file_locate(m->pool, fd, &m->from, m->path) == -1 ||
-	    mrmr_place_find(m->pool, m->pool->spine_fd, m->path, &place) ==
-		    -1) {
-		return -1;
-	}
-	m->dir = place.dir;
-	m->name = strrchr(m->path, '/');
-	m->name = (m->name != NULL) ? m->name + 1 : m->path;
-	return 0;
 }
 
 static int make_target(struct mrmr_move *m)
@@ -325,7 +285,7 @@ static int take_name(struct mrmr_move *m, int from_fd, int to_fd)
 	return -1;
 }
 
-/* With the directory locked. */
+/* With its place locked. */
 static int swap_names(struct mrmr_move *m)
 {
 	struct mrmr_intent intent = {
@@ -338,20 +298,17 @@ static int swap_names(struct mrmr_move *m)
 	};
 	int to_fd = mrmr_dir_clone_to(m->dir, m->to);
 	int from_fd = mrmr_dir_on_member(m->dir, m->from);
-	int ret = -1;
+	int ret;
 
 	if (from_fd == -1 || to_fd == -1 || check_names(m) == -1 ||
-	    mrmr_tree_lock(m->pool, false) == -1) {
+	    mrmr_intent_begin(m->pool, &intent) == -1) {
 		return -1;
 	}
-	if (mrmr_intent_begin(m->pool, &intent) == 0) {
-		ret = take_name(m, from_fd, to_fd);
-		if (ret == 0) {
-			mrmr_dir_hint(m->dir, m->name, m->to);
-		}
-		mrmr_intent_end(m->pool, &intent);
+	ret = take_name(m, from_fd, to_fd);
+	if (ret == 0) {
+		mrmr_dir_hint(m->dir, m->name, m->to);
 	}
-	mrmr_tree_unlock(m->pool);
+	mrmr_intent_end(m->pool, &intent);
 	return ret;
 }
 
@@ -401,7 +358,7 @@ static int begin_ghost(struct mrmr_move *m, struct mrmr_dir *dir, int fd)
 		errno = ENOENT; /* another file has the name now */
 		return -1;
 	}
-	if (find_place(m, fd) == -1) {
+	if (move_place_find(m, fd) == -1) {
 		return -1;
 	}
 	return choose_target(m, (uint64_t)m->st.st_size);
@@ -450,7 +407,7 @@ struct mrmr_move *mrmr_move_begin(void *mem_ctx, struct mrmr_pool *pool, int fd,
 		errno = EMLINK;
 		goto fail;
 	}
-	if (find_place(m, fd) == -1) {
+	if (move_place_find(m, fd) == -1) {
 		goto fail;
 	}
 	/* fd may be open for writing only. */
@@ -533,11 +490,11 @@ int mrmr_move_finish(struct mrmr_move *m, int *new_fd, size_t *member)
 	}
 	if (mrmr_attributes_copy(m->from_fd, m->new_fd) == -1 ||
 	    mrmr_times_set(m->new_fd, &m->st) == -1 ||
-	    find_place(m, m->from_fd) == -1 || mrmr_dir_lock(m->dir) == -1) {
+	    move_place_lock(m) == -1) {
 		return -1;
 	}
 	ret = swap_names(m);
-	mrmr_dir_unlock(m->dir);
+	move_place_unlock(m);
 	if (ret == -1) {
 		return -1;
 	}

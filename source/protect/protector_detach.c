@@ -36,6 +36,7 @@
 #include <talloc.h>
 
 #include <mrmr/absent.h>
+#include <mrmr/fault.h>
 
 #include "protector_private.h"
 #include "was.h"
@@ -272,6 +273,9 @@ int names_set_aside(struct protector *p, const struct mrmr_node *node,
 						    link->name, MRMR_ID_TRASH,
 						    gone);
 	}
+	if (ret == 0 && mrmr_fault("names-set-aside") != 0) {
+		ret = -1;
+	}
 	if (ret == 0) {
 		ret = pending_add(p->pending, node->id, node->member, 0, 0);
 	}
@@ -281,15 +285,20 @@ int names_set_aside(struct protector *p, const struct mrmr_node *node,
 	return ret;
 }
 
-bool names_is_held(struct protector *p, void *mem_ctx, const char *path,
-		   uint16_t number)
+int names_is_held(struct protector *p, void *mem_ctx, const char *path,
+		  uint16_t number)
 {
 	struct mrmr_node *node = NULL;
 
-	return mrmr_catalog_find_path(p->catalog, mem_ctx, path, &node) == 0 &&
-	       node->kind == MRMR_NODE_FILE && node->member != number &&
-	       (is_away(p, node->member) ||
-		look_has_inode(p, node->member, false, path, node->inode));
+	if (mrmr_catalog_find_path(p->catalog, mem_ctx, path, &node) == -1) {
+		return errno == ENOENT || errno == ENOTDIR ? 0 : -1;
+	}
+	if (node->kind != MRMR_NODE_FILE || node->member == number) {
+		return 0;
+	}
+	return is_away(p, node->member) ? 1
+					: look_for_inode(p, node->member, false,
+							 path, node->inode);
 }
 
 bool names_is_gone(const char *name)

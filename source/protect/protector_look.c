@@ -13,6 +13,7 @@
 
 #include <talloc.h>
 
+#include <mrmr/fault.h>
 #include <mrmr/log.h>
 #include <mrmr/names.h>
 #include <mrmr/staging.h>
@@ -44,37 +45,72 @@ int look_open(int at_fd, const char *path, int flags)
 	return (int)syscall(SYS_openat2, at_fd, path, &how, sizeof(how));
 }
 
-bool look_has_inode(struct protector *p, uint16_t number, bool in_trash,
-		    const char *path, uint64_t inode)
-{
-	const struct mrmr_member *member =
-		mrmr_engine_online(p->engine, number);
-	struct stat st = {0};
-	int at_fd;
-	int fd;
-
-	if (member == NULL) {
-		return false;
-	}
-	at_fd = in_trash ? openat(member->private_fd, MRMR_TRASH,
-				  O_PATH | O_DIRECTORY | O_CLOEXEC)
-			 : member->root_fd;
-	fd = at_fd != -1 ? look_open(at_fd, path, O_PATH) : -1;
-	if (fd != -1) {
-		if (fstat(fd, &st) == -1) {
-			st.st_ino = 0;
-		}
-		close(fd);
-	}
-	if (in_trash && at_fd != -1) {
-		close(at_fd);
-	}
-	return fd != -1 && (uint64_t)st.st_ino == inode && inode != 0;
-}
-
 static bool is_not_there(int error)
 {
 	return error == ENOENT || error == ENOTDIR || error == ELOOP;
+}
+
+/* Nor can it be, by a path that is too long, or leads out of the member. */
+static bool cannot_be_there(int error)
+{
+	return is_not_there(error) || error == ENAMETOOLONG || error == EXDEV;
+}
+
+static int inode_beneath(int at_fd, const char *path, uint64_t *inode)
+{
+	int fd = mrmr_fault("look-inode") == 0 ? look_open(at_fd, path, O_PATH)
+					       : -1;
+	struct stat st;
+	int saved_errno;
+	int ret;
+
+	if (fd == -1) {
+		return -1;
+	}
+	ret = fstat(fd, &st);
+	saved_errno = errno;
+	close(fd);
+	errno = saved_errno;
+	*inode = ret == 0 ? (uint64_t)st.st_ino : 0;
+	return ret;
+}
+
+int look_for_inode(struct protector *p, uint16_t number, bool in_trash,
+		   const char *path, uint64_t inode)
+{
+	const struct mrmr_member *member =
+		mrmr_engine_online(p->engine, number);
+	uint64_t found = 0;
+	int saved_errno;
+	int at_fd;
+	int ret;
+
+	if (member == NULL || inode == 0) {
+		return 0;
+	}
+	if (!in_trash) {
+		ret = inode_beneath(member->root_fd, path, &found);
+	} else {
+		at_fd = openat(member->private_fd, MRMR_TRASH,
+			       O_PATH | O_DIRECTORY | O_CLOEXEC);
+		if (at_fd == -1) {
+			return is_not_there(errno) ? 0 : -1;
+		}
+		ret = inode_beneath(at_fd, path, &found);
+		saved_errno = errno;
+		close(at_fd);
+		errno = saved_errno;
+	}
+	if (ret == -1) {
+		return cannot_be_there(errno) ? 0 : -1;
+	}
+	return found == inode;
+}
+
+bool look_has_inode(struct protector *p, uint16_t number, bool in_trash,
+		    const char *path, uint64_t inode)
+{
+	return look_for_inode(p, number, in_trash, path, inode) == 1;
 }
 
 bool look_is_not_in_trash(struct protector *p, const struct mrmr_node *node,

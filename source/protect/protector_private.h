@@ -288,10 +288,14 @@ int look_in(struct protector *p, void *mem_ctx, struct mrmr_dir *dir,
 int64_t look_mtime_ns(const struct stat *st);
 /* A file of a member by its path there, through no symlink. A descriptor. */
 int look_open(int at_fd, const char *path, int flags);
-/* Has a member this inode under this path (below its root, or its trash)? */
 /* Is it on a member whose files cannot be protected (mrmr/lasting.h)? Its inode
    number is taken to be 0 then: not known. */
 bool look_is_unlasting(const struct protector *p, const struct look *look);
+/* Has a member this inode under this path (below its root, or its trash)? 1; 0, also
+   if the member is not there; -1 with errno: that cannot be known. */
+int look_for_inode(struct protector *p, uint16_t number, bool in_trash,
+		   const char *path, uint64_t inode);
+/* The same, where what cannot be known is no harm: is it surely there? */
 bool look_has_inode(struct protector *p, uint16_t number, bool in_trash,
 		    const char *path, uint64_t inode);
 
@@ -364,9 +368,9 @@ int names_set_aside(struct protector *p, const struct mrmr_node *node,
 		    const struct mrmr_link *link, uint64_t dir_id,
 		    const char *name);
 /* Does the catalogue have this path for a file of another member, which is away, or
-   has it there? */
-bool names_is_held(struct protector *p, void *mem_ctx, const char *path,
-		   uint16_t number);
+   has it there? 1, 0, or -1 with errno. */
+int names_is_held(struct protector *p, void *mem_ctx, const char *path,
+		  uint16_t number);
 /* Is this name in the trash one of those? */
 bool names_is_gone(const char *name);
 /* Those that are not pending any more, as the list was lost: they are. */

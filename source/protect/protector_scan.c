@@ -10,6 +10,7 @@
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -119,6 +120,68 @@ static int find_gone(const struct mrmr_node *node, void *private_data)
 	return 0;
 }
 
+/* What a member has of a name in this directory. 1; 0: nothing; -1 with errno: that
+   cannot be known. */
+static int look_on(struct mrmr_dir *dir, size_t member, const char *name,
+		   struct stat *st)
+{
+	int fd = mrmr_dir_on_member(dir, member);
+
+	if (fd == -1) {
+		return mrmr_dir_is_lacking(errno) ? 0 : -1;
+	}
+	if (mrmr_fault("scan-hidden") == 0 &&
+	    fstatat(fd, name, st, AT_SYMLINK_NOFOLLOW) == 0) {
+		return 1;
+	}
+	return errno == ENOENT ? 0 : -1;
+}
+
+static int tell_unseen(struct scan *scan, size_t member, const char *path)
+{
+	struct mrmr_pool *pool = scan->p->pool;
+	int error = errno;
+
+	mrmr_pool_suspect(pool, &pool->members[member], error);
+	return mrmr_error_set(scan->err, error,
+			      "the pool cannot be scanned: member %s: what it "
+			      "has as '%s' cannot be looked at: %s",
+			      mrmr_member_name(&pool->members[member]), path,
+			      strerror(error));
+}
+
+/* After a power cut, what a client had replaced by a file of another member may be
+   there again, and hide it. Nobody may take that one for lost, also if it cannot be
+   looked at: then this is not the time to scan. */
+static int see_hidden(struct scan *scan, struct mrmr_dir *dir, uint64_t dir_id,
+		      const char *path, const char *name,
+		      const struct look *shown)
+{
+	struct protector *p = scan->p;
+	size_t i;
+
+	for (i = 0; i < p->pool->num_members; i++) {
+		struct look look = {.member = i,
+				    .number = p->engine->number[i]};
+		int ret;
+
+		if (i == shown->member ||
+		    mrmr_engine_online(p->engine, look.number) == NULL ||
+		    p->pool->members[i].unlasting != NULL) {
+			continue;
+		}
+		ret = look_on(dir, i, name, &look.st);
+		if (ret == -1) {
+			return tell_unseen(scan, i, path);
+		}
+		if (ret == 1 && S_ISREG(look.st.st_mode) &&
+		    names_see_hidden(p, dir_id, name, &look) == -1) {
+			return -1;
+		}
+	}
+	return 0;
+}
+
 /* A name that the catalogue has in a directory, and the listing has not. */
 static int drop(struct scan *scan, void *frame, struct mrmr_dir *dir,
 		uint64_t dir_id, const char *path, const char *name)
@@ -129,12 +192,15 @@ static int drop(struct scan *scan, void *frame, struct mrmr_dir *dir,
 	struct look look;
 	int ret;
 
-	/* it may have come since */
+	/* it may have come since; or the listing is not whole */
 	if (below == NULL || look_at(p, frame, below, &look) == -1) {
 		return -1;
 	}
 	if (look.is_there) {
-		return 0;
+		return look.kind == MRMR_NODE_DIRECTORY
+			       ? 0
+			       : see_hidden(scan, dir, dir_id, below, name,
+					    &look);
 	}
 	if (names_detach(p, dir_id, name, NAMES_SEEMS) == -1) {
 		return -1;
@@ -172,37 +238,10 @@ static int drop_gone(struct scan *scan, void *frame, struct mrmr_dir *dir,
 	return 0;
 }
 
-/* After a power cut, what a client had replaced by a file of another member may be
-   there again, and hide it. Nobody may take that one for lost. */
-static int see_hidden(struct scan *scan, struct mrmr_dir *dir, uint64_t dir_id,
-		      const char *name, const struct look *shown)
-{
-	struct protector *p = scan->p;
-	size_t i;
-
-	for (i = 0; i < p->pool->num_members; i++) {
-		struct look look = {.member = i,
-				    .number = p->engine->number[i]};
-		int fd = -1;
-
-		if (i == shown->member ||
-		    mrmr_engine_online(p->engine, look.number) == NULL ||
-		    p->pool->members[i].unlasting != NULL) {
-			continue;
-		}
-		fd = mrmr_dir_on_member(dir, i);
-		if (fd != -1 &&
-		    fstatat(fd, name, &look.st, AT_SYMLINK_NOFOLLOW) == 0 &&
-		    S_ISREG(look.st.st_mode) &&
-		    names_see_hidden(p, dir_id, name, &look) == -1) {
-			return -1;
-		}
-	}
-	return 0;
-}
-
+/* may_hide: another member may have a file of this name. */
 static int see_entry(struct scan *scan, void *frame, struct mrmr_dir *dir,
-		     uint64_t dir_id, const char *path, const char *name)
+		     uint64_t dir_id, const char *path, const char *name,
+		     bool may_hide)
 {
 	struct protector *p = scan->p;
 	struct look look;
@@ -240,10 +279,10 @@ static int see_entry(struct scan *scan, void *frame, struct mrmr_dir *dir,
 		return -1;
 	}
 	scan->in_transaction++;
-	if (look.kind != MRMR_NODE_DIRECTORY) {
-		return see_hidden(scan, dir, dir_id, name, &look);
+	if (look.kind == MRMR_NODE_DIRECTORY) {
+		return push(scan, below);
 	}
-	return push(scan, below);
+	return may_hide ? see_hidden(scan, dir, dir_id, below, name, &look) : 0;
 }
 
 static int scan_entries(struct scan *scan, struct mrmr_dir *dir,
@@ -260,12 +299,18 @@ static int scan_entries(struct scan *scan, struct mrmr_dir *dir,
 	}
 	num = mrmr_listing_count(listing);
 	for (i = 2; i < num && ret == 0; i++) { /* after . and .. */
+		struct mrmr_listing_entry entry = mrmr_listing_get(listing, i);
+		bool may_hide =
+			entry.is_hiding || !mrmr_listing_is_whole(listing);
 		void *frame = talloc_new(listing);
 
-		ret = frame != NULL
-			      ? see_entry(scan, frame, dir, dir_id, path,
-					  mrmr_listing_get(listing, i).name)
-			      : -1;
+		/* where it was just read: nobody else is asked */
+		if (entry.member != MRMR_IN_SPINE && entry.type != DT_DIR) {
+			mrmr_dir_hint(dir, entry.name, entry.member);
+		}
+		ret = frame != NULL ? see_entry(scan, frame, dir, dir_id, path,
+						entry.name, may_hide)
+				    : -1;
 		talloc_free(frame);
 	}
 	if (ret == 0) {

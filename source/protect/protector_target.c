@@ -149,6 +149,7 @@ static int settle_gone(struct finding *f, struct batch *batch,
 	struct protector *p = f->p;
 	const char *path = mrmr_trash_origin(trash_path);
 	struct look look;
+	int ret;
 
 	if (mrmr_engine_member(p->engine, f->node->member) != SIZE_MAX &&
 	    mrmr_engine_online(p->engine, f->node->member) == NULL) {
@@ -160,10 +161,13 @@ static int settle_gone(struct finding *f, struct batch *batch,
 		*readiness = TARGET_LATER;
 		return 0;
 	}
-	if (look_has_inode(p, f->node->member, false, path, f->node->inode) &&
-	    names_is_held(p, f->frame, path, f->node->member)) {
+	ret = look_for_inode(p, f->node->member, false, path, f->node->inode);
+	if (ret == 1) {
+		ret = names_is_held(p, f->frame, path, f->node->member);
+	}
+	if (ret != 0) {
 		*readiness = TARGET_SKIPPED;
-		return 0;
+		return ret == 1 ? 0 : -1;
 	}
 	if (look_at(p, f->frame, path, &look) == -1) {
 		return -1;

@@ -12,6 +12,8 @@
 
 #include <talloc.h>
 
+#include <mrmr/fault.h>
+
 #include "was.h"
 
 #define WAS "was"
@@ -141,8 +143,10 @@ int was_note(struct mrmr_catalog *catalog, uint64_t id, uint64_t was)
 	if (was == MRMR_ID_NONE || was == id) {
 		return 0;
 	}
-	return put(catalog, WAS, id, was) == -1 ? -1
-						: put(catalog, IS, was, id);
+	if (put(catalog, WAS, id, was) == -1 || mrmr_fault("was-noted") != 0) {
+		return -1;
+	}
+	return put(catalog, IS, was, id);
 }
 
 int was_forget(struct mrmr_catalog *catalog, uint64_t id)
@@ -157,7 +161,8 @@ int was_forget(struct mrmr_catalog *catalog, uint64_t id)
 		return 0;
 	}
 	if (get(catalog, IS, was, &is) == -1 ||
-	    (is == id && drop(catalog, IS, was) == -1)) {
+	    (is == id && drop(catalog, IS, was) == -1) ||
+	    mrmr_fault("was-forgotten") != 0) {
 		return -1;
 	}
 	return drop(catalog, WAS, id);
@@ -177,6 +182,9 @@ int was_is_needed(struct mrmr_catalog *catalog, uint64_t was)
 	}
 	if (is == MRMR_ID_NONE) {
 		return 0;
+	}
+	if (mrmr_fault("was-needed") != 0) {
+		return -1;
 	}
 	if (mrmr_catalog_get(catalog, NULL, is, &node) == -1) {
 		return errno == ENOENT ? 0 : -1;

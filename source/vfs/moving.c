@@ -175,6 +175,19 @@ int mrmr_move_take_effect(struct files_struct *fsp, struct mrmr_pool *pool,
 	return -1;
 }
 
+/* Where all are full, that is nothing to warn of. */
+static void say_cannot(const struct files_struct *fsp, const char *what,
+		       int error)
+{
+	if (mrmr_is_full(error)) {
+		DBG_NOTICE("%s is on a full member and %s: %s\n",
+			   fsp_str_dbg(fsp), what, strerror(error));
+	} else {
+		DBG_WARNING("%s is on a full member and %s: %s\n",
+			    fsp_str_dbg(fsp), what, strerror(error));
+	}
+}
+
 static struct mrmr_move *begin(struct vfs_handle_struct *handle,
 			       TALLOC_CTX *mem_ctx, struct files_struct *fsp,
 			       uint64_t size_bytes)
@@ -192,9 +205,7 @@ static struct mrmr_move *begin(struct vfs_handle_struct *handle,
 	saved_errno = errno;
 	unbecome_root();
 	if (move == NULL) {
-		DBG_NOTICE("%s is on a full member and cannot move to another: "
-			   "%s\n",
-			   fsp_str_dbg(fsp), strerror(saved_errno));
+		say_cannot(fsp, "cannot move to another", saved_errno);
 	}
 	return move;
 }
@@ -210,6 +221,7 @@ static void end(struct mrmr_move **move)
 	errno = saved_errno;
 }
 
+/* EBUSY: it may go better the next time. */
 static int finish(struct vfs_handle_struct *handle, struct files_struct *fsp,
 		  struct mrmr_move *move)
 {
@@ -231,27 +243,50 @@ static int finish(struct vfs_handle_struct *handle, struct files_struct *fsp,
 	return ret;
 }
 
+/* Others may have filled the member that was chosen: the next time it is another
+   one, or none. */
+static int why_not_copied(const struct files_struct *fsp, int error)
+{
+	say_cannot(fsp, "could not be copied to another", error);
+	return mrmr_is_full(error) ? EBUSY : ENOSPC;
+}
+
+/* 0 or an errno value. */
+static int move_once(struct vfs_handle_struct *handle, struct files_struct *fsp,
+		     uint64_t size_bytes)
+{
+	struct mrmr_move *move = begin(handle, NULL, fsp, size_bytes);
+	int error;
+
+	if (move == NULL) {
+		return ENOSPC;
+	}
+	become_root();
+	error = mrmr_move_copy(move) == 0 ? 0 : errno;
+	unbecome_root();
+	if (error != 0) {
+		error = why_not_copied(fsp, error);
+	} else if (finish(handle, fsp, move) == -1) {
+		error = errno;
+	}
+	end(&move);
+	return error;
+}
+
 int mrmr_move_now(struct vfs_handle_struct *handle, struct files_struct *fsp,
 		  uint64_t size_bytes)
 {
-	struct mrmr_move *move = begin(handle, NULL, fsp, size_bytes);
-	int ret;
+	unsigned int tries = 0;
+	int error;
 
-	if (move == NULL) {
+	do {
+		error = move_once(handle, fsp, size_bytes);
+	} while (error == EBUSY && ++tries < MRMR_MOVE_TRIES);
+	if (error != 0) {
 		errno = ENOSPC;
 		return -1;
 	}
-	become_root();
-	ret = mrmr_move_copy(move);
-	unbecome_root();
-	if (ret == 0) {
-		ret = finish(handle, fsp, move);
-	}
-	end(&move);
-	if (ret == -1) {
-		errno = ENOSPC;
-	}
-	return ret;
+	return 0;
 }
 
 /* --- a ghost whose member is back ---------------------------------------------- */
@@ -286,7 +321,7 @@ struct move_state {
 	struct files_struct *fsp;
 	const bool *spoiled;
 	struct mrmr_move *move;
-	int ret; /* of the copy */
+	int copy_error;
 };
 
 static void copy_in_thread(void *private_data);
@@ -335,7 +370,7 @@ static void copy_in_thread(void *private_data)
 {
 	struct move_state *state = private_data;
 
-	state->ret = mrmr_move_copy(state->move);
+	state->copy_error = mrmr_move_copy(state->move) == 0 ? 0 : errno;
 }
 
 static void move_copied(struct tevent_req *subreq)
@@ -354,8 +389,10 @@ static void move_copied(struct tevent_req *subreq)
 		copy_in_thread(state);
 		ret = 0;
 	}
-	if (ret != 0 || state->ret == -1) {
+	if (ret != 0) {
 		error = ENOSPC;
+	} else if (state->copy_error != 0) {
+		error = why_not_copied(state->fsp, state->copy_error);
 	} else if (*state->spoiled) {
 		error = EBUSY;
 	} else if (finish(state->handle, state->fsp, state->move) == -1) {

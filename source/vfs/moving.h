@@ -10,6 +10,10 @@
 
 #include <mrmr/absent.h>
 
+/* How often a move is tried, as members may fill up one after the other, and the
+   file may change meanwhile. */
+#define MRMR_MOVE_TRIES 8
+
 /*
  * Move the file behind fsp to a member with room for size_bytes, and have all
  * handles of this process continue on it: descriptors change what they refer
@@ -39,8 +43,9 @@ int mrmr_ghost_follow(struct vfs_handle_struct *handle,
 		      struct files_struct *fsp, const struct mrmr_ghost *ghost);
 
 /*
- * The same with the copying in a thread. Whoever changes the file meanwhile
- * sets *spoiled: that is EBUSY then, and the file is where it was.
+ * The same, once, with the copying in a thread. Whoever changes the file meanwhile
+ * sets *spoiled: that is EBUSY then, as is everything that may go better the next
+ * time, and the file is where it was.
  */
 struct tevent_req *mrmr_move_send(TALLOC_CTX *mem_ctx,
 				  struct tevent_context *ev,

@@ -26,7 +26,7 @@
 
 #include "lib/util/tevent_unix.h"
 
-#define TRIES 8     /* members may fill up one after the other */
+#define TRIES 8     /* of a write; members may fill up one after the other */
 #define ASK_TRIES 4 /* of them, that may ask for room in the trash */
 
 /* A file with writes under way. */
@@ -396,7 +396,7 @@ static void moved(struct tevent_req *subreq)
 	TALLOC_FREE(subreq);
 	file->move = NULL;
 	if (ret == -1 && error == EBUSY && file->waiting != NULL &&
-	    ++file->move_tries < TRIES) {
+	    ++file->move_tries < MRMR_MOVE_TRIES) {
 		start_move(file);
 		return;
 	}

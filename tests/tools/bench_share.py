@@ -9,6 +9,8 @@ and on Samba over mergerfs.
   --files N        10 KB files per client [1000]
   --dirs N         directories they are spread over, per client [1]
   --big N          MiB of the big files, of all clients together [512]
+  --big-times N    how often they are written and read in a round: it takes half a
+                   second, and its rate scatters by a tenth [4]
   --huge-dir N     entries of the directory that is listed alone, 0: none
                    [100000]
   --shares LIST    [plain,pool,mergerfs]
@@ -163,14 +165,16 @@ class Bench:
 
     def round(self, number):
         options = self.options
-        shares = options.shares if number % 2 == 0 else options.shares[::-1]
+        orders = options.shares, options.shares[::-1]
+        shares = orders[number % 2]
         for clients in options.clients:
             self.load(shares, clients, FILE_PHASES,
                       '--files', str(options.files),
                       '--dirs', str(options.dirs),
                       '--repeat', str(max(1, 20000 // options.files)))
-            if options.big:
-                self.load(shares, clients, BIG_PHASES, '--files', '0',
+            for time in range(options.big_times if options.big else 0):
+                self.load(orders[(number + time) % 2], clients, BIG_PHASES,
+                          '--files', '0',
                           '--big', str(options.big // clients))
         if options.huge_dir:
             self.load(shares, 1, ['dir'], '--entries', str(options.huge_dir))
@@ -247,6 +251,7 @@ def main():
     parser.add_argument('--files', type=int, default=1000)
     parser.add_argument('--dirs', type=int, default=1)
     parser.add_argument('--big', type=int, default=512)
+    parser.add_argument('--big-times', type=int, default=4)
     parser.add_argument('--huge-dir', type=int, default=100000)
     parser.add_argument('--shares', type=lambda text: text.split(','),
                         default=['plain', 'pool', 'mergerfs'])

@@ -10,12 +10,10 @@
 #include <stdint.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -31,6 +29,7 @@
 #include <mrmr/serve.h>
 #include <mrmr/undo.h>
 
+#include "killed.h"
 #include "protecting.h"
 
 /* --- what clients do ---------------------------------------------------------- */
@@ -242,25 +241,17 @@ struct mrmr_protect_result protect_and_scan(struct world *w)
 	return result;
 }
 
+static void protect_in_child(struct world *w, void *private_data)
+{
+	struct mrmr_protect_result result;
+
+	(void)private_data;
+	try_protect(w, &result);
+}
+
 bool protect_killed(struct world *w, const char *fault)
 {
-	pid_t pid = fork();
-	int status = 0;
-
-	assert_return_code(pid, errno);
-	if (pid == 0) {
-		struct mrmr_protect_result result;
-
-		world_open_in_child(w);
-		setenv("MRMR_FAULT", fault, 1);
-		_exit(try_protect(w, &result) == 0 ? 0 : 1);
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	if (WIFSIGNALED(status)) {
-		assert_int_equal(WTERMSIG(status), SIGKILL);
-		return true;
-	}
-	return false;
+	return killed_at(w, fault, protect_in_child, NULL);
 }
 
 static void tell_of_rebuild(enum mrmr_rebuild_trouble kind, const char *path,

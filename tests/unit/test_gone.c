@@ -27,6 +27,7 @@
 #include <mrmr/serve.h>
 #include <mrmr/undelete.h>
 
+#include "killed.h"
 #include "protecting.h"
 
 #define LEN 30000
@@ -202,10 +203,20 @@ static void test_keeps_its_name(void **state)
 
 /* --- killed ----------------------------------------------------------------------- */
 
+/* private_data: the fault, which is for what the client does alone. */
+static void remove_old(struct world *w, void *private_data)
+{
+	serve(w);
+	setenv("MRMR_FAULT", private_data, 1);
+	do_unlink(w, "d/old");
+}
+
 static void test_client_is_killed(void **state)
 {
-	static const char *const points[] = {"absent-remove", "absent-removed",
-					     "intent-name", "intent-sync"};
+	static const char *const points[] = {"absent-remove=kill",
+					     "absent-removed=kill",
+					     "intent-name=kill",
+					     "intent-sync=kill"};
 	size_t i;
 
 #ifndef MRMR_WITH_FAULTS
@@ -215,25 +226,12 @@ static void test_client_is_killed(void **state)
 	for (i = 0; i < sizeof(points) / sizeof(points[0]); i++) {
 		struct world *w = pool_of();
 		bool is_shown;
-		char fault[64];
-		int status = 0;
-		pid_t pid;
 
-		snprintf(fault, sizeof(fault), "%s=kill", points[i]);
 		serve(w);
 		assert_string_equal(do_list(w, "d"), "here old too");
 		stop_serving(w);
-		pid = fork();
-		assert_return_code(pid, errno);
-		if (pid == 0) {
-			world_open_in_child(w);
-			serve(w);
-			setenv("MRMR_FAULT", fault, 1);
-			do_unlink(w, "d/old");
-			_exit(0);
-		}
-		assert_int_equal(waitpid(pid, &status, 0), pid);
-		assert_true(WIFSIGNALED(status));
+		assert_true(killed_at(w, "none", remove_old,
+				      (void *)(uintptr_t)points[i]));
 		/* the next smbd finishes it, and says so */
 		world_close(w);
 		world_open(w);
@@ -510,6 +508,12 @@ static void test_heard_of_late(void **state)
 	world_free(w);
 }
 
+static void rebuild_first(struct world *w, void *private_data)
+{
+	(void)private_data;
+	rebuild_lost(w, 0, false);
+}
+
 static void test_rebuild_is_killed(void **state)
 {
 	static const char *const points[] = {"rebuild-stage=kill",
@@ -524,20 +528,10 @@ static void test_rebuild_is_killed(void **state)
 #endif
 	for (i = 0; i < sizeof(points) / sizeof(points[0]); i++) {
 		struct world *w = pool_of();
-		int status = 0;
-		pid_t pid;
 
 		take_away(w, REMOVED);
 		protect(w);
-		pid = fork();
-		assert_return_code(pid, errno);
-		if (pid == 0) {
-			world_open_in_child(w);
-			setenv("MRMR_FAULT", points[i], 1);
-			_exit(!rebuild_lost(w, 0, false));
-		}
-		assert_int_equal(waitpid(pid, &status, 0), pid);
-		assert_true(WIFSIGNALED(status));
+		assert_true(killed_at(w, points[i], rebuild_first, NULL));
 		world_close(w);
 		world_open(w);
 		assert_true(rebuild_lost(w, 0, false));

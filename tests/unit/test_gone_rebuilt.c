@@ -15,102 +15,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 #include <talloc.h>
 
 #include <mrmr/fault.h>
-#include <mrmr/rebuild.h>
-#include <mrmr/serve.h>
 
-#include "protecting.h"
+#include "anew.h"
+#include "killed.h"
 
-#define LEN 30000
-
-struct outcome {
-	size_t older;
-	size_t lost;
-	size_t taken;
-	size_t failed;
-	struct mrmr_rebuild_result result;
-};
-
-static void count_trouble(enum mrmr_rebuild_trouble kind, const char *path,
-			  uint64_t size_bytes, const char *why,
-			  void *private_data)
-{
-	struct outcome *outcome = private_data;
-
-	outcome->older += kind == MRMR_REBUILD_OLDER;
-	outcome->lost +=
-		kind == MRMR_REBUILD_LOST || kind == MRMR_REBUILD_UNPROTECTED;
-	outcome->taken += kind == MRMR_REBUILD_TAKEN;
-	outcome->failed += kind == MRMR_REBUILD_FAILED;
-}
-
-static int rebuild(struct world *w, size_t lost, bool is_plan,
-		   struct outcome *outcome)
-{
-	const struct mrmr_rebuild_options options = {
-		.lost = lost,
-		.onto = MRMR_REBUILD_SPREAD,
-		.trouble = count_trouble,
-		.private_data = outcome,
-	};
-	struct mrmr_engine *engine = open_engine(w, MRMR_ENGINE_WRITE);
-	struct mrmr_error err = {0};
-	int ret;
-
-	*outcome = (struct outcome){0};
-	ret = is_plan ? mrmr_rebuild_plan(engine, &options, &outcome->result,
-					  &err)
-		      : mrmr_rebuild(engine, &options, &outcome->result, &err);
-	talloc_free(engine);
-	return ret;
-}
-
-static void rebuild_older(struct world *w, size_t lost)
-{
-	struct outcome outcome;
-
-	assert_int_equal(rebuild(w, lost, true, &outcome), 0);
-	assert_int_equal(outcome.older, 1);
-	assert_int_equal(outcome.lost, 0);
-	assert_int_equal(rebuild(w, lost, false, &outcome), 0);
-	assert_int_equal(outcome.older, 1);
-	assert_int_equal(outcome.lost, 0);
-	assert_true(outcome.result.is_complete);
-}
-
-/* Of member 0, which is away, d/old was written to; the member that got it is away
-   as well, and the protector knows. Which. */
-static struct world *written_in(const struct world_shape *shape, size_t *second)
-{
-	struct world *w = world_new(shape);
-
-	client_write_on(w, 0, "d/old", 1, LEN);
-	client_write_on(w, 1, "d/here", 2, LEN);
-	client_write_on(w, 2, "d/too", 3, LEN);
-	protect(w);
-	world_unplug(w, 0);
-	world_later(w);
-	serve(w);
-	*second = client_make_anew(w, "d", "old");
-	client_write(w, "d/old", 5, LEN + 5);
-	world_unplug(w, *second);
-	world_later(w);
-	stop_serving(w);
-	protect(w);
-	return w;
-}
+#define LEN ANEW_LEN
 
 static struct world *written_of(size_t *second)
 {
-	return written_in(&(struct world_shape){.num_members = 5,
-						.parity = "2"},
-			  second);
+	return anew_of(&(struct world_shape){.num_members = 5, .parity = "2"},
+		       second);
 }
 
 #ifdef MRMR_WITH_FAULTS
@@ -153,42 +73,17 @@ static struct world *partly_written_of(size_t *second)
 
 #endif
 
-static void come_back(struct world *w, size_t member)
-{
-	world_plug(w, member);
-	world_later(w);
-	protect(w);
-}
-
-/* The file is in the share, as it was protected, and is so again. */
-static void check_older(struct world *w, size_t second)
-{
-	protect(w);
-	assert_int_not_equal(do_where(w, "d/old"), SIZE_MAX);
-	assert_int_not_equal(do_where(w, "d/old"), second);
-	verify(w, "d/old", 1, LEN, 1);
-}
-
-static void check_end(struct world *w, unsigned int lose)
-{
-	protect(w);
-	verify(w, "d/old", 1, LEN, lose);
-	assert_int_equal(pending_of(w), 0);
-	verify_decodable(w);
-	world_free(w);
-}
-
 /* The first one is away, and comes back later. */
 static void test_first_comes_later(void **state)
 {
 	size_t second;
 	struct world *w = written_of(&second);
 
-	rebuild_older(w, second);
-	check_older(w, second);
-	come_back(w, 0);
+	anew_rebuild_older(w, second);
+	anew_check_older(w, second);
+	anew_come_back(w, 0);
 	assert_int_equal(world_trashed(w, 0, "old"), 1);
-	check_end(w, 2);
+	anew_check_end(w, 2);
 }
 
 /* It is back before. */
@@ -197,11 +92,11 @@ static void test_first_comes_before(void **state)
 	size_t second;
 	struct world *w = written_of(&second);
 
-	come_back(w, 0);
+	anew_come_back(w, 0);
 	assert_int_equal(world_trashed(w, 0, "old"), 1);
-	rebuild_older(w, second);
-	check_older(w, second);
-	check_end(w, 2);
+	anew_rebuild_older(w, second);
+	anew_check_older(w, second);
+	anew_check_end(w, 2);
 }
 
 /* Both are lost. */
@@ -210,21 +105,21 @@ static void test_both_are_rebuilt(void **state)
 	unsigned int second_first;
 
 	for (second_first = 0; second_first < 2; second_first++) {
-		struct outcome outcome;
+		struct anew_outcome outcome;
 		size_t second;
 		struct world *w = written_of(&second);
 
 		if (second_first) {
-			rebuild_older(w, second);
-			check_older(w, second);
+			anew_rebuild_older(w, second);
+			anew_check_older(w, second);
 		}
-		assert_int_equal(rebuild(w, 0, false, &outcome), 0);
+		assert_int_equal(anew_rebuild(w, 0, false, &outcome), 0);
 		assert_true(outcome.result.is_complete);
 		if (!second_first) {
-			rebuild_older(w, second);
-			check_older(w, second);
+			anew_rebuild_older(w, second);
+			anew_check_older(w, second);
 		}
-		check_end(w, 1); /* three members are left */
+		anew_check_end(w, 1); /* three members are left */
 	}
 }
 
@@ -234,10 +129,10 @@ static void test_second_comes_back(void **state)
 	size_t second;
 	struct world *w = written_of(&second);
 
-	come_back(w, second);
+	anew_come_back(w, second);
 	assert_int_equal(do_where(w, "d/old"), second);
 	verify(w, "d/old", 5, LEN + 5, 1);
-	come_back(w, 0);
+	anew_come_back(w, 0);
 	protect(w);
 	verify(w, "d/old", 5, LEN + 5, 2);
 	world_free(w);
@@ -250,21 +145,21 @@ static void test_and_once_more(void **state)
 	size_t third;
 	struct world *w = written_of(&second);
 
-	rebuild_older(w, second);
+	anew_rebuild_older(w, second);
 	third = do_where(w, "d/old");
 	assert_int_not_equal(third, SIZE_MAX);
 	world_plug(w, 0);
 	world_unplug(w, third);
 	world_later(w);
-	rebuild_older(w, third);
+	anew_rebuild_older(w, third);
 	assert_int_not_equal(do_where(w, "d/old"), SIZE_MAX);
-	check_end(w, 1);
+	anew_check_end(w, 1);
 }
 
 /* A client has removed it since: it does not come back. */
 static void test_removed(void **state)
 {
-	struct outcome outcome;
+	struct anew_outcome outcome;
 	size_t second;
 	struct world *w = written_of(&second);
 
@@ -272,7 +167,7 @@ static void test_removed(void **state)
 	assert_int_equal(do_unlink(w, "d/old"), 0);
 	stop_serving(w);
 	protect(w);
-	assert_int_equal(rebuild(w, second, false, &outcome), 0);
+	assert_int_equal(anew_rebuild(w, second, false, &outcome), 0);
 	assert_int_equal(outcome.older, 0);
 	assert_int_equal(do_where(w, "d/old"), SIZE_MAX);
 	world_free(w);
@@ -281,7 +176,7 @@ static void test_removed(void **state)
 /* No drive has room for it: it waits until one has. */
 static void test_drives_are_full(void **state)
 {
-	struct outcome outcome;
+	struct anew_outcome outcome;
 	size_t second;
 	struct world *w = written_of(&second);
 	size_t i;
@@ -292,7 +187,7 @@ static void test_drives_are_full(void **state)
 		}
 	}
 	world_later(w);
-	rebuild(w, second, false, &outcome);
+	anew_rebuild(w, second, false, &outcome);
 	assert_int_equal(outcome.older + outcome.lost + outcome.taken, 0);
 	assert_int_equal(outcome.failed, 1);
 	assert_false(outcome.result.is_complete);
@@ -304,10 +199,10 @@ static void test_drives_are_full(void **state)
 		}
 	}
 	world_later(w);
-	rebuild_older(w, second);
-	check_older(w, second);
-	come_back(w, 0);
-	check_end(w, 2);
+	anew_rebuild_older(w, second);
+	anew_check_older(w, second);
+	anew_come_back(w, 0);
+	anew_check_end(w, 2);
 }
 
 /* The older version is in the trash of the first one, which is emptied at once. */
@@ -315,26 +210,32 @@ static void test_trash_is_emptied(void **state)
 {
 	size_t second;
 	struct world *w =
-		written_in(&(struct world_shape){.num_members = 5,
-						 .parity = "2",
-						 .config =
-							 ",\"trash_days\": 0"},
-			   &second);
+		anew_of(&(struct world_shape){.num_members = 5,
+					      .parity = "2",
+					      .config = ",\"trash_days\": 0"},
+			&second);
 
-	come_back(w, 0);
+	anew_come_back(w, 0);
 	world_later(w);
 	protect(w);
 	assert_int_equal(world_trashed(w, 0, "old"), 1);
-	rebuild_older(w, second);
-	check_older(w, second);
+	anew_rebuild_older(w, second);
+	anew_check_older(w, second);
 	/* now nobody needs it any more */
 	world_later(w);
 	protect(w);
 	assert_int_equal(world_trashed(w, 0, "old"), 0);
-	check_end(w, 2);
+	anew_check_end(w, 2);
 }
 
 #ifdef MRMR_WITH_FAULTS
+
+static void rebuild_second(struct world *w, void *private_data)
+{
+	struct anew_outcome outcome;
+
+	anew_rebuild(w, *(size_t *)private_data, false, &outcome);
+}
 
 /* Killed anywhere, it goes on. */
 static void test_killed(void **state)
@@ -347,29 +248,18 @@ static void test_killed(void **state)
 	size_t i;
 
 	for (i = 0; i < sizeof(points) / sizeof(points[0]); i++) {
-		struct outcome outcome;
 		size_t second;
 		struct world *w = written_of(&second);
-		int status = 0;
-		pid_t pid = fork();
 
-		assert_return_code(pid, errno);
-		if (pid == 0) {
-			world_open_in_child(w);
-			setenv("MRMR_FAULT", points[i], 1);
-			rebuild(w, second, false, &outcome);
-			_exit(0);
-		}
-		assert_int_equal(waitpid(pid, &status, 0), pid);
-		assert_true(WIFSIGNALED(status));
+		assert_true(killed_at(w, points[i], rebuild_second, &second));
 		world_close(w);
 		world_open(w);
 		/* it may have come to its name: the protector leaves it be */
 		protect(w);
-		rebuild_older(w, second);
-		check_older(w, second);
-		come_back(w, 0);
-		check_end(w, 2);
+		anew_rebuild_older(w, second);
+		anew_check_older(w, second);
+		anew_come_back(w, 0);
+		anew_check_end(w, 2);
 	}
 }
 
@@ -380,10 +270,10 @@ static void test_partly(void **state)
 	size_t second;
 	struct world *w = partly_written_of(&second);
 
-	rebuild_older(w, second);
+	anew_rebuild_older(w, second);
 	protect(w);
 	verify(w, "d/old", 1, PARTLY_LEN, 1);
-	come_back(w, 0);
+	anew_come_back(w, 0);
 	protect(w);
 	verify(w, "d/old", 1, PARTLY_LEN, 2);
 	assert_int_equal(pending_of(w), 0);
@@ -427,13 +317,13 @@ static const char *const points[] = {
 
 static void count_points(const struct shape_of *shape, unsigned long *times)
 {
-	struct outcome outcome;
+	struct anew_outcome outcome;
 	size_t second;
 	struct world *w = shape->make(&second);
 	size_t i;
 
 	setenv("MRMR_FAULT", "none", 1);
-	assert_int_equal(rebuild(w, second, false, &outcome), 0);
+	assert_int_equal(anew_rebuild(w, second, false, &outcome), 0);
 	assert_true(outcome.result.is_complete);
 	for (i = 0; i < NUM_POINTS; i++) {
 		times[i] = mrmr_fault_times(points[i]);
@@ -463,23 +353,23 @@ static void check_never_wrong(struct world *w, size_t len)
 
 /* What could not be done is done now. */
 static void check_goes_on(struct world *w, const struct shape_of *shape,
-			  size_t second, const struct outcome *before)
+			  size_t second, const struct anew_outcome *before)
 {
-	struct outcome outcome;
+	struct anew_outcome outcome;
 
 	if (!before->result.is_complete) {
-		assert_int_equal(rebuild(w, second, true, &outcome), 0);
+		assert_int_equal(anew_rebuild(w, second, true, &outcome), 0);
 		assert_int_equal(outcome.lost + outcome.taken, 0);
 		protect(w);
 	}
-	assert_int_equal(rebuild(w, second, false, &outcome), 0);
+	assert_int_equal(anew_rebuild(w, second, false, &outcome), 0);
 	assert_int_equal(outcome.lost + outcome.taken + outcome.failed, 0);
 	assert_int_equal(outcome.older + before->older, 1);
 	assert_true(outcome.result.is_complete);
 	protect(w);
 	assert_int_not_equal(do_where(w, "d/old"), second);
 	verify(w, "d/old", 1, shape->len, 1);
-	come_back(w, 0);
+	anew_come_back(w, 0);
 	assert_int_equal(world_trashed(w, 0, "old"), 1);
 	protect(w);
 	verify(w, "d/old", 1, shape->len, 2);
@@ -491,12 +381,12 @@ static void check_goes_on(struct world *w, const struct shape_of *shape,
 
 static void run_failing(const struct shape_of *shape, const char *fault)
 {
-	struct outcome outcome;
+	struct anew_outcome outcome;
 	size_t second;
 	struct world *w = shape->make(&second);
 
 	setenv("MRMR_FAULT", fault, 1);
-	rebuild(w, second, false, &outcome);
+	anew_rebuild(w, second, false, &outcome);
 	unsetenv("MRMR_FAULT");
 	verify_computable(w, 0);
 	check_never_wrong(w, shape->len);
@@ -561,7 +451,7 @@ static void test_cannot_be_protected(void **state)
 		size_t third;
 		struct world *w = written_of(&second);
 
-		rebuild_older(w, second);
+		anew_rebuild_older(w, second);
 		third = do_where(w, "d/old");
 		setenv("MRMR_FAULT", faults[i], 1);
 		try_protect(w, &result);
@@ -570,9 +460,9 @@ static void test_cannot_be_protected(void **state)
 		world_plug(w, 0);
 		world_unplug(w, third);
 		world_later(w);
-		rebuild_older(w, third);
+		anew_rebuild_older(w, third);
 		assert_int_not_equal(do_where(w, "d/old"), SIZE_MAX);
-		check_end(w, 1);
+		anew_check_end(w, 1);
 	}
 }
 

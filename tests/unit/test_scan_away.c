@@ -19,6 +19,8 @@
 #include <cmocka.h>
 #include <talloc.h>
 
+#include <mrmr/fault.h>
+
 #include "protecting.h"
 
 #define LEN 30000
@@ -367,6 +369,36 @@ static struct world *hidden_of(size_t lost)
 	return w;
 }
 
+/* The protector has seen it, and none of the others' bytes depends on more than
+   there is. Frees the world. */
+static void check_hidden(struct world *w, size_t lost)
+{
+	verify_computable(w, 2);
+	serve(w);
+	verify_served(w, "c/other", 3, LEN + 2);
+	stop_serving(w);
+	world_plug(w, 2);
+	world_plug(w, lost);
+	world_later(w);
+	protect(w);
+	verify_decodable(w);
+	assert_int_equal(pending_of(w), 1);
+
+	/* somebody removes the old one from its drive */
+	assert_int_equal(do_where(w, "b/taken"), 0);
+	assert_return_code(unlink(world_member(w, 0, "b/taken")), errno);
+	lose_events(w);
+	world_later(w);
+	protect(w);
+	assert_int_equal(do_where(w, "b/taken"), 1);
+	verify(w, "b/taken", 1, LEN, 2);
+	verify(w, "c/other", 3, LEN + 2, 2);
+	assert_int_equal(pending_of(w), 0);
+	verify_decodable(w);
+	verify_tidy(w);
+	world_free(w);
+}
+
 static void test_hidden(void **state)
 {
 	size_t lost;
@@ -375,32 +407,112 @@ static void test_hidden(void **state)
 		struct world *w = hidden_of(lost);
 
 		protect(w);
-		serve(w);
-		verify_served(w, "c/other", 3, LEN + 2);
-		stop_serving(w);
-		world_plug(w, 2);
-		world_plug(w, lost);
-		world_later(w);
-		protect(w);
-		verify_decodable(w);
-		assert_int_equal(pending_of(w), 1);
-
-		/* somebody removes the old one from its drive */
-		assert_int_equal(do_where(w, "b/taken"), 0);
-		assert_return_code(unlink(world_member(w, 0, "b/taken")),
-				   errno);
-		lose_events(w);
-		world_later(w);
-		protect(w);
-		assert_int_equal(do_where(w, "b/taken"), 1);
-		verify(w, "b/taken", 1, LEN, 2);
-		verify(w, "c/other", 3, LEN + 2, 2);
-		assert_int_equal(pending_of(w), 0);
-		verify_decodable(w);
-		verify_tidy(w);
-		world_free(w);
+		check_hidden(w, lost);
 	}
 }
+
+#ifdef MRMR_WITH_FAULTS
+
+static const char *const points[] = {
+	"protect-events",  "protect-scan",  "scan-hidden",
+	"names-set-aside", "listing-read",  "catalog-commit",
+	"catalog-part",    "catalog-store", "catalog-parts-written",
+	"look-inode",
+};
+
+#define NUM_POINTS (sizeof(points) / sizeof(points[0]))
+
+static void disturb(const char *fault, bool is_kill, size_t lost)
+{
+	struct world *w = hidden_of(lost);
+	struct mrmr_protect_result result;
+
+	print_message("%s, without %zu\n", fault, lost);
+	if (is_kill) {
+		if (!protect_killed(w, fault)) {
+			fail_msg("was not killed");
+		}
+		world_close(w);
+		world_open(w);
+	} else {
+		setenv("MRMR_FAULT", fault, 1);
+		try_protect(w, &result);
+		unsetenv("MRMR_FAULT");
+	}
+	protect(w);
+	check_hidden(w, lost);
+}
+
+static void disturb_at(const char *point, unsigned long nth)
+{
+	size_t lost;
+
+	for (lost = 3; lost < 5; lost++) {
+		char fault[64];
+
+		snprintf(fault, sizeof(fault), "%s#%lu=kill", point, nth);
+		disturb(fault, true, lost);
+		snprintf(fault, sizeof(fault), "%s#%lu=EIO", point, nth);
+		disturb(fault, false, lost);
+	}
+}
+
+/* It is known before anybody takes it for lost, wherever the protector is killed,
+   and whatever cannot be looked at (invariant 2). */
+static void test_hidden_and_disturbed(void **state)
+{
+	unsigned long times[NUM_POINTS];
+	struct world *w = hidden_of(3);
+	size_t i;
+
+	setenv("MRMR_FAULT", "none", 1);
+	protect(w);
+	for (i = 0; i < NUM_POINTS; i++) {
+		times[i] = mrmr_fault_times(points[i]);
+	}
+	unsetenv("MRMR_FAULT");
+	world_free(w);
+	for (i = 0; i < NUM_POINTS; i++) {
+		if (times[i] == 0) {
+			fail_msg("%s is not reached", points[i]);
+		}
+		disturb_at(points[i], 1);
+		if (times[i] > 1) {
+			disturb_at(points[i], times[i]);
+		}
+	}
+}
+
+/* What cannot be looked at is told, and nothing else is done before it can be. */
+static void test_hidden_and_unseen(void **state)
+{
+	struct world *w = hidden_of(3);
+	struct mrmr_engine *engine = open_engine(w, MRMR_ENGINE_WRITE);
+	const struct mrmr_protect_options options = {.everything = true};
+	struct mrmr_protect_result result;
+	struct mrmr_error err = {0};
+
+	setenv("MRMR_FAULT", "scan-hidden=EIO", 1);
+	assert_int_equal(mrmr_protect(engine, &options, &result, &err), -1);
+	unsetenv("MRMR_FAULT");
+	assert_int_equal(err.code, EIO);
+	assert_non_null(strstr(err.text, "'b/taken'"));
+	assert_non_null(
+		strstr(err.text, mrmr_member_name(&w->pool->members[1])));
+	talloc_free(engine);
+	world_later(w);
+	protect(w);
+	check_hidden(w, 3);
+
+	/* only its name is not to be read: it is asked for */
+	w = hidden_of(3);
+	setenv("MRMR_FAULT", "listing-read=EIO", 1);
+	protect(w);
+	unsetenv("MRMR_FAULT");
+	check_hidden(w, 3);
+}
+
+#endif
 
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_shown),
@@ -412,6 +524,10 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_replaced_and_killed),
 	cmocka_unit_test(test_replaced_and_rebuilt),
 	cmocka_unit_test(test_hidden),
+#ifdef MRMR_WITH_FAULTS
+	cmocka_unit_test(test_hidden_and_disturbed),
+	cmocka_unit_test(test_hidden_and_unseen),
+#endif
 };
 
 int main(void)

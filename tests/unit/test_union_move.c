@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
@@ -273,6 +274,82 @@ static void renamed_while_copying(void **state)
 	world_free(w);
 }
 
+static pid_t rename_in_a_moment(struct world *w)
+{
+	pid_t pid = fork();
+
+	assert_return_code(pid, errno);
+	if (pid == 0) {
+		alarm(60);
+		world_open_in_child(w);
+		usleep(100000);
+		world_use(w);
+		_exit(do_rename(w, "top", "other"));
+	}
+	return pid;
+}
+
+/* Slowly, and that a moment ago. */
+static pid_t rename_slowly(struct world *w)
+{
+	pid_t pid;
+
+	setenv("MRMR_FAULT", "rename-directory=delay", 1);
+	pid = fork();
+	assert_return_code(pid, errno);
+	if (pid == 0) {
+		alarm(60);
+		world_open_in_child(w);
+		world_use(w);
+		_exit(do_rename(w, "top", "other"));
+	}
+	usleep(100000);
+	return pid;
+}
+
+/* Whatever step of a move another process's rename comes upon, or it of a
+   rename. */
+static void its_directory_is_renamed(void **state)
+{
+	static const char *const steps[] = {"move-place#1=delay",
+					    "move-place#2=delay",
+					    "move-lock#1=delay", NULL};
+	size_t i;
+
+	for (i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+		struct world *w = three();
+		size_t to = 9;
+		int status;
+		int error;
+		pid_t pid;
+		int fd;
+
+		world_write(world_member(w, 0, "top/d/f"), "content");
+		assert_string_equal(do_read(w, "top/d/f"), "content");
+		fd = open_drive(w, 0, "top/d/f", O_RDWR);
+		if (steps[i] != NULL) {
+			pid = rename_in_a_moment(w);
+			setenv("MRMR_FAULT", steps[i], 1);
+		} else {
+			pid = rename_slowly(w);
+		}
+		error = move(w, fd, 0, &to);
+		if (error != 0) {
+			fail_msg("%zu: %s", i, strerror(error));
+		}
+		unsetenv("MRMR_FAULT");
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_int_equal(status, 0);
+		assert_int_equal(to, 2);
+		assert_string_equal(world_where(w, "other/d/f"), "2");
+		assert_string_equal(do_read(w, "other/d/f"), "content");
+		assert_string_equal(do_list(w, ""), "other/");
+		assert_int_equal(num_staged(w), 0);
+		close(fd);
+		world_free(w);
+	}
+}
+
 static void changed_while_copying(void **state)
 {
 	struct timespec tick = {.tv_nsec = 12000000};
@@ -388,6 +465,7 @@ int main(void)
 		cmocka_unit_test(what_cannot_move),
 		cmocka_unit_test(losers_stay_losers),
 		cmocka_unit_test(renamed_while_copying),
+		cmocka_unit_test(its_directory_is_renamed),
 		cmocka_unit_test(changed_while_copying),
 		cmocka_unit_test(target_goes_away),
 		cmocka_unit_test(where_a_file_is),
