@@ -10,16 +10,14 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 #include <talloc.h>
 
-#include "protecting.h"
+#include "full.h"
 
 #define K 1024
 #define MEMBERS 4
@@ -33,30 +31,6 @@ static const char *path_of(unsigned int i)
 
 	snprintf(path, sizeof(path), "f%u", i);
 	return path;
-}
-
-/* Somebody else has the rest of each drive but so much. */
-static void leave_only(struct world *w, uint64_t bytes)
-{
-	size_t i;
-
-	for (i = 0; i < MEMBERS; i++) {
-		struct statvfs st;
-		uint64_t room;
-		int fd = open(world_drive(w, i, ".mrmr/others"),
-			      O_RDWR | O_CREAT | O_TRUNC, 0600);
-
-		assert_return_code(fd, errno);
-		assert_return_code(fstatvfs(fd, &st), errno);
-		room = (uint64_t)st.f_bavail * st.f_bsize;
-		if (room > bytes) {
-			assert_int_equal(posix_fallocate(fd, 0,
-							 (off_t)(room - bytes)),
-					 0);
-		}
-		close(fd);
-	}
-	mrmr_pool_look_at_space(w->pool);
 }
 
 /* Seeds are the numbers of files, and after a change others. */
@@ -95,7 +69,7 @@ static void change(struct world *w)
 	client_write(w, path_of(0), 100, LEN);
 	client_write(w, path_of(1), 101, LEN + 9 * K);
 	client_write(w, path_of(2), 102, LEN / 2);
-	leave_only(w, 100 * K);
+	leave_room(w, 100 * K);
 }
 
 /* What they were can be had while their drives are away. */
@@ -136,7 +110,7 @@ static void what_it_was_stays(void **state)
 		verify_others(w, rows);
 		verify_was(w);
 
-		leave_only(w, 4096 * K);
+		leave_room(w, 4096 * K);
 		result = protect(w);
 		assert_int_equal(result.unprotected_files, 0);
 		assert_int_equal(pending_of(w), 0);
