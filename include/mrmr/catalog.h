@@ -240,6 +240,17 @@ void mrmr_catalog_cancel(struct mrmr_catalog *cat);
 /* Counts the commits; records carry the number of theirs. */
 uint64_t mrmr_catalog_sequence(struct mrmr_catalog *cat);
 
+/* --- several questions as one --------------------------------------------------- */
+
+/*
+ * Between the two, all that is asked of a catalogue that is open for reading is of
+ * one commit, and costs no lock each. Whoever writes waits meanwhile with the next
+ * one: so nothing between them may take long, as asking a drive does. They nest.
+ * mrmr_catalog_let_go returns ret, and leaves errno.
+ */
+int mrmr_catalog_hold(struct mrmr_catalog *cat);
+int mrmr_catalog_let_go(struct mrmr_catalog *cat, int ret);
+
 /* --- nodes -------------------------------------------------------------------------- */
 
 int mrmr_catalog_get(struct mrmr_catalog *cat, void *mem_ctx, uint64_t id,

@@ -74,7 +74,12 @@ struct mrmr_stripes_options {
 				 for those that do, or if there is no other */
 	bool uses_all;        /* all room that there is, also what is meant for
 				 records: by what is done there will be more */
-	bool joins_only;      /* What comes is to join stripes that exist. If it
+	bool keeps_each; /* A stripe that would have fewer rows by a change,
+				 as there is no room for new ones, stays as it
+				 is. The change has the error ENOSPC, and what
+				 is in the stripe by the catalogue must stay as
+				 it is */
+	bool joins_only; /* What comes is to join stripes that exist. If it
 				 can't, apply fails with ENOSPC, before
 				 anything is read or written */
 	bool (*should_stop)(void *private_data); /* may be NULL */

@@ -62,6 +62,16 @@ int read_end(struct mrmr_catalog *cat, int ret)
 	return ret;
 }
 
+int mrmr_catalog_hold(struct mrmr_catalog *cat)
+{
+	return read_begin(cat);
+}
+
+int mrmr_catalog_let_go(struct mrmr_catalog *cat, int ret)
+{
+	return read_end(cat, ret);
+}
+
 int change_begin(struct mrmr_catalog *cat)
 {
 	if (!cat->is_in_transaction) {

@@ -142,8 +142,7 @@ static int look_at_rows(struct check *c, struct check_stripe *s)
 /* Do file and stripe tell the same of a piece? */
 static bool records_agree(struct check *c, const struct mrmr_stripe *stripe,
 			  const struct mrmr_slot *slot,
-			  const struct check_piece *piece,
-			  const struct mrmr_node *node)
+			  const struct check_piece *piece)
 {
 	const struct mrmr_piece recorded = {
 		.file = piece->file,
@@ -154,20 +153,18 @@ static bool records_agree(struct check *c, const struct mrmr_stripe *stripe,
 
 	return mrmr_catalog_piece_extent(c->engine->catalog, stripe->id,
 					 slot->slot, &recorded, piece->begin,
-					 &extent) &&
-	       node->member == slot->member;
+					 &extent);
 }
 
 static void look_at_piece(struct check *c, struct check_stripe *s,
-			  const struct mrmr_slot *slot,
 			  struct check_piece *piece)
 {
 	struct check_open *open = open_file(c, piece->file);
 
 	piece->gone[NOW] = true;
 	piece->has_changed = open->has_changed;
-	if (open->node == NULL ||
-	    !records_agree(c, s->stripe, slot, piece, open->node)) {
+	if (piece->is_wrong || open->node == NULL ||
+	    open->node->member != piece->member) {
 		piece->is_wrong = true;
 		s->is_troubled = true;
 	} else if (open->error == 0 &&
@@ -178,12 +175,12 @@ static void look_at_piece(struct check *c, struct check_stripe *s,
 	} else if (open->error != ENODEV) {
 		s->is_troubled = true;
 	}
-	piece->gone[THEN] = piece->gone[NOW] || is_to_be_lost(c, slot->member);
+	piece->gone[THEN] = piece->gone[NOW] || is_to_be_lost(c, piece->member);
 }
 
-/* Those pieces that have something in a range. */
-static int look_at_slots(struct check *c, struct check_stripe *s,
-			 uint32_t begin, uint32_t end)
+/* Those pieces that have something in a range, by what is recorded. */
+static int list_pieces(struct check *c, struct check_stripe *s, uint32_t begin,
+		       uint32_t end)
 {
 	const struct mrmr_stripe *stripe = s->stripe;
 	uint32_t num = 0;
@@ -217,7 +214,8 @@ static int look_at_slots(struct check *c, struct check_stripe *s,
 			piece->member = slot->member;
 			piece->file = from->file;
 			piece->index = from->index;
-			look_at_piece(c, s, slot, piece);
+			piece->is_wrong =
+				!records_agree(c, stripe, slot, piece);
 			s->num_pieces++;
 		}
 	}
@@ -334,15 +332,44 @@ static int take_stripe(struct check *c, const struct check_stripe *s)
 	return 0;
 }
 
+/* What the records say: all of it of one commit. No drive is asked meanwhile, which
+   may take its time. */
+static int read_records(struct check *c, struct check_stripe *s, uint64_t id,
+			uint32_t begin, uint32_t end, uint64_t *sequence)
+{
+	struct mrmr_catalog *catalog = c->engine->catalog;
+	int ret = -1;
+
+	if (mrmr_catalog_hold(catalog) == -1) {
+		return -1;
+	}
+	*sequence = mrmr_catalog_sequence(catalog);
+	if (mrmr_catalog_get_stripe(catalog, s, id, &s->stripe) == 0) {
+		ret = list_pieces(c, s, begin, end);
+	}
+	return mrmr_catalog_let_go(catalog, ret);
+}
+
 static int look_at_stripe(struct check *c, struct check_stripe *s, uint64_t id,
 			  uint32_t begin, uint32_t end)
 {
-	if (mrmr_catalog_get_stripe(c->engine->catalog, s, id, &s->stripe) ==
-		    -1 ||
-	    look_at_rows(c, s) == -1) {
+	uint64_t sequence = 0;
+	uint32_t i;
+
+	if (read_records(c, s, id, begin, end, &sequence) == -1) {
 		return -1;
 	}
-	return look_at_slots(c, s, begin, end);
+	if (sequence != c->sequence) {
+		forget_open(c);
+		c->sequence = sequence;
+	}
+	if (look_at_rows(c, s) == -1) {
+		return -1;
+	}
+	for (i = 0; i < s->num_pieces; i++) {
+		look_at_piece(c, s, &s->pieces[i]);
+	}
+	return 0;
 }
 
 struct check_stripe *check_look(struct check *c, uint64_t id, uint32_t begin,
@@ -353,20 +380,14 @@ struct check_stripe *check_look(struct check *c, uint64_t id, uint32_t begin,
 	int ret;
 
 	for (looks = 0;; looks++) {
-		uint64_t sequence = mrmr_catalog_sequence(c->engine->catalog);
-
 		s = talloc_zero(c, struct check_stripe);
 		if (s == NULL) {
 			errno = ENOMEM;
 			return NULL;
 		}
-		if (sequence != c->sequence) {
-			forget_open(c);
-			c->sequence = sequence;
-		}
 		ret = look_at_stripe(c, s, id, begin, end);
 		if (ret == -1 || !s->is_troubled || looks + 1 == LOOKS_MAX ||
-		    mrmr_catalog_sequence(c->engine->catalog) == sequence) {
+		    mrmr_catalog_sequence(c->engine->catalog) == c->sequence) {
 			break;
 		}
 		talloc_free(s);

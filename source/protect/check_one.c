@@ -146,6 +146,27 @@ static int tell_extent(const struct one *one, const struct mrmr_extent *extent,
 	return ret;
 }
 
+/* *got: 0 if there is none. With the commit that it is of. */
+static int get_extent(const struct one *one, uint32_t index,
+		      struct mrmr_extent *extent, uint32_t *got,
+		      uint64_t *sequence)
+{
+	struct mrmr_catalog *catalog = one->check->engine->catalog;
+	int ret;
+
+	*got = 0;
+	if (mrmr_catalog_hold(catalog) == -1) {
+		return -1;
+	}
+	*sequence = mrmr_catalog_sequence(catalog);
+	ret = mrmr_catalog_get_extents(catalog, one->node->id, index, extent, 1,
+				       got);
+	if (ret == -1 && errno == ENOENT) {
+		ret = 0;
+	}
+	return mrmr_catalog_let_go(catalog, ret);
+}
+
 /*
  * An extent and its stripe are asked for one after the other: if they do not fit
  * together, and there was a commit meanwhile, once more. *ended: the file is no
@@ -159,14 +180,12 @@ static int tell_block(const struct one *one, uint32_t index, bool *ended)
 	int tries;
 
 	for (tries = 0; tries < TRIES_MAX; tries++) {
-		uint64_t sequence = mrmr_catalog_sequence(catalog);
 		bool has_to_retry = false;
+		uint64_t sequence = 0;
 		uint32_t got = 0;
 		int ret;
 
-		if (mrmr_catalog_get_extents(catalog, one->node->id, index,
-					     &extent, 1, &got) == -1 &&
-		    errno != ENOENT) {
+		if (get_extent(one, index, &extent, &got, &sequence) == -1) {
 			return -1;
 		}
 		*ended = got == 0;

@@ -9,10 +9,12 @@
  * been touched: new parity blocks are new files, and pre-images of the versions
  * that are protected stay. After it, nothing needs the old ones any more.
  *
- * So a batch is not to be committed with a file that could not be read, though an
- * older version of it is protected: that one would go, and none come. All is taken
- * back, and done again without it; it has its next try when nothing else is due,
- * as it would spoil another batch, or after a minute, as something may always be.
+ * So a batch is not to be committed with a file that could not be read, or found no
+ * room for its parity, though an older version of it is protected: that one would go,
+ * and none come. All is taken back, and done again without it. One that could not be
+ * read has its next try when nothing else is due, as it would spoil another batch,
+ * or after a minute, as something may always be; one that found no room, when there
+ * is more.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
@@ -263,17 +265,42 @@ static int apply_changes(struct batch *batch, struct mrmr_stripes *work,
 	return 0;
 }
 
+static bool is_of_room(int error)
+{
+	return error == ENOSPC || error == EAGAIN;
+}
+
+/* Of one of which something is in stripes. */
+static int error_of_room(const struct target *target)
+{
+	bool has_old = false;
+	int error = 0;
+	size_t i;
+
+	for (i = 0; i < target->num_changes; i++) {
+		const struct mrmr_change *change = &target->changes[i];
+
+		has_old = has_old || change->has_old;
+		error = is_of_room(change->error) ? change->error : error;
+	}
+	return has_old ? error : 0;
+}
+
 /* Would a file lose the version that is protected, as the new one cannot be
-   read? The error of that, or 0. */
+   read, or has no room? The error of that, or 0. */
 static int error_that_loses(const struct target *target)
 {
 	const struct mrmr_node *old = target->old;
 	bool has_version = old->num_extents > 0 ? !target->is_put_first
 						: was_is_empty(old);
 
-	return has_version && !target->is_gone && !target->is_cut
-		       ? batch_error(target)
-		       : 0;
+	int error;
+
+	if (!has_version || target->is_gone || target->is_cut) {
+		return 0;
+	}
+	error = batch_error(target);
+	return error != 0 ? error : error_of_room(target);
 }
 
 static bool loses_versions(const struct batch *batch)
@@ -288,6 +315,46 @@ static bool loses_versions(const struct batch *batch)
 	return false;
 }
 
+/* Until there is more room, it is as it was. */
+static int wait_for_room(const struct batch *batch, const struct target *target)
+{
+	struct protector *p = batch->p;
+	struct pending_entry *entry = window_get(p->window, target->entry);
+
+	entry->is_skipped = true;
+	pending_set_flags(p->pending, entry->node,
+			  pending_flags(p->pending, entry->node) |
+				  PENDING_NO_ROOM);
+	return room_note(p);
+}
+
+static int wait_those_without_room(const struct batch *batch,
+				   struct mrmr_error *err)
+{
+	struct protector *p = batch->p;
+	bool any = false;
+	size_t i;
+
+	for (i = 0; i < batch->num; i++) {
+		any = any || is_of_room(error_that_loses(&batch->targets[i]));
+	}
+	if (!any) {
+		return 0;
+	}
+	if (protector_begin(p, err) == -1) {
+		return -1;
+	}
+	for (i = 0; i < batch->num; i++) {
+		if (is_of_room(error_that_loses(&batch->targets[i])) &&
+		    wait_for_room(batch, &batch->targets[i]) == -1) {
+			protector_fail_catalog(p, err);
+			protector_cancel(p);
+			return -1;
+		}
+	}
+	return protector_commit(p, err);
+}
+
 static void fail_those_that_lose(const struct batch *batch)
 {
 	size_t i;
@@ -296,7 +363,7 @@ static void fail_those_that_lose(const struct batch *batch)
 		const struct target *target = &batch->targets[i];
 		int error = error_that_loses(target);
 
-		if (error != 0) {
+		if (error != 0 && !is_of_room(error)) {
 			batch_failed(batch->p, target->entry, error);
 			window_get(batch->p->window, target->entry)->last_ns =
 				protector_now_ns() + LAST_NS;
@@ -355,6 +422,7 @@ static int carry_out(struct batch *batch, struct mrmr_error *err)
 	const struct mrmr_stripes_options options = {
 		.threads = p->options->threads,
 		.may_postpone = !p->must_place,
+		.keeps_each = true,
 		.uses_spare = p->uses_spare,
 		.should_stop = stop_stripes,
 		.steps_back = p->options->background,
@@ -378,7 +446,7 @@ static int carry_out(struct batch *batch, struct mrmr_error *err)
 		protector_take_back(p);
 		mrmr_stripes_abort(work);
 		fail_those_that_lose(batch);
-		return 1;
+		return wait_those_without_room(batch, err) == -1 ? -1 : 1;
 	}
 	if (ret == -1 || protector_commit(p, err) == -1) {
 		error = err->code;

@@ -57,6 +57,7 @@ struct outcome {
 	uint64_t no_room_bytes;
 	uint64_t done_bytes;
 	bool is_postponed; /* some of it */
+	bool stays;        /* in a stripe that cannot do without it now */
 	int error;         /* of one that could not be read */
 };
 
@@ -70,6 +71,8 @@ static struct outcome sum_up(const struct target *target)
 
 		if (change->error == ENOSPC && change->len_bytes > 0) {
 			outcome.no_room_bytes += change->len_bytes;
+		} else if (change->error == ENOSPC) {
+			outcome.stays = true;
 		} else if (change->error == EAGAIN) {
 			outcome.is_postponed = true;
 		} else if (change->error == 0) {
@@ -127,7 +130,9 @@ int batch_conclude(struct protector *p, struct target *target)
 	struct outcome outcome = sum_up(target);
 	int ret = 0;
 
-	if (target->is_gone && outcome.error == 0) {
+	if (outcome.stays && (target->is_gone || target->is_cut)) {
+		ret = 0;
+	} else if (target->is_gone && outcome.error == 0) {
 		ret = target_remove_gone(p, target);
 	} else if (target->is_cut && outcome.error == 0) {
 		ret = mrmr_catalog_cut_extents(p->catalog, target->node.id,
@@ -161,7 +166,7 @@ int batch_conclude(struct protector *p, struct target *target)
 		p->has_changed = true; /* there is more to be done */
 		return 0;
 	}
-	if (outcome.no_room_bytes > 0) {
+	if (outcome.no_room_bytes > 0 || outcome.stays) {
 		if (room_note(p) == -1) {
 			return -1;
 		}

@@ -262,6 +262,27 @@ static int fail_keeping(const struct run *run, struct mrmr_error *err)
 			      (unsigned long long)run->job->old->id);
 }
 
+/* It stays as it is, with all that was to leave or change. What was to come looks
+   for another one. */
+static void leave_undone(struct job *job)
+{
+	size_t i;
+
+	for (i = 0; i < job->num_items; i++) {
+		struct item *item = job->items[i];
+
+		if (item->kind != ITEM_COMES) {
+			item->change->error = ENOSPC;
+			item->change->extent = item->change->old;
+		} else if (item->outcome == OUTCOME_NONE ||
+			   item->outcome == OUTCOME_CAME) {
+			item->outcome = OUTCOME_GIVEN_UP;
+		} else {
+			tell_item(item, 0);
+		}
+	}
+}
+
 int run_record(struct run *run, bool *changed, struct mrmr_error *err)
 {
 	struct job *job = run->job;
@@ -279,6 +300,11 @@ int run_record(struct run *run, bool *changed, struct mrmr_error *err)
 	}
 	if (run->work->keeps_all && len > 0 && num < count_rows_there(run)) {
 		return fail_keeping(run, err);
+	}
+	if (run->work->options.keeps_each && !run->is_mend && len > 0 &&
+	    num < count_rows_there(run)) {
+		leave_undone(job);
+		return 0;
 	}
 	if (changed != NULL && !is_another(run, run->rows, num)) {
 		return 0;

@@ -204,10 +204,16 @@ int try_protect(struct world *w, struct mrmr_protect_result *result)
 		.batch_bytes = protect_batch_bytes,
 		.window_files = protect_window_files,
 	};
-	struct mrmr_engine *engine = open_engine(w, MRMR_ENGINE_WRITE);
+	struct mrmr_engine *engine = NULL;
 	struct mrmr_error err = {0};
-	int ret = mrmr_protect(engine, &options, result, &err);
+	int ret = -1;
 
+	*result = (struct mrmr_protect_result){0};
+	mrmr_pool_look(w->pool);
+	engine = mrmr_engine_open(NULL, w->pool, MRMR_ENGINE_WRITE, &err);
+	if (engine != NULL) {
+		ret = mrmr_protect(engine, &options, result, &err);
+	}
 	if (ret == -1) {
 		print_message("protect: %s\n", err.text);
 	}

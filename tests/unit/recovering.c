@@ -9,12 +9,14 @@
 #include <stdint.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include <mrmr/staging.h>
 
+#include "protecting.h"
 #include "recovering.h"
 
 void lose_catalogue(struct world *w, bool guard_too)
@@ -48,4 +50,35 @@ struct mrmr_recover_result recover_well(struct world *w)
 		fail_msg("%s", err.text);
 	}
 	return result;
+}
+
+struct world *recover_busy_world(void)
+{
+	struct world *w = world_new(
+		&(struct world_shape){.num_members = 5, .parity = "1"});
+	unsigned int i;
+
+	for (i = 0; i < 12; i++) {
+		char path[32];
+
+		snprintf(path, sizeof(path), "d/f%u", i);
+		client_write_on(w, i % 4, path, i + 1, 3000 + 100 * i);
+	}
+	protect(w);
+	return w;
+}
+
+void recover_check(struct world *w)
+{
+	struct mrmr_error err = {0};
+
+	world_open(w);
+	if (mrmr_recover_look(w->pool, &err) != 1) {
+		recover_well(w);
+	}
+	protect(w);
+	verify(w, "d/f5", 6, 3500, 1);
+	verify_decodable(w);
+	verify_tidy(w);
+	assert_return_code(rmdir(world_path(w, "state/staging")), errno);
 }

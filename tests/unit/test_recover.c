@@ -27,6 +27,7 @@
 #include <mrmr/rebuild.h>
 #include <mrmr/recover.h>
 
+#include "killed.h"
 #include "lossy.h"
 #include "protecting.h"
 #include "recovering.h"
@@ -315,22 +316,6 @@ static void test_nothing_to_recover_from(void **state)
 
 /* --- parts that are behind ------------------------------------------------------------- */
 
-static struct world *busy_world(void)
-{
-	struct world *w = world_new(
-		&(struct world_shape){.num_members = 5, .parity = "1"});
-	unsigned int i;
-
-	for (i = 0; i < 12; i++) {
-		char path[32];
-
-		snprintf(path, sizeof(path), "d/f%u", i);
-		client_write_on(w, i % 4, path, i + 1, 3000 + 100 * i);
-	}
-	protect(w);
-	return w;
-}
-
 static char *dump_world(struct world *w)
 {
 	struct mrmr_engine *engine = open_engine(w, MRMR_ENGINE_WRITE);
@@ -344,7 +329,7 @@ static char *dump_world(struct world *w)
    says is not believed. */
 static void test_old_part(void **state)
 {
-	struct world *w = busy_world();
+	struct world *w = recover_busy_world();
 	struct mrmr_recover_result result;
 	struct mrmr_engine *engine = NULL;
 	char *before = NULL;
@@ -377,7 +362,7 @@ static void test_old_part(void **state)
    what is protected from now on. */
 static void test_generations(void **state)
 {
-	struct world *w = busy_world();
+	struct world *w = recover_busy_world();
 	uint8_t *bytes = seeded(5, 3400);
 	unsigned int i;
 
@@ -410,7 +395,7 @@ static void test_generations(void **state)
    not be taken for them either. */
 static void test_old_preimages(void **state)
 {
-	struct world *w = busy_world();
+	struct world *w = recover_busy_world();
 	char command[2048];
 
 	client_overwrite(w, "d/f4", 60, 100, 0);
@@ -436,19 +421,12 @@ static void test_old_preimages(void **state)
 
 #ifdef MRMR_WITH_FAULTS
 
-static void check_recovered(struct world *w)
+static void recover_in_child(struct world *w, void *private_data)
 {
+	struct mrmr_recover_result result;
 	struct mrmr_error err = {0};
 
-	world_open(w);
-	if (mrmr_recover_look(w->pool, &err) != 1) {
-		recover_well(w);
-	}
-	protect(w);
-	verify(w, "d/f5", 6, 3500, 1);
-	verify_decodable(w);
-	verify_tidy(w);
-	assert_return_code(rmdir(world_path(w, "state/staging")), errno);
+	try_recover(w, *(bool *)private_data, &result, &err);
 }
 
 static void test_killed(void **state)
@@ -462,30 +440,17 @@ static void test_killed(void **state)
 	size_t i;
 
 	for (i = 0; i < 2 * (sizeof(faults) / sizeof(faults[0])); i++) {
-		struct world *w = busy_world();
+		struct world *w = recover_busy_world();
 		bool replace = i % 2 == 1;
-		struct mrmr_recover_result result;
-		struct mrmr_error err = {0};
-		int status = 0;
-		pid_t pid;
 
 		world_close(w);
 		if (!replace) {
 			lose_catalogue(w, true);
 		}
-		pid = fork();
-		assert_return_code(pid, errno);
-		if (pid == 0) {
-			world_open_in_child(w);
-			setenv("MRMR_FAULT", faults[i / 2], 1);
-			try_recover(w, replace, &result, &err);
-			_exit(0);
-		}
-		assert_return_code(waitpid(pid, &status, 0), errno);
-		if (!WIFSIGNALED(status)) {
+		if (!killed_at(w, faults[i / 2], recover_in_child, &replace)) {
 			fail_msg("%s: was not killed", faults[i / 2]);
 		}
-		check_recovered(w);
+		recover_check(w);
 		world_free(w);
 	}
 }
@@ -500,7 +465,7 @@ static void test_failing(void **state)
 	size_t i;
 
 	for (i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
-		struct world *w = busy_world();
+		struct world *w = recover_busy_world();
 		struct mrmr_recover_result result;
 		struct mrmr_error err = {0};
 
@@ -513,7 +478,7 @@ static void test_failing(void **state)
 		/* the old one is where it was */
 		assert_int_equal(mrmr_recover_look(w->pool, &err), 1);
 		world_close(w);
-		check_recovered(w);
+		recover_check(w);
 		world_free(w);
 	}
 }
@@ -522,7 +487,7 @@ static void test_failing(void **state)
    directory. */
 static void test_full(void **state)
 {
-	struct world *w = busy_world();
+	struct world *w = recover_busy_world();
 	struct mrmr_recover_result result;
 	struct mrmr_error err = {0};
 	const char *member = mrmr_member_name(&w->pool->members[1]);
@@ -542,7 +507,7 @@ static void test_full(void **state)
 	unsetenv("MRMR_FAULT");
 	assert_int_equal(mrmr_recover_look(w->pool, &err), 1);
 	world_close(w);
-	check_recovered(w);
+	recover_check(w);
 	world_free(w);
 }
 
@@ -558,7 +523,7 @@ static void test_unfinished_commit(void **state)
 	size_t i;
 
 	for (i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
-		struct world *w = busy_world();
+		struct world *w = recover_busy_world();
 
 		client_write(w, "d/f1", 99, 7777);
 		client_write_on(w, 2, "d/new", 98, 5000);
@@ -566,7 +531,7 @@ static void test_unfinished_commit(void **state)
 		assert_true(protect_killed(w, faults[i]));
 		world_close(w);
 		lose_catalogue(w, true);
-		check_recovered(w);
+		recover_check(w);
 		verify(w, "d/f1", 99, 7777, 1);
 		verify(w, "d/new", 98, 5000, 1);
 		world_free(w);

@@ -9,16 +9,14 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 #include <talloc.h>
 
-#include "protecting.h"
+#include "full.h"
 
 #define K 1024
 #define M (K * K)
@@ -35,51 +33,12 @@ static const char *path_of(unsigned int i)
 	return path;
 }
 
-static unsigned int fewest_rows(struct world *w)
-{
-	struct mrmr_engine *engine = open_engine(w, MRMR_ENGINE_READ);
-	struct mrmr_stripe *stripe = NULL;
-	unsigned int fewest = MRMR_PARITY_MAX;
-	uint64_t id = 0;
-
-	while (mrmr_catalog_next_stripe(engine->catalog, engine, id, &stripe) ==
-	       0) {
-		id = stripe->id;
-		fewest = stripe->num_rows < fewest ? stripe->num_rows : fewest;
-		talloc_free(stripe);
-	}
-	talloc_free(engine);
-	return fewest;
-}
-
 static void configure(struct world *w, const char *parity, const char *config)
 {
 	world_close(w);
 	w->shape.parity = parity;
 	w->shape.config = config;
 	world_open(w);
-}
-
-/* Somebody else has the rest of each drive but so much. */
-static void leave_only(struct world *w, uint64_t bytes)
-{
-	size_t i;
-
-	for (i = 0; i < MEMBERS; i++) {
-		struct statvfs st;
-		uint64_t room;
-		int fd = open(world_drive(w, i, ".mrmr/others"),
-			      O_RDWR | O_CREAT | O_TRUNC, 0600);
-
-		assert_return_code(fd, errno);
-		assert_return_code(fstatvfs(fd, &st), errno);
-		room = (uint64_t)st.f_bavail * st.f_bsize;
-		assert_true(room > bytes);
-		assert_int_equal(posix_fallocate(fd, 0, (off_t)(room - bytes)),
-				 0);
-		close(fd);
-	}
-	mrmr_pool_look_at_space(w->pool);
 }
 
 /* As smbd starts it. */
@@ -148,7 +107,7 @@ static struct world *new_short_world(void)
 {
 	struct world *w = new_world("1", CONFIG);
 
-	leave_only(w, 150 * K);
+	leave_room(w, 150 * K);
 	configure(w, "2", CONFIG);
 	protect(w);
 	assert_int_equal(fewest_rows(w), 1);
@@ -165,7 +124,7 @@ static void when_there_is_room(void **state)
 	struct world *w = new_short_world();
 
 	(void)state;
-	leave_only(w, 6 * M);
+	leave_room(w, 6 * M);
 	client_write_on(w, 1, "another", 1, 1000);
 	protect_in_background(w);
 	verify_all(w, 2);
@@ -186,7 +145,7 @@ static void when_files_are_deleted(void **state)
 		client_write_on(w, i % MEMBERS, path, i, LEN);
 	}
 	protect(w);
-	leave_only(w, 150 * K);
+	leave_room(w, 150 * K);
 	configure(w, "2", CONFIG);
 	protect(w);
 	assert_int_equal(fewest_rows(w), 1);

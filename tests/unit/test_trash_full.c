@@ -9,20 +9,17 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/statvfs.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 #include <talloc.h>
 
 #include <mrmr/protection.h>
+#include <mrmr/undelete.h>
 
-#include "protecting.h"
+#include "full.h"
 
 #define K 1024
 #define MEMBERS 4
@@ -56,24 +53,6 @@ static void verify_rest(struct world *w, unsigned int rows)
 	}
 }
 
-/* The stripe with fewest rows has how many. */
-static unsigned int fewest_rows(struct world *w)
-{
-	struct mrmr_engine *engine = open_engine(w, MRMR_ENGINE_READ);
-	struct mrmr_stripe *stripe = NULL;
-	unsigned int fewest = MRMR_PARITY_MAX;
-	uint64_t id = 0;
-
-	while (mrmr_catalog_next_stripe(engine->catalog, engine, id, &stripe) ==
-	       0) {
-		id = stripe->id;
-		fewest = stripe->num_rows < fewest ? stripe->num_rows : fewest;
-		talloc_free(stripe);
-	}
-	talloc_free(engine);
-	return fewest;
-}
-
 static unsigned int num_in_trash(struct world *w)
 {
 	unsigned int num = 0;
@@ -90,28 +69,6 @@ static void configure(struct world *w, const char *config)
 	world_close(w);
 	w->shape.config = config;
 	world_open(w);
-}
-
-/* Somebody else has the rest of each drive but so much. */
-static void leave_only(struct world *w, uint64_t bytes)
-{
-	size_t i;
-
-	for (i = 0; i < MEMBERS; i++) {
-		const char *path = world_drive(w, i, ".mrmr/others");
-		struct statvfs st;
-		uint64_t room;
-		int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
-
-		assert_return_code(fd, errno);
-		assert_return_code(fstatvfs(fd, &st), errno);
-		room = (uint64_t)st.f_bavail * st.f_bsize;
-		assert_true(room > bytes);
-		assert_int_equal(posix_fallocate(fd, 0, (off_t)(room - bytes)),
-				 0);
-		close(fd);
-	}
-	mrmr_pool_look_at_space(w->pool);
 }
 
 /* All is in stripes with so many rows, and every third file is in the trash. */
@@ -140,7 +97,7 @@ static struct world *new_full_world(const char *parity, uint64_t left_bytes)
 	assert_int_equal(fewest_rows(w), parity[0] - '0');
 	assert_int_not_equal(num_in_trash(w), 0);
 	configure(w, EMPTIED);
-	leave_only(w, left_bytes);
+	leave_room(w, left_bytes);
 	return w;
 }
 
@@ -193,7 +150,7 @@ static void nothing_is_lost_for_it(void **state)
 	verify_decodable(w);
 	assert_int_equal(num_in_trash(w), num);
 	/* as long as that is so */
-	leave_only(w, 600 * K);
+	leave_room(w, 600 * K);
 	protect(w);
 	verify_emptied(w, 2);
 	world_free(w);
@@ -217,6 +174,45 @@ static void who_waits_gets_it(void **state)
 		verify_emptied(w, rows);
 		world_free(w);
 	}
+}
+
+static void purge(struct world *w)
+{
+	const struct mrmr_purge_options options = {.progress = NULL};
+	struct mrmr_engine *engine = open_engine(w, MRMR_ENGINE_WRITE);
+	struct mrmr_purge_result result;
+	struct mrmr_trashed *items = NULL;
+	struct mrmr_error err = {0};
+	size_t num = 0;
+
+	if (mrmr_trash_list(engine, w->pool, &items, &num, &err) == -1 ||
+	    mrmr_trash_purge(w->pool, engine, items, num, &options, &result,
+			     &err) == -1) {
+		fail_msg("%s", err.text);
+	}
+	assert_int_equal(result.num_removed, num);
+	assert_true(result.is_complete);
+	talloc_free(engine);
+	assert_int_equal(num_in_trash(w), 0);
+}
+
+/* A person wants it to go in any case; if it can, without loss to what stays. */
+static void a_person_removes_it(void **state)
+{
+	struct world *w = new_full_world("2", 600 * K);
+
+	(void)state;
+	purge(w);
+	verify_emptied(w, 2);
+	world_free(w);
+
+	w = new_full_world("2", 200 * K);
+	purge(w);
+	verify_decodable(w);
+	protect(w);
+	protect(w);
+	verify_emptied(w, 2);
+	world_free(w);
 }
 
 #ifdef MRMR_WITH_FAULTS
@@ -355,6 +351,7 @@ int main(void)
 		cmocka_unit_test(it_is_emptied),
 		cmocka_unit_test(nothing_is_lost_for_it),
 		cmocka_unit_test(who_waits_gets_it),
+		cmocka_unit_test(a_person_removes_it),
 #ifdef MRMR_WITH_FAULTS
 		cmocka_unit_test(killed_at_each_step),
 		cmocka_unit_test(killed_while_somebody_waits),
