@@ -21,7 +21,7 @@
  * to a process that hangs on a dying drive: its clients wait, others get an
  * error.
  */
-static int lock_fd(int fd, int operation)
+int dir_lock_fd(int fd, int operation)
 {
 	int64_t waited_ns = 0;
 	long pause_ns = 20000;
@@ -57,7 +57,7 @@ int mrmr_dir_lock(struct mrmr_dir *dir)
 		dir->locks++;
 		return 0;
 	}
-	if (lock_fd(dir->spine_fd, LOCK_EX) == -1) {
+	if (dir_lock_fd(dir->spine_fd, LOCK_EX) == -1) {
 		return -1;
 	}
 	dir->locks = 1;
@@ -135,7 +135,8 @@ int mrmr_tree_lock(struct mrmr_pool *pool, bool exclusive)
 		pool->tree_locks++;
 		return 0;
 	}
-	if (lock_fd(pool->tree_lock_fd, exclusive ? LOCK_EX : LOCK_SH) == -1) {
+	if (dir_lock_fd(pool->tree_lock_fd, exclusive ? LOCK_EX : LOCK_SH) ==
+	    -1) {
 		return -1;
 	}
 	pool->tree_locks = 1;

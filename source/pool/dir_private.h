@@ -86,6 +86,10 @@ int dir_each_entry(int fd,
 			      void *private_data),
 		   void *private_data);
 
+/* flock(2) that waits for some time, not for a process that hangs on a dying drive: -1
+   with EBUSY, which is logged. */
+int dir_lock_fd(int fd, int operation);
+
 /* Files must not seem deleted because we are short of something. */
 bool dir_is_our_trouble(int error);
 

@@ -20,6 +20,7 @@
 #include <mrmr/shared.h>
 #include <mrmr/staging.h>
 
+#include "dir_private.h"
 #include "intent_private.h"
 
 /* The spine directory that path is in, or NULL if it is not there any more. */
@@ -258,14 +259,37 @@ static void forget_stale(struct mrmr_pool *pool, uint32_t stale)
 	mrmr_tree_unlock(pool);
 }
 
+/* In their order. */
+static void finish_all(struct finishing *f)
+{
+	uint32_t stale = count_stale(f->pool);
+	struct dirent **names = NULL;
+	int n = intent_list(f->folder, &names);
+	int ret = 0;
+	int i;
+
+	f->done = talloc_zero_array(NULL, const struct mrmr_intent *,
+				    n > 0 ? (size_t)n : 1);
+	for (i = 0; i < n && ret == 0 && f->done != NULL; i++) {
+		(void)mrmr_fault("intents-next");
+		ret = finish_one(f, names[i]->d_name);
+	}
+	if (f->done != NULL) {
+		remove_done(f);
+		talloc_free(f->done);
+	}
+	if (n >= 0) {
+		intent_free_list(names, n);
+	}
+	if (ret == 0) {
+		forget_stale(f->pool, stale);
+	}
+}
+
 int mrmr_intents_finish(struct mrmr_pool *pool)
 {
 	struct finishing f = {.pool = pool};
-	struct dirent **names = NULL;
-	uint32_t stale;
 	int num_left;
-	int ret = 0;
-	int n, i;
 	size_t m;
 
 	f.folder = mrmr_folder_open(pool->state_fd, MRMR_INTENTS);
@@ -275,22 +299,11 @@ int mrmr_intents_finish(struct mrmr_pool *pool)
 	for (m = 0; m < pool->num_members; m++) {
 		pool->members[m].is_behind = false;
 	}
-	stale = count_stale(pool);
-	n = intent_list(f.folder, &names);
-	f.done = talloc_zero_array(NULL, const struct mrmr_intent *,
-				   n > 0 ? (size_t)n : 1);
-	for (i = 0; i < n && ret == 0 && f.done != NULL; i++) {
-		ret = finish_one(&f, names[i]->d_name);
-	}
-	if (f.done != NULL) {
-		remove_done(&f);
-		talloc_free(f.done);
-	}
-	if (n >= 0) {
-		intent_free_list(names, n);
-	}
-	if (ret == 0) {
-		forget_stale(pool, stale);
+	/* One process at a time, from the first to the last: to do one again is no
+	   harm only if those after it are done again, too, as names may have come
+	   a second time. No other lock is held here. */
+	if (dir_lock_fd(f.folder, LOCK_EX) == 0) {
+		finish_all(&f);
 	}
 	num_left = count_waiting(pool, f.folder);
 	close(f.folder);

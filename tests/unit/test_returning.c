@@ -149,12 +149,63 @@ static void test_another_could(void **state)
 	finish(p);
 }
 
+/* Another process opens the pool in so many milliseconds, and is slow at a step. */
+static pid_t start_slow(struct world *w, unsigned int ms, const char *fault)
+{
+	pid_t pid = fork();
+
+	assert_int_not_equal(pid, -1);
+	if (pid == 0) {
+		usleep(ms * 1000);
+		setenv("MRMR_FAULT", fault, 1);
+		world_open_in_child(w);
+		_exit(w->pool->members[0].state == MRMR_MEMBER_ONLINE ? 0 : 1);
+	}
+	return pid;
+}
+
+static void check_ended(pid_t pid)
+{
+	int status;
+
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+/* Two processes do what waited for it: not one what the other is through with, as
+   names come again. */
+static void test_two_at_once(void **state)
+{
+	static const char *const names[] = {"d/f", "d/g", "d/f", "d/g", "d/h"};
+	struct protected *p = pool_of_three();
+	struct world *w = p->w;
+	pid_t first, second;
+	size_t i;
+
+	protected_file(p, 0, "d/f", 1, 1000, GRID);
+	assert_string_equal(do_list(w, "d"), "f");
+	protected_unplug(p, 1);
+	for (i = 0; i < 4; i++) {
+		assert_int_equal(do_rename(w, names[i], names[i + 1]), 0);
+	}
+	world_plug(w, 0);
+	first = start_slow(w, 0, "intents-next#4=delay");
+	second = start_slow(w, 100, "intents-next#3=delay");
+	check_ended(first);
+	check_ended(second);
+	world_later(w);
+	assert_string_equal(do_list(w, "d"), "h");
+	assert_int_equal(size_of(w, "d/h"), 1000);
+	finish(p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_ghosts_are_gone),
 		cmocka_unit_test(test_nobody_has_noticed),
 		cmocka_unit_test(test_another_could),
+		cmocka_unit_test(test_two_at_once),
 	};
 
 	return WORLD_MAIN("returning", tests);
