@@ -225,16 +225,15 @@ void trash_remove_file(struct trashed *file)
 	char *slash = NULL;
 
 	file->is_removed = true;
-	trash->freed_bytes += file->bytes;
-	if (mrmr_fault("trash-unlink") != 0 ||
-	    unlinkat(trash->fd, file->path, 0) == -1) {
-		if (errno != ENOENT) {
-			mrmr_log(MRMR_LOG_WARNING,
-				 "member %s: %s cannot be removed from its "
-				 "trash: %s",
-				 mrmr_member_name(trash->member), file->path,
-				 strerror(errno));
-		}
+	if ((mrmr_fault("trash-unlink") == 0 &&
+	     unlinkat(trash->fd, file->path, 0) == 0) ||
+	    errno == ENOENT) {
+		trash->freed_bytes += file->bytes;
+	} else {
+		mrmr_log(MRMR_LOG_WARNING,
+			 "member %s: %s cannot be removed from its trash: %s",
+			 mrmr_member_name(trash->member), file->path,
+			 strerror(errno));
 	}
 	while (path != NULL && (slash = strrchr(path, '/')) != NULL) {
 		*slash = '\0';

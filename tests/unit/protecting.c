@@ -260,6 +260,41 @@ bool protect_killed(struct world *w, const char *fault)
 	return killed_at(w, fault, protect_in_child, NULL);
 }
 
+void protect_disturbed(struct world *w, const char *fault, bool is_kill)
+{
+	struct mrmr_protect_result result;
+
+	if (is_kill) {
+		if (!protect_killed(w, fault)) {
+			fail_msg("%s: was not killed", fault);
+		}
+		world_close(w);
+		world_open(w);
+		return;
+	}
+	setenv("MRMR_FAULT", fault, 1);
+	try_protect(w, &result);
+	unsetenv("MRMR_FAULT");
+}
+
+struct mrmr_purge_result purge_trash(struct world *w)
+{
+	const struct mrmr_purge_options options = {.progress = NULL};
+	struct mrmr_engine *engine = open_engine(w, MRMR_ENGINE_WRITE);
+	struct mrmr_trashed *items = NULL;
+	struct mrmr_purge_result result;
+	struct mrmr_error err = {0};
+	size_t num = 0;
+
+	if (mrmr_trash_list(engine, w->pool, &items, &num, &err) == -1 ||
+	    mrmr_trash_purge(w->pool, engine, items, num, &options, &result,
+			     &err) == -1) {
+		fail_msg("%s", err.text);
+	}
+	talloc_free(engine);
+	return result;
+}
+
 static void tell_of_rebuild(enum mrmr_rebuild_trouble kind, const char *path,
 			    uint64_t size_bytes, const char *why,
 			    void *private_data)

@@ -9,6 +9,7 @@
 
 #include <mrmr/engine.h>
 #include <mrmr/protector.h>
+#include <mrmr/undelete.h>
 
 #include "world.h"
 
@@ -59,6 +60,13 @@ int try_protect(struct world *w, struct mrmr_protect_result *result);
 /* In a process of its own, with MRMR_FAULT set to fault. True if it was killed
    by it. */
 bool protect_killed(struct world *w, const char *fault);
+
+/* It is killed at the fault, and the pool opened again; or it meets the fault in this
+   process, and may fail. */
+void protect_disturbed(struct world *w, const char *fault, bool is_kill);
+
+/* `trash purge` of all that there is. Fails the test if it fails. */
+struct mrmr_purge_result purge_trash(struct world *w);
 
 /* What was on a member, onto the others. False: it failed. Unless may_tell, what
    it has to tell fails the test. */

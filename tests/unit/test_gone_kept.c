@@ -251,23 +251,12 @@ static void count_points(const struct step *step, unsigned long *times)
 static void disturb(const struct step *step, const char *fault, bool is_kill,
 		    bool is_lost)
 {
-	struct mrmr_protect_result result;
 	size_t newer;
 	struct world *w = step->make(&newer);
 
 	print_message("%s: %s, %s\n", step->name, fault,
 		      is_lost ? "and lost" : "and on");
-	if (is_kill) {
-		if (!protect_killed(w, fault)) {
-			fail_msg("was not killed");
-		}
-		world_close(w);
-		world_open(w);
-	} else {
-		setenv("MRMR_FAULT", fault, 1);
-		try_protect(w, &result);
-		unsetenv("MRMR_FAULT");
-	}
+	protect_disturbed(w, fault, is_kill);
 	if (is_lost) {
 		check_loss(w, step, newer);
 	} else {

@@ -83,14 +83,6 @@ static unsigned int leave_only(struct world *w, uint64_t stripe, bool *is_left)
 	return num;
 }
 
-static void want(struct world *w, const char *parity, const char *config)
-{
-	world_close(w);
-	w->shape.parity = parity;
-	w->shape.config = config;
-	world_open(w);
-}
-
 /* Wide stripes, for one row. */
 static struct world *new_full_world(void)
 {
@@ -121,11 +113,11 @@ static void room_of_the_trash(void **state)
 	unsigned int i;
 
 	(void)state;
-	want(w, "2", CONFIG);
+	world_configure(w, "2", CONFIG);
 	protect(w);
 	assert_int_not_equal(num_short(w, 2, &stripe), 0);
 	assert_int_equal(leave_only(w, stripe, is_left), MEMBERS - 1);
-	want(w, "2", CONFIG ", \"trash_max_percent\": 0");
+	world_configure(w, "2", CONFIG ", \"trash_max_percent\": 0");
 	protect(w);
 	assert_int_equal(num_short(w, 2, &stripe), 0);
 	for (i = 0; i < FILES; i++) {

@@ -425,20 +425,9 @@ static const char *const points[] = {
 static void disturb(const char *fault, bool is_kill, size_t lost)
 {
 	struct world *w = hidden_of(lost);
-	struct mrmr_protect_result result;
 
 	print_message("%s, without %zu\n", fault, lost);
-	if (is_kill) {
-		if (!protect_killed(w, fault)) {
-			fail_msg("was not killed");
-		}
-		world_close(w);
-		world_open(w);
-	} else {
-		setenv("MRMR_FAULT", fault, 1);
-		try_protect(w, &result);
-		unsetenv("MRMR_FAULT");
-	}
+	protect_disturbed(w, fault, is_kill);
 	protect(w);
 	check_hidden(w, lost);
 }

@@ -33,14 +33,6 @@ static const char *path_of(unsigned int i)
 	return path;
 }
 
-static void configure(struct world *w, const char *parity, const char *config)
-{
-	world_close(w);
-	w->shape.parity = parity;
-	w->shape.config = config;
-	world_open(w);
-}
-
 /* As smbd starts it. */
 static void protect_in_background(struct world *w)
 {
@@ -108,7 +100,7 @@ static struct world *new_short_world(void)
 	struct world *w = new_world("1", CONFIG);
 
 	leave_room(w, 150 * K);
-	configure(w, "2", CONFIG);
+	world_configure(w, "2", CONFIG);
 	protect(w);
 	assert_int_equal(fewest_rows(w), 1);
 	/* with every event, nothing changes */
@@ -146,10 +138,10 @@ static void when_files_are_deleted(void **state)
 	}
 	protect(w);
 	leave_room(w, 150 * K);
-	configure(w, "2", CONFIG);
+	world_configure(w, "2", CONFIG);
 	protect(w);
 	assert_int_equal(fewest_rows(w), 1);
-	configure(w, "2", CONFIG ", \"trash_max_percent\": 0");
+	world_configure(w, "2", CONFIG ", \"trash_max_percent\": 0");
 	for (i = 0; i < 2 * FILES; i++) {
 		char path[16];
 
@@ -166,10 +158,10 @@ static void when_the_reserve_is_lowered(void **state)
 	struct world *w = new_world("1", CONFIG);
 
 	(void)state;
-	configure(w, "2", CONFIG ", \"min_free\": \"14M\"");
+	world_configure(w, "2", CONFIG ", \"min_free\": \"14M\"");
 	protect(w);
 	assert_int_equal(fewest_rows(w), 1);
-	configure(w, "2", CONFIG);
+	world_configure(w, "2", CONFIG);
 	client_write_on(w, 1, "another", 1, 1000);
 	protect_in_background(w);
 	verify_all(w, 2);

@@ -64,13 +64,6 @@ static unsigned int num_in_trash(struct world *w)
 	return num;
 }
 
-static void configure(struct world *w, const char *config)
-{
-	world_close(w);
-	w->shape.config = config;
-	world_open(w);
-}
-
 /* All is in stripes with so many rows, and every third file is in the trash. */
 static struct world *new_full_world(const char *parity, uint64_t left_bytes)
 {
@@ -96,7 +89,7 @@ static struct world *new_full_world(const char *parity, uint64_t left_bytes)
 	assert_int_equal(pending_of(w), 0);
 	assert_int_equal(fewest_rows(w), parity[0] - '0');
 	assert_int_not_equal(num_in_trash(w), 0);
-	configure(w, EMPTIED);
+	world_configure(w, NULL, EMPTIED);
 	leave_room(w, left_bytes);
 	return w;
 }
@@ -178,21 +171,11 @@ static void who_waits_gets_it(void **state)
 
 static void purge(struct world *w)
 {
-	const struct mrmr_purge_options options = {.progress = NULL};
-	struct mrmr_engine *engine = open_engine(w, MRMR_ENGINE_WRITE);
-	struct mrmr_purge_result result;
-	struct mrmr_trashed *items = NULL;
-	struct mrmr_error err = {0};
-	size_t num = 0;
+	unsigned int num = num_in_trash(w);
+	struct mrmr_purge_result result = purge_trash(w);
 
-	if (mrmr_trash_list(engine, w->pool, &items, &num, &err) == -1 ||
-	    mrmr_trash_purge(w->pool, engine, items, num, &options, &result,
-			     &err) == -1) {
-		fail_msg("%s", err.text);
-	}
 	assert_int_equal(result.num_removed, num);
 	assert_true(result.is_complete);
-	talloc_free(engine);
 	assert_int_equal(num_in_trash(w), 0);
 }
 
@@ -343,6 +326,34 @@ static void errors_on_the_way(void **state)
 	}
 }
 
+static uint64_t reclaimable(struct world *w)
+{
+	uint64_t bytes = 0;
+	size_t i;
+
+	for (i = 0; i < MEMBERS; i++) {
+		bytes += mrmr_room_reclaimable(w->pool, i);
+	}
+	return bytes;
+}
+
+/* What its drive does not let go of has freed nothing. */
+static void cannot_be_removed(void **state)
+{
+	struct world *w = new_full_world("2", 600 * K);
+	unsigned int num = num_in_trash(w);
+
+	(void)state;
+	protect_disturbed(w, "trash-unlink=EIO", false);
+	assert_int_equal(num_in_trash(w), num);
+	assert_int_equal(reclaimable(w), (uint64_t)num * LEN);
+	verify_rest(w, 2);
+	protect(w);
+	verify_emptied(w, 2);
+	assert_int_equal(reclaimable(w), 0);
+	world_free(w);
+}
+
 #endif
 
 int main(void)
@@ -357,6 +368,7 @@ int main(void)
 		cmocka_unit_test(killed_while_somebody_waits),
 		cmocka_unit_test(killed_while_it_has_no_row),
 		cmocka_unit_test(errors_on_the_way),
+		cmocka_unit_test(cannot_be_removed),
 #endif
 	};
 

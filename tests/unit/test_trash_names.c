@@ -40,25 +40,6 @@ static struct world *make(void)
 	return w;
 }
 
-/* All that there is in it. */
-static struct mrmr_purge_result purge(struct world *w)
-{
-	const struct mrmr_purge_options options = {.progress = NULL};
-	struct mrmr_engine *engine = open_engine(w, MRMR_ENGINE_WRITE);
-	struct mrmr_trashed *items = NULL;
-	struct mrmr_purge_result result;
-	struct mrmr_error err = {0};
-	size_t num = 0;
-
-	if (mrmr_trash_list(engine, w->pool, &items, &num, &err) == -1 ||
-	    mrmr_trash_purge(w->pool, engine, items, num, &options, &result,
-			     &err) == -1) {
-		fail_msg("%s", err.text);
-	}
-	talloc_free(engine);
-	return result;
-}
-
 /* Each protected byte is there, and need not be computed. */
 static void verify_all_there(struct world *w)
 {
@@ -80,7 +61,7 @@ static void verify_all_there(struct world *w)
 
 static void verify_emptied(struct world *w)
 {
-	struct mrmr_purge_result result = purge(w);
+	struct mrmr_purge_result result = purge_trash(w);
 
 	assert_int_equal(result.num_left, 0);
 	assert_int_equal(world_trashed(w, 0, "f") + world_trashed(w, 0, "g"),
@@ -99,7 +80,7 @@ static void purged_before_it_is_told(void **state)
 
 	(void)state;
 	assert_int_equal(do_unlink(w, "f"), 0);
-	assert_int_equal(purge(w).num_removed, 1);
+	assert_int_equal(purge_trash(w).num_removed, 1);
 	assert_int_equal(do_unlink(w, "g"), 0);
 	protect(w);
 	assert_int_equal(world_trashed(w, 0, "g"), 1);

@@ -286,6 +286,16 @@ void world_close(struct world *w)
 	TALLOC_FREE(w->pool);
 }
 
+void world_configure(struct world *w, const char *parity, const char *config)
+{
+	world_close(w);
+	if (parity != NULL) {
+		w->shape.parity = parity;
+	}
+	w->shape.config = config;
+	world_open(w);
+}
+
 void world_open_in_child(struct world *w)
 {
 	w->pool = NULL;

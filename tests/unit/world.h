@@ -60,6 +60,9 @@ void world_close(struct world *w);
 /* As world_open, in a process made by fork(): leaves the parent's pool be. */
 void world_open_in_child(struct world *w);
 
+/* The pool is closed, and opened with another config. NULL parity: as it was. */
+void world_configure(struct world *w, const char *parity, const char *config);
+
 /* What the module does at the start of each operation. */
 void world_use(struct world *w);
 
