@@ -31,11 +31,30 @@ static int compare(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static bool is_of(const struct mrmr_intent *intent, size_t member)
+static bool concerns(const struct mrmr_intent *intent, size_t member)
 {
-	return intent->keep == member &&
-	       (intent->kind == MRMR_INTENT_ABSENT_REMOVE ||
-		intent->kind == MRMR_INTENT_ABSENT_RENAME);
+	size_t i;
+
+	for (i = 0; i < intent->num_members; i++) {
+		if (intent->members[i] == member) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool is_of_absent(const struct mrmr_intent *intent)
+{
+	return intent->kind == MRMR_INTENT_ABSENT_REMOVE ||
+	       intent->kind == MRMR_INTENT_ABSENT_RENAME;
+}
+
+/* What a process had begun that died: it is finished but for members that are
+   away. */
+static bool is_left(const struct mrmr_intent *intent)
+{
+	return intent->committed && (intent->kind == MRMR_INTENT_REPLACE ||
+				     intent->kind == MRMR_INTENT_MOVE);
 }
 
 static int add(struct mrmr_absent_removed *removed, const char *path)
@@ -61,6 +80,24 @@ static int add(struct mrmr_absent_removed *removed, const char *path)
 	return 0;
 }
 
+static int add_paths(struct mrmr_absent_removed *removed,
+		     const struct mrmr_intent *intent)
+{
+	int ret = 0;
+
+	if (!concerns(intent, removed->member)) {
+		return 0;
+	}
+	if (is_of_absent(intent) || is_left(intent)) {
+		ret = add(removed, intent->to);
+	}
+	if (ret == 0 && is_left(intent) &&
+	    strcmp(intent->from, intent->to) != 0) {
+		ret = add(removed, intent->from);
+	}
+	return ret;
+}
+
 static int load(struct mrmr_absent_removed *removed, int folder,
 		struct dirent **names, int n)
 {
@@ -73,8 +110,8 @@ static int load(struct mrmr_absent_removed *removed, int folder,
 			intent_load(frame, removed->pool, folder,
 				    names[i]->d_name);
 
-		if (intent != NULL && is_of(intent, removed->member)) {
-			ret = add(removed, intent->to);
+		if (intent != NULL) {
+			ret = add_paths(removed, intent);
 		}
 		talloc_free(frame);
 	}

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include <mrmr/absent.h>
+#include <mrmr/dirattr.h>
 #include <mrmr/fault.h>
 #include <mrmr/intent_replay.h>
 #include <mrmr/log.h>
@@ -59,12 +60,14 @@ int replay_has_ghost(struct mrmr_pool *pool, size_t member, const char *path)
 	return there;
 }
 
-static void drop_ghost(struct mrmr_pool *pool, size_t member, const char *path)
+void replay_drop_ghost(struct mrmr_pool *pool, size_t member, const char *path)
 {
 	int fd = open_folder(pool, member, path);
 
 	if (fd != -1) {
-		unlinkat(fd, last_name(path), 0);
+		if (unlinkat(fd, last_name(path), 0) == 0) {
+			mrmr_sync(fd);
+		}
 		close(fd);
 	}
 }
@@ -125,7 +128,7 @@ static bool follow(struct mrmr_pool *pool, size_t member,
 
 	if (!replay_can_follow(&pool->members[member])) {
 		if (!renames) {
-			drop_ghost(pool, member, intent->to);
+			replay_drop_ghost(pool, member, intent->to);
 		}
 		return false;
 	}

@@ -49,6 +49,10 @@ int replay_rename_logged(struct mrmr_pool *pool, size_t member,
 /* intent_absent.c: is there a ghost at a path? 1 yes, 0 no, -1 it is not known. */
 int replay_has_ghost(struct mrmr_pool *pool, size_t member, const char *path);
 
+/* The same: it is not shown any more, if it is there. The member has to be told
+   to let go of it by a record that is committed. */
+void replay_drop_ghost(struct mrmr_pool *pool, size_t member, const char *path);
+
 /* The same: as mrmr_intent_replay(). */
 size_t replay_absent(struct mrmr_pool *pool, struct mrmr_intent *intent,
 		     size_t *left);

@@ -442,18 +442,63 @@ static int was_done(struct mrmr_pool *pool, const struct mrmr_intent *intent)
 	return from == -1 ? -1 : !from;
 }
 
+/* The other copies of what was replaced, or moved, on one member. False: they
+   cannot go now. */
+static bool replace_on(struct mrmr_pool *pool, size_t member,
+		       const struct mrmr_intent *intent)
+{
+	bool has_source = intent->kind == MRMR_INTENT_REPLACE;
+
+	if (!replay_can_follow(&pool->members[member]) ||
+	    replay_trash(pool, member, intent->to) == -1) {
+		return false;
+	}
+	if (!has_source) {
+		return true;
+	}
+	/* Clients may have gone on from there: under the new name, it might be
+	   the only one. */
+	return (intent->committed
+			? replay_trash(pool, member, intent->from)
+			: replay_rename_logged(pool, member, intent->from,
+					       intent->to, false)) == 0;
+}
+
+/* They are on members that are away: none of them is shown from now on, and each
+   member does the same before its names count. */
+static void replace_later(struct mrmr_pool *pool, struct mrmr_intent *intent,
+			  const size_t *left, size_t num_left)
+{
+	size_t i;
+
+	for (i = 0; i < num_left; i++) {
+		if (pool->members[left[i]].state == MRMR_MEMBER_ONLINE) {
+			return; /* it is tried again, as it is */
+		}
+	}
+	for (i = 0; i < num_left; i++) {
+		replay_drop_ghost(pool, left[i], intent->to);
+		if (intent->kind == MRMR_INTENT_REPLACE) {
+			replay_drop_ghost(pool, left[i], intent->from);
+		}
+	}
+	intent->committed = true;
+}
+
 /* If the new file is where it belongs, the other copies of it go. */
 static size_t replay_replace(struct mrmr_pool *pool, struct mrmr_intent *intent,
 			     size_t *left)
 {
+	bool is_known = intent->committed;
 	size_t num_left = 0;
-	int done = -1;
+	int done = is_known ? 1 : -1;
 	size_t i;
 
-	if (intent->keep == SIZE_MAX) {
+	if (!is_known && intent->keep == SIZE_MAX) {
 		return 0; /* that member has left the pool */
 	}
-	if (pool->members[intent->keep].state == MRMR_MEMBER_ONLINE) {
+	if (!is_known &&
+	    pool->members[intent->keep].state == MRMR_MEMBER_ONLINE) {
 		done = was_done(pool, intent);
 	}
 	if (done == -1) {
@@ -466,15 +511,15 @@ static size_t replay_replace(struct mrmr_pool *pool, struct mrmr_intent *intent,
 	for (i = 0; i < intent->num_members; i++) {
 		size_t member = intent->members[i];
 
-		if (!replay_can_follow(&pool->members[member]) ||
-		    replay_trash(pool, member, intent->to) == -1 ||
-		    (intent->kind == MRMR_INTENT_REPLACE &&
-		     replay_rename_logged(pool, member, intent->from,
-					  intent->to, false) == -1)) {
+		if (!replace_on(pool, member, intent)) {
 			left[num_left++] = member;
 		}
 	}
-	if (num_left < intent->num_members) {
+	if (!is_known) {
+		replace_later(pool, intent, left, num_left);
+	}
+	if ((intent->committed && !is_known) ||
+	    num_left < intent->num_members) {
 		mrmr_tell(pool, MRMR_EVENT_SCAN, MRMR_NO_MEMBER, 0, "", NULL);
 	}
 	return num_left;

@@ -28,51 +28,15 @@
 #include <mrmr/serve.h>
 #include <mrmr/shared.h>
 
-#include "protected.h"
+#include "served.h"
 
 #define GRID 65536
-
-static struct protected *pool_of(size_t num_members)
-{
-	struct protected *p = protected_new(&(
-		struct world_shape){.num_members = num_members, .parity = "2"});
-
-	assert_int_equal(mrmr_serve_start(p->w->pool, p->engine), 0);
-	return p;
-}
-
-static void finish(struct protected *p)
-{
-	mrmr_serve_stop(p->w->pool);
-	protected_free(p);
-}
-
-/* Another process: nothing is remembered but what is on disk. */
-static void reopen(struct protected *p)
-{
-	mrmr_serve_stop(p->w->pool);
-	TALLOC_FREE(p->engine);
-	world_close(p->w);
-	world_open(p->w);
-	protected_reopen(p);
-	assert_int_equal(mrmr_serve_start(p->w->pool, p->engine), 0);
-}
-
-static bool has_ghosts(struct protected *p, size_t member)
-{
-	char id[MRMR_UUID_LEN + 1];
-	char path[128];
-
-	mrmr_uuid_format(&p->w->pool->members[member].config->id, id);
-	snprintf(path, sizeof(path), "state/" MRMR_GHOSTS "/%s", id);
-	return world_there(world_path(p->w, path));
-}
 
 /* --- names ------------------------------------------------------------------ */
 
 static void test_names_stay(void **state)
 {
-	struct protected *p = pool_of(3);
+	struct protected *p = served_new(3);
 	struct world *w = p->w;
 	struct pfile *file = protected_file(p, 0, "d/lost", 1, 3000, GRID);
 	struct mrmr_ghost ghost;
@@ -85,7 +49,7 @@ static void test_names_stay(void **state)
 	protected_file(p, 0, "top", 3, 5, GRID);
 	assert_string_equal(do_list(w, "d"), "here lost");
 	assert_int_equal(stat(world_drive(w, 0, "d/lost"), &before), 0);
-	assert_false(has_ghosts(p, 0));
+	assert_false(served_has_ghosts(p, 0));
 
 	protected_unplug(p, 1);
 	assert_string_equal(do_list(w, "d"), "here lost");
@@ -115,14 +79,14 @@ static void test_names_stay(void **state)
 	assert_int_equal(do_stat(w, "d/none", &member, &st), ENOENT);
 
 	/* The same in another process, and when it is back. */
-	reopen(p);
+	served_reopen(p);
 	assert_string_equal(do_list(w, "d"), "here lost new");
 	protected_unplug(p, 0);
 	assert_string_equal(do_list(w, "d"), "here lost new");
 	assert_int_equal(do_stat(w, "d/lost", &member, &st), 0);
 	assert_int_equal(st.st_ino, before.st_ino);
-	assert_false(has_ghosts(p, 0));
-	finish(p);
+	assert_false(served_has_ghosts(p, 0));
+	served_free(p);
 }
 
 static void test_not_without_catalogue(void **state)
@@ -140,7 +104,7 @@ static void test_not_without_catalogue(void **state)
 
 static void test_attributes(void **state)
 {
-	struct protected *p = pool_of(3);
+	struct protected *p = served_new(3);
 	struct world *w = p->w;
 	struct pfile *file = protected_file(p, 0, "f", 1, 10, GRID);
 	struct mrmr_node *node = protected_node(p, file);
@@ -175,12 +139,12 @@ static void test_attributes(void **state)
 		assert_int_equal(errno, ENOTSUP);
 	}
 	close(fd);
-	finish(p);
+	served_free(p);
 }
 
 static void test_other_kinds(void **state)
 {
-	struct protected *p = pool_of(3);
+	struct protected *p = served_new(3);
 	struct world *w = p->w;
 	struct mrmr_node node = {
 		.dir_id = MRMR_ID_ROOT,
@@ -207,13 +171,13 @@ static void test_other_kinds(void **state)
 	assert_int_equal(st.st_size, strlen("some/where"));
 	assert_int_equal(do_stat(w, "fifo", &member, &st), 0);
 	assert_true(S_ISFIFO(st.st_mode));
-	finish(p);
+	served_free(p);
 }
 
 /* What is here counts: the catalogue may know an older file. */
 static void test_online_first(void **state)
 {
-	struct protected *p = pool_of(3);
+	struct protected *p = served_new(3);
 	struct world *w = p->w;
 	size_t member;
 	struct stat st;
@@ -226,12 +190,12 @@ static void test_online_first(void **state)
 	assert_int_equal(st.st_size, 5);
 	assert_string_equal(do_list(w, ""), "f");
 	assert_string_equal(do_read(w, "f"), "newer");
-	finish(p);
+	served_free(p);
 }
 
 static void test_two_away(void **state)
 {
-	struct protected *p = pool_of(4);
+	struct protected *p = served_new(4);
 	struct world *w = p->w;
 
 	protected_file(p, 0, "a", 1, 1, GRID);
@@ -243,17 +207,17 @@ static void test_two_away(void **state)
 	assert_int_equal(do_where(w, "b"), 1);
 	protected_unplug(p, 1);
 	assert_string_equal(do_list(w, ""), "a b c");
-	assert_true(has_ghosts(p, 0));
-	assert_false(has_ghosts(p, 1));
+	assert_true(served_has_ghosts(p, 0));
+	assert_false(served_has_ghosts(p, 1));
 	protected_unplug(p, 0);
 	assert_string_equal(do_list(w, ""), "a b c");
-	finish(p);
+	served_free(p);
 }
 
 /* Names that were changed since the protector last looked, then it left. */
 static void test_log_ahead(void **state)
 {
-	struct protected *p = pool_of(3);
+	struct protected *p = served_new(3);
 	struct world *w = p->w;
 
 	protected_file(p, 0, "a/one", 1, 1, GRID);
@@ -273,13 +237,13 @@ static void test_log_ahead(void **state)
 	assert_string_equal(do_list(w, "a"), "uno");
 	assert_string_equal(do_list(w, "c"), "tres");
 	assert_string_equal(do_list(w, "new"), "four");
-	finish(p);
+	served_free(p);
 }
 
 /* The protector has entered a rename, and not forgotten its record yet. */
 static void test_log_behind(void **state)
 {
-	struct protected *p = pool_of(3);
+	struct protected *p = served_new(3);
 	struct world *w = p->w;
 
 	protected_file(p, 0, "a", 1, 1, GRID);
@@ -292,12 +256,12 @@ static void test_log_behind(void **state)
 	assert_int_equal(mrmr_catalog_commit(p->engine->catalog, NULL), 0);
 	protected_unplug(p, 1);
 	assert_string_equal(do_list(w, ""), "c");
-	finish(p);
+	served_free(p);
 }
 
 static void test_directory_renamed_meanwhile(void **state)
 {
-	struct protected *p = pool_of(3);
+	struct protected *p = served_new(3);
 	struct world *w = p->w;
 
 	protected_file(p, 0, "a/one", 1, 1, GRID);
@@ -308,18 +272,18 @@ static void test_directory_renamed_meanwhile(void **state)
 	assert_int_equal(do_rename(w, "a", "z"), 0);
 	assert_string_equal(do_list(w, "z"), "b/ one");
 	assert_string_equal(do_list(w, "z/b"), "two"); /* not seen before */
-	reopen(p);
+	served_reopen(p);
 	assert_string_equal(do_list(w, "z"), "b/ one");
 	protected_unplug(p, 0);
 	assert_string_equal(do_list(w, "z"), "b/ one");
 	assert_string_equal(do_list(w, ""), "z/");
 	assert_string_equal(world_where(w, "z/one"), "0");
-	finish(p);
+	served_free(p);
 }
 
 static void test_rights_follow(void **state)
 {
-	struct protected *p = pool_of(3);
+	struct protected *p = served_new(3);
 	struct world *w = p->w;
 	size_t member;
 	struct stat st;
@@ -336,13 +300,13 @@ static void test_rights_follow(void **state)
 	world_user(1000);
 	assert_int_equal(do_stat(w, "d/f", &member, &st), 0);
 	world_user(0);
-	finish(p);
+	served_free(p);
 }
 
 /* A ghost folder is whole or not there. */
 static void test_making_fails(void **state)
 {
-	struct protected *p = pool_of(3);
+	struct protected *p = served_new(3);
 	struct world *w = p->w;
 	static const char *const points[] = {"ghosts-fill", "ghosts-name"};
 	size_t member;
@@ -351,7 +315,7 @@ static void test_making_fails(void **state)
 
 #ifndef MRMR_WITH_FAULTS
 	print_message("[  SKIPPED ] test_making_fails: no faults built\n");
-	finish(p);
+	served_free(p);
 	return;
 #endif
 	protected_file(p, 0, "d/f", 1, 1, GRID);
@@ -371,35 +335,17 @@ static void test_making_fails(void **state)
 	}
 	assert_int_equal(do_stat(w, "d/f", &member, &st), 0);
 	assert_string_equal(do_list(w, "d"), "f");
-	finish(p);
+	served_free(p);
 }
 
 /* --- changing names ----------------------------------------------------------- */
-
-/* With the member back: in the same process, or in another one. */
-static void come_back(struct protected *p, bool again)
-{
-	if (again) {
-		mrmr_serve_stop(p->w->pool);
-		TALLOC_FREE(p->engine);
-		world_close(p->w);
-		world_plug(p->w, 0);
-		world_open(p->w);
-		protected_reopen(p);
-		assert_int_equal(mrmr_serve_start(p->w->pool, p->engine), 0);
-	} else {
-		protected_unplug(p, 0);
-	}
-	assert_int_equal(p->w->pool->members[0].state, MRMR_MEMBER_ONLINE);
-	assert_false(has_ghosts(p, 0));
-}
 
 static void test_remove(void **state)
 {
 	unsigned int again;
 
 	for (again = 0; again < 2; again++) {
-		struct protected *p = pool_of(3);
+		struct protected *p = served_new(3);
 		struct world *w = p->w;
 
 		protected_file(p, 0, "d/f", 1, 3000, GRID);
@@ -410,19 +356,19 @@ static void test_remove(void **state)
 		assert_int_equal(do_unlink(w, "d/f"), 0);
 		assert_int_equal(do_unlink(w, "d/f"), ENOENT);
 		assert_string_equal(do_list(w, "d"), "g h");
-		reopen(p);
+		served_reopen(p);
 		assert_string_equal(do_list(w, "d"), "g h");
 		/* the name is free, and what has it now stays */
 		assert_int_equal(do_unlink(w, "d/g"), 0);
 		assert_int_equal(do_create(w, "d/g", "new"), 0);
 
-		come_back(p, again == 1);
+		served_come_back(p, again == 1);
 		assert_string_equal(do_list(w, "d"), "g h");
 		assert_string_equal(do_read(w, "d/g"), "new");
 		assert_int_equal(world_trashed(w, 0, "f"), 1);
 		assert_int_equal(world_trashed(w, 0, "g"), 1);
 		assert_string_equal(world_where(w, "d/f"), "");
-		finish(p);
+		served_free(p);
 	}
 }
 
@@ -431,7 +377,7 @@ static void test_rename(void **state)
 	unsigned int again;
 
 	for (again = 0; again < 2; again++) {
-		struct protected *p = pool_of(3);
+		struct protected *p = served_new(3);
 		struct world *w = p->w;
 		struct stat before;
 		struct stat st;
@@ -464,7 +410,7 @@ static void test_rename(void **state)
 		assert_int_equal(member, 0);
 		assert_int_equal(world_trashed(w, 1, "here"), 1);
 
-		come_back(p, again == 1);
+		served_come_back(p, again == 1);
 		assert_string_equal(do_list(w, "a"), "");
 		assert_string_equal(do_list(w, "c"), "here three");
 		assert_string_equal(do_list(w, "new"), "uno2");
@@ -475,7 +421,7 @@ static void test_rename(void **state)
 		assert_int_equal(do_stat(w, "c/here", &member, &st), 0);
 		assert_int_equal(st.st_size, 4000);
 		assert_int_equal(world_trashed(w, 0, "three"), 1);
-		finish(p);
+		served_free(p);
 	}
 }
 
@@ -485,7 +431,7 @@ static void test_replace(void **state)
 	unsigned int again;
 
 	for (again = 0; again < 2; again++) {
-		struct protected *p = pool_of(3);
+		struct protected *p = served_new(3);
 		struct world *w = p->w;
 
 		protected_file(p, 0, "f", 1, 1000, GRID);
@@ -494,7 +440,7 @@ static void test_replace(void **state)
 		assert_int_equal(do_rename(w, "new", "f"), 0);
 		assert_string_equal(do_list(w, ""), "f");
 		assert_string_equal(do_read(w, "f"), "new");
-		come_back(p, again == 1);
+		served_come_back(p, again == 1);
 		assert_string_equal(do_list(w, ""), "f");
 		assert_string_equal(do_read(w, "f"), "new");
 		assert_int_equal(world_trashed(w, 0, "f"), 1);
@@ -502,14 +448,14 @@ static void test_replace(void **state)
 		/* and when that one goes, no older one comes to light */
 		assert_int_equal(do_unlink(w, "f"), 0);
 		assert_string_equal(do_list(w, ""), "");
-		finish(p);
+		served_free(p);
 	}
 }
 
 /* Two members are away, with one name: neither may show what is gone. */
 static void test_losers_that_are_away(void **state)
 {
-	struct protected *p = pool_of(4);
+	struct protected *p = served_new(4);
 	struct world *w = p->w;
 
 	protected_file(p, 0, "f", 1, 1000, GRID);
@@ -518,15 +464,15 @@ static void test_losers_that_are_away(void **state)
 	world_write(world_drive(w, 2, "f"), "behind our back");
 	assert_int_equal(do_unlink(w, "f"), 0);
 	assert_string_equal(do_list(w, ""), "x");
-	come_back(p, false);
+	served_come_back(p, false);
 	assert_string_equal(do_list(w, ""), "x");
 	assert_int_equal(world_trashed(w, 0, "f"), 1);
-	finish(p);
+	served_free(p);
 }
 
 static void test_rights_to_change(void **state)
 {
-	struct protected *p = pool_of(3);
+	struct protected *p = served_new(3);
 	struct world *w = p->w;
 
 	protected_file(p, 0, "d/f", 1, 1000, GRID);
@@ -537,16 +483,16 @@ static void test_rights_to_change(void **state)
 	assert_int_equal(do_rename(w, "d/f", "d/g"), EACCES);
 	world_user(0);
 	assert_string_equal(do_list(w, "d"), "f");
-	come_back(p, false);
+	served_come_back(p, false);
 	assert_string_equal(do_list(w, "d"), "f");
 	assert_int_equal(world_trashed(w, 0, "f"), 0);
-	finish(p);
+	served_free(p);
 }
 
 /* The member is back, and we have not noticed: it must not be left behind. */
 static void test_back_unnoticed(void **state)
 {
-	struct protected *p = pool_of(3);
+	struct protected *p = served_new(3);
 	struct world *w = p->w;
 
 	protected_file(p, 0, "f", 1, 1000, GRID);
@@ -563,96 +509,7 @@ static void test_back_unnoticed(void **state)
 	world_plug(w, 0);
 	assert_int_equal(do_rename(w, "g", "h"), 0);
 	assert_string_equal(world_where(w, "h"), "0");
-	finish(p);
-}
-
-static void die_at(struct protected *p, const char *point,
-		   int (*change)(struct world *w))
-{
-	pid_t pid = fork();
-	int status;
-
-	assert_int_not_equal(pid, -1);
-	if (pid == 0) {
-		char fault[64];
-
-		snprintf(fault, sizeof(fault), "%s=kill", point);
-		setenv("MRMR_FAULT", fault, 1);
-		change(p->w);
-		_exit(0);
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_true(WIFSIGNALED(status));
-}
-
-static int change_remove(struct world *w)
-{
-	return do_unlink(w, "f");
-}
-
-static int change_rename(struct world *w)
-{
-	return do_rename(w, "f", "g");
-}
-
-/* Killed in the middle: it has happened, or it has not, and the member does the
-   same when it is back. */
-static void test_killed(void **state)
-{
-	static const struct {
-		const char *point;
-		int (*change)(struct world *w);
-		const char *here;  /* is there a file of the target's name? */
-		const char *after; /* what is listed */
-	} cases[] = {
-		{"absent-remove", change_remove, NULL, "f"},
-		{"absent-removed", change_remove, NULL, ""},
-		{"intent-keep", change_remove, NULL, ""},
-		{"absent-rename", change_rename, NULL, "f"},
-		{"absent-renamed", change_rename, NULL, "g"},
-		{"absent-rename", change_rename, "g", "f g"},
-		{"absent-replace", change_rename, "g", "g"},
-		{"absent-renamed", change_rename, "g", "g"},
-	};
-	size_t i;
-
-#ifndef MRMR_WITH_FAULTS
-	print_message("[  SKIPPED ] test_killed: no faults built\n");
-	return;
-#endif
-	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		struct protected *p = pool_of(3);
-		struct world *w = p->w;
-		struct stat st;
-		size_t member;
-
-		protected_file(p, 0, "f", 1, 1000, GRID);
-		if (cases[i].here != NULL) {
-			protected_file(p, 1, cases[i].here, 2, 2000, GRID);
-		}
-		protected_unplug(p, 1);
-		do_list(w, "");
-		die_at(p, cases[i].point, cases[i].change);
-		assert_string_equal(do_list(w, ""), cases[i].after);
-		if (strcmp(cases[i].after, "g") == 0) {
-			assert_int_equal(do_stat(w, "g", &member, &st), 0);
-			assert_int_equal(st.st_size, 1000);
-		}
-		come_back(p, i % 2 == 1);
-		assert_string_equal(do_list(w, ""), cases[i].after);
-		if (strcmp(cases[i].after, "g") == 0) {
-			assert_int_equal(do_stat(w, "g", &member, &st), 0);
-			assert_int_equal(st.st_size, 1000);
-			assert_string_equal(world_where(w, "g"), "0");
-		}
-		if (cases[i].here != NULL &&
-		    strcmp(cases[i].after, "f g") != 0) {
-			assert_int_equal(world_trashed(w, 1, "g"), 1);
-		}
-		assert_int_equal(world_trashed(w, 0, "f"),
-				 cases[i].after[0] == '\0');
-		finish(p);
-	}
+	served_free(p);
 }
 
 static void test_attributes_change(void **state)
@@ -660,7 +517,7 @@ static void test_attributes_change(void **state)
 	unsigned int again;
 
 	for (again = 0; again < 2; again++) {
-		struct protected *p = pool_of(3);
+		struct protected *p = served_new(3);
 		struct world *w = p->w;
 		struct timespec times[2] = {{.tv_sec = 1000},
 					    {.tv_sec = 2000, .tv_nsec = 7}};
@@ -685,7 +542,7 @@ static void test_attributes_change(void **state)
 		/* renamed after that, and the directory too */
 		assert_int_equal(do_rename(w, "a/b/f", "a/f2"), 0);
 		assert_int_equal(do_rename(w, "a", "z"), 0);
-		come_back(p, again == 1);
+		served_come_back(p, again == 1);
 		assert_int_equal(do_stat(w, "z/f2", &member, &st), 0);
 		assert_int_equal(member, 0);
 		assert_int_equal(st.st_mode & 07777, 0604);
@@ -706,7 +563,7 @@ static void test_attributes_change(void **state)
 				 -1);
 		assert_int_equal(errno, EROFS);
 		close(fd);
-		finish(p);
+		served_free(p);
 	}
 }
 
@@ -776,7 +633,7 @@ static void test_rebuild(void **state)
 	unsigned int again;
 
 	for (again = 0; again < 2; again++) {
-		struct protected *p = pool_of(3);
+		struct protected *p = served_new(3);
 		struct world *w = p->w;
 		struct mrmr_ghost ghost;
 		struct stat before;
@@ -802,14 +659,14 @@ static void test_rebuild(void **state)
 			/* what became of it does not matter */
 			assert_int_equal(do_unlink(w, "d/f"), 0);
 		}
-		come_back(p, again == 0);
+		served_come_back(p, again == 0);
 		assert_string_equal(do_list(w, "d"), again == 1 ? "" : "f");
 		if (again == 0) {
 			assert_true(has_bytes(w, "d/f", &rebuilt_file));
 			assert_int_not_equal(do_where(w, "d/f"), 0);
 		}
 		assert_int_equal(world_trashed(w, 0, "f"), 1);
-		finish(p);
+		served_free(p);
 	}
 }
 
@@ -828,10 +685,10 @@ static void test_rebuild_without_room(void **state)
 	protected_unplug(p, 1);
 	assert_int_equal(change_rebuild(w), ENOSPC);
 	assert_int_equal(do_where(w, "d/f"), 0);
-	come_back(p, false);
+	served_come_back(p, false);
 	assert_true(has_bytes(w, "d/f", &rebuilt_file));
 	assert_int_equal(world_trashed(w, 0, "f"), 0);
-	finish(p);
+	served_free(p);
 }
 
 /* Killed, or failing, anywhere: there is one file of that name, with its bytes,
@@ -851,7 +708,7 @@ static void test_rebuild_interrupted(void **state)
 	return;
 #endif
 	for (i = 0; i < 2 * sizeof(points) / sizeof(points[0]); i++) {
-		struct protected *p = pool_of(3);
+		struct protected *p = served_new(3);
 		struct world *w = p->w;
 		struct stat st;
 		size_t member;
@@ -862,7 +719,7 @@ static void test_rebuild_interrupted(void **state)
 		protected_unplug(p, 1);
 		do_list(w, "d");
 		if (kill) {
-			die_at(p, points[i / 2], change_rebuild);
+			served_die_at(p, points[i / 2], change_rebuild);
 		} else {
 			char fault[64];
 
@@ -878,13 +735,13 @@ static void test_rebuild_interrupted(void **state)
 		if (member != 0) {
 			assert_true(has_bytes(w, "d/f", &rebuilt_file));
 		}
-		come_back(p, i / 2 % 2 == 1);
+		served_come_back(p, i / 2 % 2 == 1);
 		assert_string_equal(do_list(w, "d"), "f");
 		assert_true(has_bytes(w, "d/f", &rebuilt_file));
 		assert_int_equal(strlen(world_where(w, "d/f")), 1);
 		assert_int_equal(do_where(w, "d/f") != 0,
 				 world_trashed(w, 0, "f"));
-		finish(p);
+		served_free(p);
 	}
 }
 
@@ -932,7 +789,7 @@ static ssize_t read_served(struct mrmr_served *served, uint8_t *buf, size_t len,
 
 static void test_bytes(void **state)
 {
-	struct protected *p = pool_of(3);
+	struct protected *p = served_new(3);
 	struct world *w = p->w;
 	size_t len = 5 * GRID + 100;
 	struct pfile *a = protected_file(p, 0, "a", 1, len, GRID);
@@ -959,20 +816,20 @@ static void test_bytes(void **state)
 	assert_false(mrmr_serve_is_busy(w->pool));
 
 	/* With the parity away as well nothing can be computed. */
-	reopen(p);
+	served_reopen(p);
 	protected_unplug(p, 1 | 4);
 	served = mrmr_served_get(w->pool, &ghost, &err);
 	assert_non_null(served);
 	assert_int_equal(read_served(served, buf, 1000, 0), -1);
 	mrmr_served_put(served);
 	free(buf);
-	finish(p);
+	served_free(p);
 }
 
 /* A drive that is there, and does not give the bytes. */
 static void test_bytes_of_file(void **state)
 {
-	struct protected *p = pool_of(3);
+	struct protected *p = served_new(3);
 	struct world *w = p->w;
 	struct pfile *a = protected_file(p, 0, "a", 1, 2 * GRID, GRID);
 	struct pfile *b = protected_file(p, 1, "b", 2, 2 * GRID, GRID);
@@ -1000,7 +857,7 @@ static void test_bytes_of_file(void **state)
 	assert_int_equal(errno, EIO);
 	close(fd);
 	free(buf);
-	finish(p);
+	served_free(p);
 }
 
 int main(void)
@@ -1023,7 +880,6 @@ int main(void)
 		cmocka_unit_test(test_losers_that_are_away),
 		cmocka_unit_test(test_rights_to_change),
 		cmocka_unit_test(test_back_unnoticed),
-		cmocka_unit_test(test_killed),
 		cmocka_unit_test(test_attributes_change),
 		cmocka_unit_test(test_rebuild),
 		cmocka_unit_test(test_rebuild_without_room),

@@ -18,26 +18,10 @@
 #include <cmocka.h>
 
 #include <mrmr/absent.h>
-#include <mrmr/serve.h>
 
-#include "protected.h"
+#include "served.h"
 
 #define GRID 65536
-
-static struct protected *pool_of_three(void)
-{
-	struct protected *p = protected_new(
-		&(struct world_shape){.num_members = 3, .parity = "2"});
-
-	assert_int_equal(mrmr_serve_start(p->w->pool, p->engine), 0);
-	return p;
-}
-
-static void finish(struct protected *p)
-{
-	mrmr_serve_stop(p->w->pool);
-	protected_free(p);
-}
 
 static int size_of(struct world *w, const char *path)
 {
@@ -79,7 +63,7 @@ static int rename_g(struct world *w)
 /* The folder that we have open, of its ghosts, is gone. */
 static void test_ghosts_are_gone(void **state)
 {
-	struct protected *p = pool_of_three();
+	struct protected *p = served_new(3);
 	struct world *w = p->w;
 
 	protected_file(p, 0, "d/f", 1, 1000, GRID);
@@ -91,13 +75,13 @@ static void test_ghosts_are_gone(void **state)
 	assert_int_equal(size_of(w, "d/f"), 1000);
 	assert_string_equal(do_list(w, "d"), "f");
 	assert_string_equal(do_list(w, ""), "d/");
-	finish(p);
+	served_free(p);
 }
 
 /* It has returned, nobody has noticed, and nobody has looked at its names. */
 static void test_nobody_has_noticed(void **state)
 {
-	struct protected *p = pool_of_three();
+	struct protected *p = served_new(3);
 	struct world *w = p->w;
 
 	protected_file(p, 0, "d/f", 1, 1000, GRID);
@@ -115,19 +99,19 @@ static void test_nobody_has_noticed(void **state)
 	assert_int_equal(do_rename(w, "d/f", "d/g"), 0);
 	protected_unplug(p, 1);
 	assert_string_equal(do_list(w, "d"), "g");
-	finish(p);
+	served_free(p);
 }
 
 /* What waited for it, we could not do; another process could, and has gone on
    from there. */
 static void test_another_could(void **state)
 {
-	struct protected *p = pool_of_three();
+	struct protected *p = served_new(3);
 	struct world *w = p->w;
 
 #ifndef MRMR_WITH_FAULTS
 	print_message("[  SKIPPED ] test_another_could: no faults built\n");
-	finish(p);
+	served_free(p);
 	return;
 #endif
 	protected_file(p, 0, "d/f", 1, 1000, GRID);
@@ -146,7 +130,7 @@ static void test_another_could(void **state)
 	assert_int_equal(size_of(w, "d/h"), 2000);
 	assert_int_equal(size_of(w, "d/g"), -1);
 	assert_int_equal(w->pool->members[0].state, MRMR_MEMBER_ONLINE);
-	finish(p);
+	served_free(p);
 }
 
 /* Another process opens the pool in so many milliseconds, and is slow at a step. */
@@ -177,7 +161,7 @@ static void check_ended(pid_t pid)
 static void test_two_at_once(void **state)
 {
 	static const char *const names[] = {"d/f", "d/g", "d/f", "d/g", "d/h"};
-	struct protected *p = pool_of_three();
+	struct protected *p = served_new(3);
 	struct world *w = p->w;
 	pid_t first, second;
 	size_t i;
@@ -196,7 +180,7 @@ static void test_two_at_once(void **state)
 	world_later(w);
 	assert_string_equal(do_list(w, "d"), "h");
 	assert_int_equal(size_of(w, "d/h"), 1000);
-	finish(p);
+	served_free(p);
 }
 
 int main(void)
