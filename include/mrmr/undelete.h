@@ -36,9 +36,11 @@ int mrmr_trash_list(void *mem_ctx, struct mrmr_pool *pool,
 /*
  * Give it a name in the pool again, on its member; directories that are not there
  * are made, with the rights of the one above. Nothing is replaced: EEXIST if the
- * path is taken. What is protected stays so, in its stripes. Another process of
- * the pool sees the file at once. The engine is for writing, or NULL if nothing
- * was ever protected. -1 with *err filled: then it is where it was.
+ * path is taken, ESTALE if it is free, but the protector has still to hear that what
+ * had it is gone (names_only in mrmr/protector.h). What is protected stays so, in
+ * its stripes. Another process of the pool sees the file at once. The engine is for
+ * writing, or NULL if nothing was ever protected. -1 with *err filled: then it is
+ * where it was.
  */
 int mrmr_trash_restore(struct mrmr_pool *pool, struct mrmr_engine *engine,
 		       const struct mrmr_trashed *item, const char *path,

@@ -13,6 +13,7 @@
 
 #include <mrmr/marker.h>
 #include <mrmr/path.h>
+#include <mrmr/protector.h>
 #include <mrmr/size.h>
 #include <mrmr/undelete.h>
 
@@ -22,6 +23,7 @@
 
 #define DAY_SECONDS 86400
 #define DAYS_MAX 36500
+#define RESTORE_TRIES 3
 
 struct trash {
 	struct admin *admin;
@@ -185,6 +187,31 @@ static bool is_exactly(const struct mrmr_trashed *item, const char *word)
 	       strcmp(item->trash_path, word) == 0;
 }
 
+/* If it was only just now that the name became free, the protector has to hear of
+   that first. */
+static int give_back(struct trash *t, const struct mrmr_trashed *item,
+		     const char *to, struct mrmr_error *err)
+{
+	const struct mrmr_protect_options options = {
+		.names_only = true,
+		.should_stop = admin_should_stop,
+	};
+	struct mrmr_protect_result result;
+	unsigned int tries;
+
+	for (tries = 0; tries < RESTORE_TRIES; tries++) {
+		if (mrmr_trash_restore(t->pool, t->engine, item, to, err) ==
+		    0) {
+			return 0;
+		}
+		if (err->code != ESTALE || admin_should_stop(NULL) ||
+		    mrmr_protect(t->engine, &options, &result, err) == -1) {
+			return -1;
+		}
+	}
+	return mrmr_trash_restore(t->pool, t->engine, item, to, err);
+}
+
 static int restore_one(struct trash *t, const struct mrmr_trashed *item,
 		       const char *to)
 {
@@ -194,7 +221,7 @@ static int restore_one(struct trash *t, const struct mrmr_trashed *item,
 	if (!admin_step(t->admin, "bring back %s on %s", to, member)) {
 		return ADMIN_OK;
 	}
-	if (mrmr_trash_restore(t->pool, t->engine, item, to, &err) == -1) {
+	if (give_back(t, item, to, &err) == -1) {
 		return admin_fail(t->admin, ADMIN_FAILED, "%s", err.text);
 	}
 	admin_say(t->admin, "%s is back, on %s", admin_printable(t->items, to),

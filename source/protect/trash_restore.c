@@ -161,6 +161,17 @@ static int enter_directories(struct restore *r, uint64_t *dir_id)
 	return 0;
 }
 
+/* What had the name, or that of a directory above, is gone from the share, and the
+   protector is still to hear of it. */
+static int fail_stale(struct restore *r)
+{
+	return mrmr_error_set(r->err, ESTALE,
+			      "%s cannot be brought back: that another file of "
+			      "this name is gone is not noted yet; run "
+			      "mrmr-admin scan, and try again",
+			      r->path);
+}
+
 static int change_catalog(struct restore *r, const char *trash_name)
 {
 	const char *slash = strrchr(r->path, '/');
@@ -177,7 +188,8 @@ static int change_catalog(struct restore *r, const char *trash_name)
 
 		mrmr_catalog_cancel(r->engine->catalog);
 		errno = saved_errno;
-		return fail(r);
+		return errno == EEXIST || errno == ENOTDIR ? fail_stale(r)
+							   : fail(r);
 	}
 	return mrmr_catalog_commit(r->engine->catalog, r->err);
 }

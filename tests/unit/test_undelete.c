@@ -126,6 +126,24 @@ static void test_restore_elsewhere(void **state)
 	deleted_free(&k);
 }
 
+/* What had the name was deleted just now, and the protector does not know. */
+static void test_restore_over_deleted(void **state)
+{
+	struct deleted k;
+	struct mrmr_trashed *item = NULL;
+	const char *path = NULL;
+
+	deleted_make(&k);
+	path = k.files[1]->path;
+	deleted_file(&k, k.files[1], false);
+	item = deleted_file(&k, k.files[0], true);
+	assert_int_equal(restore(&k, item, path), ESTALE);
+	assert_string_equal(world_where(k.p->w, path), "");
+	assert_int_equal(deleted_num(&k), 2);
+	assert_true(deleted_is_live(&k, k.files[0]));
+	deleted_free(&k);
+}
+
 /* --- faults ------------------------------------------------------------------------- */
 
 #ifdef MRMR_WITH_FAULTS
@@ -187,6 +205,7 @@ int main(void)
 		cmocka_unit_test(test_list),
 		cmocka_unit_test(test_restore),
 		cmocka_unit_test(test_restore_elsewhere),
+		cmocka_unit_test(test_restore_over_deleted),
 #ifdef MRMR_WITH_FAULTS
 		cmocka_unit_test(test_restore_kill),
 		cmocka_unit_test(test_restore_fails),
