@@ -21,6 +21,7 @@
 #include <talloc.h>
 
 #include <mrmr/log.h>
+#include <mrmr/protection.h>
 
 #include "protector_private.h"
 
@@ -325,6 +326,31 @@ int names_see_hidden(struct protector *p, uint64_t dir_id, const char *name,
 	return ret;
 }
 
+/* A name that the catalogue gives up may have been seen already, for what has it
+   now: whoever takes the events next looks again. */
+static int tell_left(struct protector *p, void *frame,
+		     const struct mrmr_link *link)
+{
+	char *path = NULL;
+	struct look look;
+
+	if (link->dir_id == MRMR_ID_TRASH) {
+		return 0;
+	}
+	path = names_path(p, frame, link->dir_id, link->name);
+	if (path == NULL) {
+		return -1;
+	}
+	if (look_at(p, frame, path, &look) == -1) {
+		mrmr_log(MRMR_LOG_WARNING, "'%s' cannot be looked at: %s", path,
+			 strerror(errno));
+	} else if (look.is_there && look.kind != MRMR_NODE_DIRECTORY) {
+		mrmr_tell(p->pool, MRMR_EVENT_CHANGED, look.member,
+			  (uint64_t)look.st.st_ino, path, NULL);
+	}
+	return 0;
+}
+
 /*
  * The file with this inode is known under other names. It gets this one: in
  * place of one that leads to it no more, else as a further one.
@@ -345,6 +371,9 @@ static int claim(struct protector *p, void *frame, const struct mrmr_node *node,
 		if (!is_current(p, frame, &links[i], node, look)) {
 			break;
 		}
+	}
+	if (i < num && tell_left(p, frame, &links[i]) == -1) {
+		return -1;
 	}
 	ret = i < num ? mrmr_catalog_rename(p->catalog, links[i].dir_id,
 					    links[i].name, dir_id, name)

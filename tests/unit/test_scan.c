@@ -126,6 +126,77 @@ static void test_few_are_believed(void **state)
 	world_free(w);
 }
 
+/* A file has another name, and another file has its own: in whatever order a scan
+   comes by them, it sees both. */
+static void test_a_name_given_on(void **state)
+{
+	unsigned int moved_last;
+
+	for (moved_last = 0; moved_last < 2; moved_last++) {
+		struct world *w = make();
+		struct mrmr_protect_result result;
+		struct mrmr_scan_member members[4];
+		const char *name = world_member(w, 0, "d1/f4");
+		const char *other = world_member(w, 0, "d1/other");
+		const char *aside = world_member(w, 0, "d1/aside");
+
+		(void)state;
+		if (moved_last == 1) {
+			assert_return_code(rename(name, aside), errno);
+			world_write(name, "another one");
+			assert_return_code(rename(aside, other), errno);
+		} else {
+			world_write(aside, "another one");
+			assert_return_code(rename(name, other), errno);
+			assert_return_code(rename(aside, name), errno);
+		}
+		assert_int_equal(run(w, true, NULL, false, &result), 0);
+		verify(w, "d1/other", 5, LEN, 1);
+		verify_bytes(w, "d1/f4", (const uint8_t *)"another one", 11, 1);
+		look(w, members);
+		assert_int_equal(members[0].num_same, NUM_FILES + 1);
+		verify_tidy(w);
+		world_free(w);
+	}
+}
+
+/* Files whose names have gone round. */
+static void test_names_go_round(void **state)
+{
+	static const char *const names[] = {"d0/f0", "d0/f3", "d0/f6", "d0/f9"};
+	unsigned int num;
+	unsigned int i;
+
+	for (num = 2; num <= 4; num++) {
+		struct world *w = make();
+		struct mrmr_protect_result result;
+		struct mrmr_scan_member members[4];
+
+		(void)state;
+		assert_return_code(rename(world_member(w, 0, names[num - 1]),
+					  world_member(w, 0, "d0/aside")),
+				   errno);
+		for (i = num - 1; i > 0; i--) {
+			assert_return_code(rename(world_member(w, 0,
+							       names[i - 1]),
+						  world_member(w, 0, names[i])),
+					   errno);
+		}
+		assert_return_code(rename(world_member(w, 0, "d0/aside"),
+					  world_member(w, 0, names[0])),
+				   errno);
+		assert_int_equal(run(w, true, NULL, false, &result), 0);
+		/* f0 has the bytes of seed 1, f3 those of 4 */
+		for (i = 0; i < num; i++) {
+			verify(w, names[(i + 1) % num], 3 * i + 1, LEN, 1);
+		}
+		look(w, members);
+		assert_int_equal(members[0].num_same, NUM_FILES);
+		verify_tidy(w);
+		world_free(w);
+	}
+}
+
 /* A file in the trash that has another name too, which nobody told of: of a
    directory that was renamed, when who did that was killed. */
 static void test_a_link_in_the_trash(void **state)
@@ -503,6 +574,8 @@ static void test_failing(void **state)
 
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_few_are_believed),
+	cmocka_unit_test(test_a_name_given_on),
+	cmocka_unit_test(test_names_go_round),
 	cmocka_unit_test(test_a_link_in_the_trash),
 	cmocka_unit_test(test_one_that_was_away),
 	cmocka_unit_test(test_an_old_time),
