@@ -2,7 +2,7 @@
 #
 #	#!/bin/bash
 #	# What is tested, in a sentence.
-#	# timeout: 300           (seconds; this is the default)
+#	# timeout: 600           (seconds; this is the default)
 #	. "$(dirname "$0")/../lib.sh"
 #
 # From there on it runs in mount and process namespaces of its own: whatever

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from waflib import Errors, Logs, Options, TaskGen
 
-TIMEOUT_SECONDS = 300
+TIMEOUT_SECONDS = 900
 
 
 @TaskGen.feature('unit_test')

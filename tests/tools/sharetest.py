@@ -3,7 +3,7 @@ checks. A test begins with
 
     #!/usr/bin/python3
     # What is tested, in a sentence.
-    # timeout: 300           (seconds; this is the default)
+    # timeout: 600           (seconds; this is the default)
     import os, sys
     sys.path.insert(0, os.path.join(os.path.dirname(
         os.path.abspath(__file__)), '..', 'tools'))
