@@ -297,20 +297,24 @@ int mrmr_intent_keep_for(struct mrmr_pool *pool, struct mrmr_intent *intent,
 	return ret;
 }
 
-void intent_end(struct mrmr_pool *pool, const struct mrmr_intent *intent)
+int intent_end(struct mrmr_pool *pool, const struct mrmr_intent *intent)
 {
 	char name[64];
+	int ret = 0;
 	int folder;
 
 	folder = mrmr_folder_open(pool->state_fd, MRMR_INTENTS);
 	if (folder == -1) {
-		return;
+		return -1;
 	}
 	/* Not synced: one that was not committed, and comes back after a power
 	   cut, finds what the spine, on the same file system, says. */
 	file_name(intent->sequence, name);
-	unlinkat(folder, name, 0);
+	if (unlinkat(folder, name, 0) == -1 && errno != ENOENT) {
+		ret = -1;
+	}
 	close(folder);
+	return ret;
 }
 
 void mrmr_intent_end(struct mrmr_pool *pool, const struct mrmr_intent *intent)

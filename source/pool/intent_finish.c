@@ -17,6 +17,7 @@
 #include <mrmr/fault.h>
 #include <mrmr/intent_replay.h>
 #include <mrmr/log.h>
+#include <mrmr/path.h>
 #include <mrmr/shared.h>
 #include <mrmr/staging.h>
 
@@ -70,6 +71,8 @@ static int lock_both(struct mrmr_dir **a, struct mrmr_dir **b)
 	return 0;
 }
 
+#define DONE_MAX 256 /* records that are removed together */
+
 struct finishing {
 	struct mrmr_pool *pool;
 	int folder;
@@ -99,7 +102,57 @@ static bool sync_members(struct mrmr_pool *pool)
 	return true;
 }
 
-static void finish_locked(struct finishing *f, const char *name)
+/* The records that ask for it go. -1: one may be there still; all are done again. */
+static int remove_done(struct finishing *f)
+{
+	int ret = sync_members(f->pool) ? 0 : -1;
+	size_t i;
+
+	for (i = 0; i < f->num_done && ret == 0; i++) {
+		if (mrmr_fault("replay-end") != 0 ||
+		    intent_end(f->pool, f->done[i]) == -1) {
+			ret = -1;
+		}
+	}
+	/* One that a power cut brought back would be carried out again, on what
+	   clients have made under these names since. */
+	if (ret == 0 && f->num_done > 0) {
+		ret = mrmr_sync(f->folder);
+	}
+	if (ret == -1) {
+		mrmr_log(MRMR_LOG_ERROR, "%s/" MRMR_INTENTS ": %s",
+			 f->pool->config->state_dir, strerror(errno));
+	}
+	f->num_done = 0;
+	return ret;
+}
+
+static bool is_about(const char *a, const char *b)
+{
+	return mrmr_path_is_within(a, b) || mrmr_path_is_within(b, a);
+}
+
+/* Would what is done be done to other files, if it was done again after this? */
+static bool meets_done(const struct finishing *f,
+		       const struct mrmr_intent *intent)
+{
+	size_t i;
+
+	for (i = 0; i < f->num_done; i++) {
+		const struct mrmr_intent *done = f->done[i];
+
+		if (is_about(done->from, intent->from) ||
+		    is_about(done->from, intent->to) ||
+		    is_about(done->to, intent->from) ||
+		    is_about(done->to, intent->to)) {
+			return true;
+		}
+	}
+	return f->num_done >= DONE_MAX;
+}
+
+/* -1: those before it could not be brought to their end. */
+static int finish_locked(struct finishing *f, const char *name)
 {
 	struct mrmr_intent *intent =
 		intent_load(f->done, f->pool, f->folder, name);
@@ -108,7 +161,10 @@ static void finish_locked(struct finishing *f, const char *name)
 	size_t num_left;
 
 	if (intent == NULL) {
-		return; /* somebody else has finished it */
+		return 0; /* somebody else has finished it */
+	}
+	if (meets_done(f, intent) && remove_done(f) == -1) {
+		return -1;
 	}
 	num_before = intent->committed ? intent->num_members : SIZE_MAX;
 	num_left = mrmr_intent_replay(f->pool, intent, left);
@@ -122,6 +178,7 @@ static void finish_locked(struct finishing *f, const char *name)
 			 "cannot be written: %s",
 			 name, strerror(errno));
 	}
+	return 0;
 }
 
 /* A record for members that are all away has to wait. */
@@ -142,7 +199,7 @@ static bool can_do_something(const struct mrmr_pool *pool,
 	return intent->num_members == 0;
 }
 
-/* -1: a lock was not to be had. */
+/* -1: a lock was not to be had, or a record not removed. */
 static int finish_one(struct finishing *f, const char *name)
 {
 	void *frame = talloc_new(NULL);
@@ -165,7 +222,7 @@ static int finish_one(struct finishing *f, const char *name)
 	   once we have it, what is there was left behind. */
 	ret = mrmr_tree_lock(f->pool, true);
 	if (ret == 0) {
-		finish_locked(f, name);
+		ret = finish_locked(f, name);
 		mrmr_tree_unlock(f->pool);
 	}
 	if (a != NULL) {
@@ -177,27 +234,6 @@ static int finish_one(struct finishing *f, const char *name)
 out:
 	talloc_free(frame);
 	return ret;
-}
-
-/* The records that ask for it go. */
-static void remove_done(struct finishing *f)
-{
-	size_t i;
-
-	if (!sync_members(f->pool)) {
-		return; /* it is done again next time */
-	}
-	for (i = 0; i < f->num_done; i++) {
-		if (mrmr_fault("replay-end") == 0) {
-			intent_end(f->pool, f->done[i]);
-		}
-	}
-	/* One that a power cut brought back would be carried out again, on what
-	   clients have made under these names since. */
-	if (f->num_done > 0 && mrmr_sync(f->folder) == -1) {
-		mrmr_log(MRMR_LOG_ERROR, "%s/" MRMR_INTENTS ": %s",
-			 f->pool->config->state_dir, strerror(errno));
-	}
 }
 
 /* For whom do records wait? Returns how many records there are. */
@@ -275,7 +311,7 @@ static void finish_all(struct finishing *f)
 		ret = finish_one(f, names[i]->d_name);
 	}
 	if (f->done != NULL) {
-		remove_done(f);
+		(void)remove_done(f); /* logged; it is done again next time */
 		talloc_free(f->done);
 	}
 	if (n >= 0) {

@@ -26,8 +26,8 @@ struct mrmr_intent *intent_load(void *mem_ctx, struct mrmr_pool *pool,
 int intent_keep_for(struct mrmr_pool *pool, struct mrmr_intent *intent,
 		    const size_t *members, size_t num_members);
 
-/* The record goes. As root. */
-void intent_end(struct mrmr_pool *pool, const struct mrmr_intent *intent);
+/* The record goes. As root. 0, or -1 with errno. */
+int intent_end(struct mrmr_pool *pool, const struct mrmr_intent *intent);
 
 /* --- carrying one out ------------------------------------------------------ */
 

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -90,6 +91,60 @@ static void test_killed(void **state)
 		}
 		assert_int_equal(world_trashed(w, 0, "f"),
 				 cases[i].after[0] == '\0');
+		served_free(p);
+	}
+}
+
+/* Another process opens the pool, with a fault. Was it killed? */
+static bool return_in_child(struct world *w, const char *fault)
+{
+	pid_t pid = fork();
+	int status;
+
+	assert_int_not_equal(pid, -1);
+	if (pid == 0) {
+		setenv("MRMR_FAULT", fault, 1);
+		world_open_in_child(w);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return WIFSIGNALED(status);
+}
+
+/* A name comes a second time, and who does what waited for the member dies, or
+   cannot write, before he has removed the records: what has the name by then is
+   not taken for what had it. */
+static void test_name_again(void **state)
+{
+	static const char *const faults[] = {"replay-end=EIO",
+					     "replay-end#2=EIO",
+					     "replay-end=kill",
+					     "replay-end#2=kill"};
+	size_t i;
+
+#ifndef MRMR_WITH_FAULTS
+	print_message("[  SKIPPED ] test_name_again: no faults built\n");
+	return;
+#endif
+	for (i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+		struct protected *p = served_new(3);
+		struct world *w = p->w;
+		struct stat st;
+		size_t member;
+
+		protected_file(p, 0, "f", 1, 1000, GRID);
+		protected_file(p, 0, "g", 2, 2000, GRID);
+		protected_unplug(p, 1);
+		assert_string_equal(do_list(w, ""), "f g");
+		assert_int_equal(do_unlink(w, "f"), 0);
+		assert_int_equal(do_rename(w, "g", "f"), 0);
+		world_plug(w, 0);
+		assert_int_equal(return_in_child(w, faults[i]), i >= 2);
+		served_reopen(p);
+		assert_string_equal(do_list(w, ""), "f");
+		assert_int_equal(do_stat(w, "f", &member, &st), 0);
+		assert_int_equal(st.st_size, 2000);
+		assert_int_equal(world_trashed(w, 0, "f"), 1);
 		served_free(p);
 	}
 }
@@ -198,6 +253,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_killed),
+		cmocka_unit_test(test_name_again),
 		cmocka_unit_test(test_replacing),
 		cmocka_unit_test(test_replacing_and_going_on),
 	};
