@@ -115,6 +115,10 @@ const struct mrmr_decode_wrong *mrmr_decode_wrong(
 size_t mrmr_decode_report(struct mrmr_decode *decode,
 			  struct mrmr_engine *engine);
 
+/* One that was found in another way. */
+void mrmr_decode_report_wrong(const struct mrmr_decode_wrong *wrong,
+			      struct mrmr_engine *engine);
+
 /* How many this process has reported that did not match their hash. */
 uint64_t mrmr_decode_wrong_count(void);
 

@@ -46,6 +46,8 @@ struct mrmr_change {
 	/* What it is to be: len_bytes of now, at offset; 0 if it goes. */
 	struct mrmr_live *now;
 	uint32_t len_bytes;
+	bool only_moves; /* the bytes are those of old, which leaves, or has
+			    left, another stripe: it is not taken with others */
 
 	/* What it was, if it was in a stripe. was is where its bytes are; NULL
 	   if they are gone. */
@@ -55,7 +57,7 @@ struct mrmr_change {
 
 	/* Filled in: what it is now. MRMR_EXTENT_BARE and an error if it could
 	   not be protected (ENOSPC: no room for parity; EIO: unreadable;
-	   EAGAIN: postponed). Of an extent that goes: all zero; the caller cuts
+	   EILSEQ: it only moves, and has other bytes; EAGAIN: postponed). Of an extent that goes: all zero; the caller cuts
 	   it off. */
 	struct mrmr_extent extent;
 	int error;

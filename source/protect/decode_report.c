@@ -122,8 +122,8 @@ static char *block_name(const struct mrmr_decode_wrong *wrong,
 	return name;
 }
 
-static void report_one(const struct mrmr_decode_wrong *wrong,
-		       struct mrmr_engine *engine)
+void mrmr_decode_report_wrong(const struct mrmr_decode_wrong *wrong,
+			      struct mrmr_engine *engine)
 {
 	size_t member = mrmr_engine_member(engine, wrong->member);
 	const char *member_name = decode_member_name(engine, wrong->member);
@@ -153,7 +153,8 @@ size_t mrmr_decode_report(struct mrmr_decode *decode,
 	size_t num = decode->num_wrong - decode->num_reported;
 
 	while (decode->num_reported < decode->num_wrong) {
-		report_one(&decode->wrong[decode->num_reported++], engine);
+		mrmr_decode_report_wrong(&decode->wrong[decode->num_reported++],
+					 engine);
 	}
 	return num;
 }

@@ -75,6 +75,7 @@ int moving_add_piece(struct moving *m, const struct mrmr_stripe *stripe,
 	m->comes[m->num].was = NULL;
 	m->comes[m->num].now = live;
 	m->comes[m->num].len_bytes = extent.len_bytes;
+	m->comes[m->num].only_moves = true;
 	m->num++;
 	return 1;
 }
@@ -109,8 +110,14 @@ int moving_apply(struct moving *m, struct mrmr_stripes *work,
 		return -1;
 	}
 	for (i = 0; i < m->num; i++) {
+		m->has_no_place = m->has_no_place || changes[i].error != 0;
+		if (changes[i].error == EILSEQ) {
+			return mrmr_error_set(err, EILSEQ,
+					      "blocks that have to leave their "
+					      "stripe do not have the bytes "
+					      "that they should");
+		}
 		if (changes[i].error != 0) {
-			m->has_no_place = true;
 			return mrmr_error_set(err, changes[i].error,
 					      "blocks that have to leave their "
 					      "stripe find no other one: %s",

@@ -531,7 +531,8 @@ struct moving {
 	struct mrmr_change *comes;
 	size_t num;
 	bool has_no_place; /* they found no other stripe, or cannot leave theirs
-			      without loss to what is in it */
+			      without loss to what is in it, or have not the
+			      bytes that they should */
 };
 /* 1; 0 if something is not as the stripe says, or its bytes are not there. */
 int moving_add_piece(struct moving *m, const struct mrmr_stripe *stripe,

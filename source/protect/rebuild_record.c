@@ -373,6 +373,7 @@ static int fill_change(struct record *rec, struct lives *lives,
 	change->len_bytes = change->old.len_bytes;
 	change->was = open_live(rec, lives, file);
 	change->now = change->was; /* the same bytes, elsewhere */
+	change->only_moves = true;
 	return change->was != NULL ? 0 : -1;
 }
 
@@ -385,6 +386,13 @@ static int change_stripes(struct record *rec, struct mrmr_change *changes,
 		return -1;
 	}
 	for (i = 0; i < num; i++) {
+		if (changes[i].error == EILSEQ) {
+			return mrmr_error_set(err, EIO,
+					      "what was just rebuilt does not "
+					      "have the bytes any more that "
+					      "were written: the log names the "
+					      "member");
+		}
 		rec->r->result->bare_extents += changes[i].error != 0;
 	}
 	return 0;

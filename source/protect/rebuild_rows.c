@@ -344,6 +344,13 @@ static int check_changes(struct narrowing *n, const struct mrmr_stripe *stripe)
 	for (i = 0; i < n->num; i++) {
 		int error = n->changes[i].error;
 
+		if (error == EILSEQ) {
+			return mrmr_error_set(n->err, error,
+					      "stripe %llu stays as it is: "
+					      "what would leave it does not "
+					      "have the bytes that it should",
+					      (unsigned long long)stripe->id);
+		}
 		if (error != 0 && (error != ENOSPC || stripe->num_rows > 1)) {
 			return mrmr_error_set(n->err, error,
 					      "what leaves stripe %llu finds "
@@ -372,6 +379,7 @@ static int change_stripe(struct narrowing *n, const struct mrmr_stripe *stripe)
 		change->was = NULL;
 		change->len_bytes = change->old.len_bytes;
 		change->has_old = false;
+		change->only_moves = true;
 	}
 	if (mrmr_stripes_apply(n->work, n->changes, n->num, n->err) == -1) {
 		return -1;
@@ -424,7 +432,8 @@ static int narrow(struct rebuild *r, uint64_t id, struct mrmr_error *err)
 	n.work = mrmr_stripes_new(n.mem_ctx, r->engine, NULL);
 	ret = n.work != NULL ? narrow_in_transaction(&n, id)
 			     : mrmr_error_set(err, ENOMEM, "not enough memory");
-	is_left = ret == -1 && (err->code == EIO || err->code == ENOSPC);
+	is_left = ret == -1 && (err->code == EIO || err->code == ENOSPC ||
+				err->code == EILSEQ);
 	if (ret == 0) {
 		ret = mrmr_catalog_commit(catalog, err);
 	} else {

@@ -58,7 +58,17 @@ static void begin_piece(struct across *a, struct lane *lane)
 	reading_begin(a->run->work, piece->item, &lane->reading);
 }
 
-static void end_piece(struct lane *lane)
+/* What cannot be read, or is not what it should be. */
+static void leave_out(struct across *a, struct lane *lane,
+		      struct layout_piece *piece)
+{
+	piece->item->outcome = OUTCOME_UNREADABLE;
+	piece->item->error = errno;
+	layout_take_out(piece);
+	a->is_spoilt = a->is_spoilt || lane->reading.done_bytes > 0;
+}
+
+static void end_piece(struct across *a, struct lane *lane)
 {
 	struct layout_piece *piece = &lane->slot->pieces[lane->piece++];
 	struct item *item = piece->item;
@@ -67,7 +77,10 @@ static void end_piece(struct lane *lane)
 	if (item == NULL) {
 		return; /* could not be read */
 	}
-	reading_end(&lane->reading);
+	if (reading_end(&lane->reading) == -1) {
+		leave_out(a, lane, piece);
+		return;
+	}
 	item->outcome = OUTCOME_CAME;
 	if (lane->reading.is_zero) {
 		item->outcome = OUTCOME_ZERO;
@@ -80,19 +93,15 @@ static void read_piece_part(struct across *a, struct lane *lane, uint8_t *data,
 			    uint32_t len_bytes)
 {
 	struct layout_piece *piece = &lane->slot->pieces[lane->piece];
-	struct item *item = piece->item;
 
-	if (item != NULL &&
+	if (piece->item != NULL &&
 	    reading_go_on(&lane->reading, data, len_bytes) == 0) {
 		return;
 	}
-	memset(data, 0, len_bytes);
-	if (item != NULL) {
-		item->outcome = OUTCOME_UNREADABLE;
-		item->error = errno;
-		layout_take_out(piece);
-		a->is_spoilt = a->is_spoilt || lane->reading.done_bytes > 0;
+	if (piece->item != NULL) {
+		leave_out(a, lane, piece);
 	}
+	memset(data, 0, len_bytes);
 }
 
 /* A part of a slot, from begin on. How much of it there is. */
@@ -115,7 +124,7 @@ static uint32_t read_part(struct across *a, struct lane *lane, uint32_t begin,
 		read_piece_part(a, lane, data + (at - begin), to - at);
 		at = to;
 		if (at == lane->piece_end) {
-			end_piece(lane);
+			end_piece(a, lane);
 		}
 	}
 	return at - begin;

@@ -330,8 +330,9 @@ struct reading {
 void reading_begin(struct mrmr_stripes *work, struct item *item,
 		   struct reading *reading);
 int reading_go_on(struct reading *reading, uint8_t *data, uint32_t len_bytes);
-/* Fills in the item's hashes. */
-void reading_end(struct reading *reading);
+/* Fills in the item's hashes. -1 with EILSEQ: it only moves, and these are not the
+   bytes that it had. */
+int reading_end(struct reading *reading);
 
 /* The change of an extent in this call, or NULL. */
 struct mrmr_change *stripes_find_change(struct mrmr_stripes *work,

@@ -152,11 +152,18 @@ int reading_go_on(struct reading *reading, uint8_t *data, uint32_t len_bytes)
 	return 0;
 }
 
-void reading_end(struct reading *reading)
+int reading_end(struct reading *reading)
 {
 	struct item *item = reading->item;
+	const struct mrmr_change *change = item->change;
 
 	mrmr_hashes_end(reading->hashes, item->sha256, &item->checksum);
+	if (change->only_moves && memcmp(item->sha256, change->old.sha256,
+					 sizeof(item->sha256)) != 0) {
+		errno = EILSEQ;
+		return -1;
+	}
+	return 0;
 }
 
 int read_new(struct mrmr_stripes *work, struct item *item, struct new_bytes *to)
@@ -180,8 +187,7 @@ int read_new(struct mrmr_stripes *work, struct item *item, struct new_bytes *to)
 		left -= len;
 	}
 	to->is_zero = reading.is_zero;
-	reading_end(&reading);
-	return 0;
+	return reading_end(&reading);
 }
 
 /* By the catalogue, as it is before this call: computed, and right, or -1. */

@@ -81,7 +81,24 @@ static int bare_all(struct run *run, struct mrmr_error *err)
 	return 0;
 }
 
-static void tell_item(struct item *item, uint64_t stripe)
+static void tell_wrong(struct mrmr_engine *engine,
+		       const struct mrmr_change *change)
+{
+	struct mrmr_decode_wrong wrong = {
+		.error = EILSEQ,
+		.member = change->member,
+		.stripe = change->old.stripe,
+		.place = change->old.slot,
+		.file = change->file,
+		.index = change->index,
+	};
+
+	memcpy(wrong.sha256, change->old.sha256, sizeof(wrong.sha256));
+	mrmr_decode_report_wrong(&wrong, engine);
+}
+
+static void tell_item(struct mrmr_engine *engine, struct item *item,
+		      uint64_t stripe)
 {
 	struct mrmr_change *change = item->change;
 	struct mrmr_extent *extent = &change->extent;
@@ -92,6 +109,9 @@ static void tell_item(struct item *item, uint64_t stripe)
 	*extent = (struct mrmr_extent){.len_bytes = change->len_bytes};
 	if (item->outcome == OUTCOME_UNREADABLE) {
 		change->error = item->error;
+		if (item->error == EILSEQ) {
+			tell_wrong(engine, change);
+		}
 		return;
 	}
 	memcpy(extent->sha256, item->sha256, sizeof(extent->sha256));
@@ -108,12 +128,13 @@ static void tell_item(struct item *item, uint64_t stripe)
 	}
 }
 
-static void tell_items(struct job *job, uint64_t stripe)
+static void tell_items(struct run *run, uint64_t stripe)
 {
+	const struct job *job = run->job;
 	size_t i;
 
 	for (i = 0; i < job->num_items; i++) {
-		tell_item(job->items[i], stripe);
+		tell_item(run->work->engine, job->items[i], stripe);
 	}
 }
 
@@ -264,8 +285,9 @@ static int fail_keeping(const struct run *run, struct mrmr_error *err)
 
 /* It stays as it is, with all that was to leave or change. What was to come looks
    for another one. */
-static void leave_undone(struct job *job)
+static void leave_undone(struct run *run)
 {
+	struct job *job = run->job;
 	size_t i;
 
 	for (i = 0; i < job->num_items; i++) {
@@ -278,7 +300,7 @@ static void leave_undone(struct job *job)
 			   item->outcome == OUTCOME_CAME) {
 			item->outcome = OUTCOME_GIVEN_UP;
 		} else {
-			tell_item(item, 0);
+			tell_item(run->work->engine, item, 0);
 		}
 	}
 }
@@ -295,7 +317,7 @@ int run_record(struct run *run, bool *changed, struct mrmr_error *err)
 	}
 	if (!job->is_needed && len > 0 && num < count_needed_rows(run)) {
 		/* others would lose by it */
-		tell_items(job, 0);
+		tell_items(run, 0);
 		return 0;
 	}
 	if (run->work->keeps_all && len > 0 && num < count_rows_there(run)) {
@@ -303,7 +325,7 @@ int run_record(struct run *run, bool *changed, struct mrmr_error *err)
 	}
 	if (run->work->options.keeps_each && !run->is_mend && len > 0 &&
 	    num < count_rows_there(run)) {
-		leave_undone(job);
+		leave_undone(run);
 		return 0;
 	}
 	if (changed != NULL && !is_another(run, run->rows, num)) {
@@ -316,7 +338,7 @@ int run_record(struct run *run, bool *changed, struct mrmr_error *err)
 	if (put_record(run, run->rows, num, &id, err) == -1) {
 		return -1;
 	}
-	tell_items(job, id);
+	tell_items(run, id);
 	if (changed != NULL) {
 		*changed = true;
 	}

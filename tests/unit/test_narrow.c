@@ -1,7 +1,7 @@
 /*
  * Unit tests: more rows are wanted than there is room for. Stripes that are too
  * wide for them stay so, and get narrower, and their rows, by the same protector
- * that makes room: it empties the trash.
+ * that makes room: it empties the trash. What leaves them must be what it was.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
@@ -10,10 +10,12 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
 
 #include <cmocka.h>
 #include <talloc.h>
 
+#include "protected.h"
 #include "protecting.h"
 
 #define MEMBERS 4
@@ -130,10 +132,47 @@ static void room_of_the_trash(void **state)
 	world_free(w);
 }
 
+/* Invariant 4: a block that has rotted would be protected as it is by then. */
+static void rotten_blocks_stay(void **state)
+{
+	const struct world_shape shape = {
+		.num_members = MEMBERS,
+		.parity = "1",
+		.config = CONFIG,
+	};
+	struct world *w = world_new(&shape);
+	uint64_t stripe = 0;
+	unsigned int i;
+
+	(void)state;
+	for (i = 0; i < MEMBERS - 1; i++) {
+		/* the shortest one leaves */
+		client_write_on(w, i, path_of(i), i, LEN - 1000 * (3 - i));
+	}
+	protect(w);
+	assert_int_equal(num_short(w, 1, &stripe), 0);
+	protected_flip(world_member(w, 0, "f0"), 17, 1);
+	world_configure(w, "2", CONFIG);
+	protect(w);
+	assert_int_equal(num_short(w, 2, &stripe), 1);
+	assert_non_null(strstr(world_log(), "block 0 of f0 does not have the "
+					    "bytes that it should"));
+	verify(w, "f0", 0, LEN - 3000, 1);
+	protected_flip(world_member(w, 0, "f0"), 17, 1);
+	protect(w);
+	assert_int_equal(num_short(w, 2, &stripe), 0);
+	for (i = 0; i < MEMBERS - 1; i++) {
+		verify(w, path_of(i), i, LEN - 1000 * (3 - i), 2);
+	}
+	verify_tidy(w);
+	world_free(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(room_of_the_trash),
+		cmocka_unit_test(rotten_blocks_stay),
 	};
 
 	return WORLD_MAIN("narrow", tests);
