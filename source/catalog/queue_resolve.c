@@ -315,8 +315,10 @@ static char *follow(struct mrmr_queue *queue, void *mem_ctx,
 				replace(mem_ctx, &now, event->to, rest);
 			}
 		} else if (is_its_own) {
-			/* Also if the catalogue has that already. */
-			if (rest != NULL || strcmp(now, event->to) != 0) {
+			/* This name, and not a further one that it has. If the
+			   catalogue has some of them already, the later ones
+			   lead on. */
+			if (rest != NULL && rest[0] == '\0') {
 				replace(mem_ctx, &now, event->to, "");
 			}
 		} else {

@@ -356,9 +356,7 @@ static int judge_names(struct rebuild *r, struct rebuild_file *file)
 		}
 	}
 	if (num_live == 0) {
-		rebuild_drop(r, file, MRMR_REBUILD_FAILED,
-			     "it was deleted, or moved, a moment ago; once "
-			     "mrmr-admin sync has seen that, try again");
+		rebuild_drop(r, file, MRMR_REBUILD_FAILED, REBUILD_WAS_DELETED);
 		return -1;
 	}
 	return 0;

@@ -25,6 +25,7 @@
 #include "rebuild_private.h"
 
 #define NS_PER_S INT64_C(1000000000)
+#define PLACE_TRIES 8 /* as long as clients rename it, or what is above it */
 
 /* --- directories ----------------------------------------------------------- */
 
@@ -261,30 +262,62 @@ static int give_quietly(const struct rebuild_file *file, int staging_fd,
 	return ret;
 }
 
-/* The directory is found by the path, again if it was renamed just now. */
-static int find_place(struct rebuild *r, struct rebuild_file *file,
-		      struct rebuild_name *name, struct mrmr_place *place)
+/* The name as it is by now. 1: it is another one; 0; -1: ENOENT, it is gone. */
+static int resolve_again(struct rebuild *r, struct rebuild_file *file,
+			 struct rebuild_name *name)
 {
-	if (mrmr_place_find(r->pool, r->pool->spine_fd, name->path, place) ==
-	    0) {
+	struct rebuild_name now = {.dir_id = name->dir_id,
+				   .entry = name->entry};
+
+	if (rebuild_resolve(r, file, file->node->inode, &now) == -1) {
+		return -1;
+	}
+	if (now.path != NULL && strcmp(now.path, name->path) == 0) {
+		talloc_free(now.path);
 		return 0;
 	}
-	if (errno != ENOENT) {
-		return -1;
-	}
 	talloc_free(name->path);
-	name->path = NULL;
-	if (rebuild_resolve(r, file, file->node->inode, name) == -1) {
+	name->path = now.path;
+	errno = ENOENT;
+	return now.path != NULL ? 1 : -1;
+}
+
+/* The directory is found by the path; with those above it, if they were removed. */
+static int find_place(struct rebuild *r, const char *path,
+		      struct mrmr_place *place)
+{
+	if (mrmr_place_find(r->pool, r->pool->spine_fd, path, place) == 0) {
+		return 0;
+	}
+	if (errno != ENOENT || make_directories(r, path, false) == -1) {
 		return -1;
 	}
-	if (name->path == NULL) {
-		errno = ENOENT;
-		return -1;
+	return mrmr_place_find(r->pool, r->pool->spine_fd, path, place);
+}
+
+/* Computing takes its time, and clients go on renaming and deleting: what they
+   have done is told before they let go of the directory. It is locked then. */
+static int lock_place(struct rebuild *r, struct rebuild_file *file,
+		      struct rebuild_name *name, struct mrmr_place *place)
+{
+	unsigned int tries;
+	int ret = resolve_again(r, file, name);
+
+	for (tries = 0; tries < PLACE_TRIES && ret != -1; tries++) {
+		if (find_place(r, name->path, place) == -1 ||
+		    mrmr_dir_lock(place->dir) == -1) {
+			return -1;
+		}
+		ret = resolve_again(r, file, name);
+		if (ret == 0) {
+			return 0;
+		}
+		mrmr_dir_unlock(place->dir);
 	}
-	if (make_directories(r, name->path, false) == -1) {
-		return -1;
+	if (ret == 1) {
+		errno = EBUSY;
 	}
-	return mrmr_place_find(r->pool, r->pool->spine_fd, name->path, place);
+	return -1;
 }
 
 static int place_in_pool(struct rebuild *r, struct rebuild_file *file,
@@ -296,8 +329,7 @@ static int place_in_pool(struct rebuild *r, struct rebuild_file *file,
 	int ret;
 	int fd;
 
-	if (find_place(r, file, name, &place) == -1 ||
-	    mrmr_dir_lock(place.dir) == -1) {
+	if (lock_place(r, file, name, &place) == -1) {
 		return -1;
 	}
 	ret = rebuild_find_name(r, place.dir, place.name, &found);
@@ -449,6 +481,8 @@ static int open_source(struct rebuild *r, const struct rebuild_file *file,
 static int place_all(struct rebuild *r, struct rebuild_file *file,
 		     int staging_fd, int from_fd)
 {
+	bool is_staged = file->staged[0] != '\0';
+	bool has_one = false;
 	size_t i;
 
 	for (i = file->num_names; i > 0; i--) {
@@ -457,6 +491,7 @@ static int place_all(struct rebuild *r, struct rebuild_file *file,
 		size_t j;
 		int ret;
 
+		has_one = has_one || name->is_there;
 		if (name->path == NULL || name->is_there) {
 			continue;
 		}
@@ -468,10 +503,22 @@ static int place_all(struct rebuild *r, struct rebuild_file *file,
 						      from_fd, is_last)
 				     : place_in_pool(r, file, name, staging_fd,
 						     from_fd, is_last);
+		if (ret == -1 && name->path == NULL) {
+			continue; /* it is gone by now */
+		}
 		if (ret == -1) {
 			return -1;
 		}
 		name->is_there = true;
+		has_one = true;
+		is_staged = is_staged && !is_last;
+	}
+	if (!has_one) {
+		errno = ENOENT;
+		return -1;
+	}
+	if (is_staged) { /* the one that was to be the last */
+		unlinkat(staging_fd, file->staged, 0);
 	}
 	return 0;
 }
@@ -502,12 +549,14 @@ int rebuild_place(struct rebuild *r, struct rebuild_file *file)
 		file->state = REBUILD_PLACED;
 		return 0;
 	}
-	rebuild_drop(r, file,
-		     error == EEXIST || error == ENOTDIR ? MRMR_REBUILD_TAKEN
-							 : MRMR_REBUILD_FAILED,
-		     error == EEXIST || error == ENOTDIR
-			     ? "something else has its name now, and was left "
-			       "alone"
-			     : strerror(error));
+	if (error == EEXIST || error == ENOTDIR) {
+		rebuild_drop(r, file, MRMR_REBUILD_TAKEN,
+			     "something else has its name now, and was left "
+			     "alone");
+	} else {
+		rebuild_drop(r, file, MRMR_REBUILD_FAILED,
+			     error == ENOENT ? REBUILD_WAS_DELETED
+					     : strerror(error));
+	}
 	return -1;
 }

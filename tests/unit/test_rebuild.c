@@ -151,17 +151,13 @@ static void test_onto_a_unit_of_the_stripes(void **state)
 	lossy_free(l);
 }
 
-/* With a unit less, a stripe with data on all that are left has no place for
-   its parity: it becomes narrower. */
-static void test_stripe_is_too_wide(void **state)
+/* A stripe with data on all members but the lost one, which has its parity. */
+static struct lossy new_too_wide(const struct pfile **shortest)
 {
 	const struct world_shape shape = {.num_members = 4, .parity = "1"};
 	const struct prow rows[1] = {{0, LOSSY_LOST}};
 	struct lossy l = {.p = protected_new(&shape)};
 	struct pslot slots[4] = {{0}};
-	struct mrmr_rebuild_result result;
-	struct mrmr_catalog_sums sums;
-	struct told told = {0};
 	size_t i;
 
 	for (i = 0; i < 3; i++) {
@@ -173,9 +169,22 @@ static void test_stripe_is_too_wide(void **state)
 			protected_file(l.p, i + 1, path, (unsigned int)i + 1,
 				       30000 + 1000 * i, 65536);
 	}
+	*shortest = slots[0].pieces[0].file;
 	protected_stripe(l.p, slots, rows, 1);
 	protected_unplug(l.p, 1 << LOSSY_LOST);
 	protected_reopen(l.p);
+	return l;
+}
+
+/* With a unit less, it has no place for its parity: it becomes narrower. */
+static void test_stripe_is_too_wide(void **state)
+{
+	const struct pfile *shortest = NULL;
+	struct lossy l = new_too_wide(&shortest);
+	struct mrmr_rebuild_result result;
+	struct mrmr_catalog_sums sums;
+	struct told told = {0};
+
 	result = run(&l, &told, MRMR_REBUILD_SPREAD);
 	check_no_trouble(&told);
 	assert_true(result.is_complete);
@@ -185,6 +194,41 @@ static void test_stripe_is_too_wide(void **state)
 			 0);
 	assert_int_equal(sums.num_stripes, 2);
 	assert_int_equal(sums.protected_bytes, 93000);
+	lossy_check_stripes(&l);
+	protected_free(l.p);
+}
+
+static struct mrmr_extent first_extent(struct lossy *l,
+				       const struct pfile *file)
+{
+	struct mrmr_extent extent;
+	uint32_t got = 0;
+
+	assert_return_code(mrmr_catalog_get_extents(l->p->engine->catalog,
+						    protected_node(l->p, file)
+							    ->id,
+						    0, &extent, 1, &got),
+			   errno);
+	assert_int_equal(got, 1);
+	return extent;
+}
+
+/* Invariant 4: what has rotted meanwhile does not become what is right. */
+static void test_too_wide_and_rotten(void **state)
+{
+	const struct pfile *shortest = NULL;
+	struct lossy l = new_too_wide(&shortest);
+	const struct mrmr_extent before = first_extent(&l, shortest);
+	struct mrmr_extent after;
+	struct told told = {0};
+
+	protected_flip(protected_where(l.p, shortest), 9, 1);
+	run(&l, &told, MRMR_REBUILD_SPREAD);
+	after = first_extent(&l, shortest);
+	assert_int_equal(after.state, MRMR_EXTENT_IN_STRIPE);
+	assert_memory_equal(after.sha256, before.sha256, sizeof(before.sha256));
+	protected_flip(protected_where(l.p, shortest), 9, 1);
+	assert_true(run(&l, &told, MRMR_REBUILD_SPREAD).is_complete);
 	lossy_check_stripes(&l);
 	protected_free(l.p);
 }
@@ -690,6 +734,99 @@ static void test_ghosts(void **state)
 	lossy_free(l);
 }
 
+/* --- clients that change names while bytes are computed ----------------------------- */
+
+struct renaming {
+	struct told told; /* first: it is what the options' private_data is */
+	struct lossy *l;
+	const char *from;
+	const char *to; /* NULL: it is deleted */
+	bool anew;      /* a directory, of which another one takes the name */
+	unsigned int calls;
+};
+
+/* When everything is looked at, and nothing is in place. */
+static void rename_meanwhile(const struct mrmr_rebuild_progress *progress,
+			     void *private_data)
+{
+	struct renaming *renaming = private_data;
+	struct world *w = renaming->l->p->w;
+
+	if (renaming->calls++ > 0) {
+		return;
+	}
+	if (renaming->to == NULL) {
+		assert_int_equal(do_unlink(w, renaming->from), 0);
+	} else {
+		assert_int_equal(do_rename(w, renaming->from, renaming->to), 0);
+	}
+	if (renaming->anew) {
+		assert_int_equal(do_mkdir(w, renaming->from, 0755), 0);
+	}
+}
+
+static void run_meanwhile(struct renaming *renaming)
+{
+	struct lossy *l = renaming->l;
+	struct mrmr_rebuild_options o = options(&renaming->told, ONTO);
+	struct mrmr_rebuild_result result;
+	struct mrmr_error err = {0};
+
+	o.progress = rename_meanwhile;
+	lossy_lose(l);
+	assert_int_equal(mrmr_serve_start(l->p->w->pool, l->p->engine), 0);
+	do_list(l->p->w, "films"); /* there are ghosts */
+	assert_int_equal(mrmr_rebuild(l->p->engine, &o, &result, &err), 0);
+	mrmr_serve_stop(l->p->w->pool);
+	lossy_check_clean(l);
+}
+
+static void test_deleted_meanwhile(void **state)
+{
+	struct lossy *l = lossy_new(1, NULL);
+	struct renaming renaming = {.l = l, .from = "films/same"};
+	struct world *w = l->p->w;
+
+	run_meanwhile(&renaming);
+	check_no_trouble(&renaming.told);
+	assert_string_equal(world_where(w, "films/same"), "0");
+	assert_string_equal(world_where(w, "films/large"), "04");
+	lossy_free(l);
+}
+
+static void test_renamed_meanwhile(void **state)
+{
+	struct lossy *l = lossy_new(1, NULL);
+	struct renaming renaming = {.l = l,
+				    .from = "films/same",
+				    .to = "films/other"};
+	struct world *w = l->p->w;
+
+	run_meanwhile(&renaming);
+	check_no_trouble(&renaming.told);
+	assert_string_equal(world_where(w, "films/same"), "0");
+	assert_string_equal(world_where(w, "films/other"), "4");
+	assert_string_equal(world_where(w, "films/large"), "04");
+	lossy_free(l);
+}
+
+static void test_directory_renamed_meanwhile(void **state)
+{
+	struct lossy *l = lossy_new(1, NULL);
+	struct renaming renaming = {.l = l,
+				    .from = "films",
+				    .to = "movies",
+				    .anew = true};
+	struct world *w = l->p->w;
+
+	run_meanwhile(&renaming);
+	check_no_trouble(&renaming.told);
+	assert_string_equal(world_where(w, "films/large"), "0");
+	assert_string_equal(world_where(w, "movies/large"), "4");
+	assert_string_equal(world_where(w, "movies/same"), "4");
+	lossy_free(l);
+}
+
 static uint64_t next_wanted(void *private_data)
 {
 	struct told *told = private_data;
@@ -1008,6 +1145,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_spread),
 	cmocka_unit_test(test_onto_a_unit_of_the_stripes),
 	cmocka_unit_test(test_stripe_is_too_wide),
+	cmocka_unit_test(test_too_wide_and_rotten),
 	cmocka_unit_test(test_plan),
 	cmocka_unit_test(test_online),
 	cmocka_unit_test(test_forget),
@@ -1023,6 +1161,9 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_names_changed_since),
 	cmocka_unit_test(test_spine_is_empty),
 	cmocka_unit_test(test_ghosts),
+	cmocka_unit_test(test_deleted_meanwhile),
+	cmocka_unit_test(test_renamed_meanwhile),
+	cmocka_unit_test(test_directory_renamed_meanwhile),
 	cmocka_unit_test(test_wanted_first),
 	cmocka_unit_test(test_wanted_meanwhile),
 	cmocka_unit_test(test_target_is_full),
