@@ -19,7 +19,7 @@
 #include <mrmr/error.h>
 
 #define MRMR_SHARED_NAME "shared"
-#define MRMR_SHARED_MAGIC UINT64_C(0x364445524148534d)
+#define MRMR_SHARED_MAGIC UINT64_C(0x374445524148534d)
 #define MRMR_MOVES_MAX 1024
 #define MRMR_SWAPS 64
 #define MRMR_SHARED_WANTED 128
@@ -97,6 +97,8 @@ struct mrmr_shared {
 	_Atomic uint32_t num_intents; /* begun, and ended by nobody yet */
 	_Atomic uint32_t intents_gen; /* records were written */
 	_Atomic uint32_t num_moves;   /* entries of moves[] in use */
+	_Atomic int64_t moved_ns;     /* when a file last moved while it was
+					 open, by mrmr_now_ns(); 0: never */
 	_Atomic uint32_t swaps[MRMR_SWAPS]; /* see mrmr_dir_swaps */
 	/* Counts up when a directory is unlocked: its names may have changed.
 	   Some directories share a count. */

@@ -16,12 +16,14 @@
 
 #include <mrmr/fd_path.h>
 #include <mrmr/log.h>
+#include <mrmr/marker.h>
 #include <mrmr/move.h>
 #include <mrmr/serve.h>
 #include <mrmr/shared.h>
 
 #include "lib/pthreadpool/pthreadpool_tevent.h"
 #include "lib/util/tevent_unix.h"
+#include "locking/share_mode_lock.h"
 #include "messages.h"
 
 bool mrmr_is_full(int error)
@@ -109,9 +111,9 @@ static void put_in_place(struct replacements *r, bool moved)
 	TALLOC_FREE(r->list);
 }
 
-/* The moment of the move: names, then descriptors. */
-static int swap(struct files_struct *fsp, struct mrmr_pool *pool,
-		struct mrmr_move *move, struct replacements *r)
+/* The moment of the move: names, then descriptors. With the share modes locked. */
+static int swap_locked(struct files_struct *fsp, struct mrmr_pool *pool,
+		       struct mrmr_move *move, struct replacements *r)
 {
 	struct mrmr_shared *shared = pool->shared;
 	struct mrmr_number known = mrmr_number_of_id(&fsp->file_id);
@@ -140,6 +142,7 @@ static int swap(struct files_struct *fsp, struct mrmr_pool *pool,
 		errno = ENOSPC;
 		return -1;
 	}
+	atomic_store(&shared->moved_ns, mrmr_now_ns());
 	if (mrmr_is_open_elsewhere(fsp)) {
 		errno = ENOSPC;
 	} else if (mrmr_move_finish(move, &new_fd, &member) == 0) {
@@ -154,6 +157,22 @@ static int swap(struct files_struct *fsp, struct mrmr_pool *pool,
 	mrmr_set_known_by(shared, new_number, unused);
 	errno = saved_errno;
 	return -1;
+}
+
+/* Another smbd that opens the file enters its share mode before this, and is seen;
+   or waits, and sees that the file has moved (mrmr_has_moved_away()). A file that
+   is only looked at has no share modes. */
+static int swap(struct files_struct *fsp, struct mrmr_pool *pool,
+		struct mrmr_move *move, struct replacements *r)
+{
+	struct share_mode_lock *lock =
+		get_existing_share_mode_lock(talloc_tos(), fsp->file_id);
+	int ret = swap_locked(fsp, pool, move, r);
+	int saved_errno = errno;
+
+	TALLOC_FREE(lock);
+	errno = saved_errno;
+	return ret;
 }
 
 int mrmr_move_take_effect(struct files_struct *fsp, struct mrmr_pool *pool,
@@ -174,6 +193,48 @@ int mrmr_move_take_effect(struct files_struct *fsp, struct mrmr_pool *pool,
 	errno = saved_errno;
 	return -1;
 }
+
+/* --- for those who open --------------------------------------------------------- */
+
+/* No open takes longer from the first look to the last. */
+#define RECENT_NS (INT64_C(60) * 1000000000)
+
+/* Nothing leads to it but descriptors, and the trash. */
+static bool has_no_name(int fd, const struct stat *st)
+{
+	char path[PATH_MAX];
+
+	return st->st_nlink == 0 ||
+	       (mrmr_fd_path(fd, path, sizeof(path)) == 0 &&
+		strstr(path, "/" MRMR_DIR "/") != NULL);
+}
+
+bool mrmr_has_moved_away(struct vfs_handle_struct *handle,
+			 struct files_struct *fsp)
+{
+	struct mrmr_pool *pool = mrmr_pool_of(handle);
+	struct mrmr_place place;
+	struct stat found;
+	struct stat st;
+	int64_t moved_ns;
+	size_t member;
+	int fd = fsp_get_pathref_fd(metadata_fsp(fsp));
+
+	if (pool == NULL || fd == -1) {
+		return false;
+	}
+	moved_ns = atomic_load(&pool->shared->moved_ns);
+	if (moved_ns == 0 || mrmr_now_ns() - moved_ns > RECENT_NS ||
+	    fstat(fd, &st) == -1 || !S_ISREG(st.st_mode) ||
+	    !has_no_name(fd, &st)) {
+		return false;
+	}
+	return mrmr_place_at(pool, NULL, fsp->fsp_name, &place) == 0 &&
+	       mrmr_name_find(place.dir, place.name, &member, &found) == 0 &&
+	       (found.st_ino != st.st_ino || found.st_dev != st.st_dev);
+}
+
+/* --- one that is on a full member ------------------------------------------------- */
 
 /* Where all are full, that is nothing to warn of. */
 static void say_cannot(const struct files_struct *fsp, const char *what,

@@ -36,6 +36,14 @@ int mrmr_move_take_effect(struct files_struct *fsp, struct mrmr_pool *pool,
 bool mrmr_is_open_elsewhere(struct files_struct *fsp);
 
 /*
+ * A file that was just opened may have been moved by another smbd after it was
+ * looked up here, and before its share mode told that it is open: then this is
+ * the old one, which nobody finds any more.
+ */
+bool mrmr_has_moved_away(struct vfs_handle_struct *handle,
+			 struct files_struct *fsp);
+
+/*
  * fsp is a ghost. If its member is back, all handles that this process has of it
  * continue on the file itself. 0 if they do.
  */

@@ -304,6 +304,25 @@ static void make_changeable(struct vfs_handle_struct *handle,
 	}
 }
 
+#define CREATE_TRIES 4
+
+/* What was opened is the old one of a file that has moved meanwhile: it is closed, and
+   the name looked up again. */
+static bool look_again(struct vfs_handle_struct *handle,
+		       struct smb_request *req, struct smb_filename *smb_fname,
+		       files_struct **result, NTSTATUS *status)
+{
+	/* else the name is the file's, and goes with it */
+	if (!NT_STATUS_IS_OK(*status) || req == NULL ||
+	    smb_fname->fsp != NULL || !mrmr_has_moved_away(handle, *result)) {
+		return false;
+	}
+	close_file_free(req, result, ERROR_CLOSE);
+	SET_STAT_INVALID(smb_fname->st);
+	*status = openat_pathref_fsp(handle->conn->cwd_fsp, smb_fname);
+	return NT_STATUS_IS_OK(*status);
+}
+
 /* A client may say how large a new file will be: placement should know. */
 NTSTATUS mrmr_create_file(struct vfs_handle_struct *handle,
 			  struct smb_request *req, struct files_struct *dirfsp,
@@ -320,6 +339,7 @@ NTSTATUS mrmr_create_file(struct vfs_handle_struct *handle,
 			  struct smb2_create_blobs *out_context_blobs)
 {
 	struct mrmr_share *share = mrmr_share_of(handle);
+	unsigned int tries = 0;
 	NTSTATUS status;
 
 	if (share != NULL) {
@@ -327,13 +347,20 @@ NTSTATUS mrmr_create_file(struct vfs_handle_struct *handle,
 		make_changeable(handle, req, smb_fname, access_mask,
 				create_disposition);
 	}
-	status = SMB_VFS_NEXT_CREATE_FILE(handle, req, dirfsp, smb_fname,
-					  access_mask, share_access,
-					  create_disposition, create_options,
-					  file_attributes, oplock_request,
-					  lease, allocation_size, private_flags,
-					  sd, ea_list, result, pinfo,
-					  in_context_blobs, out_context_blobs);
+	do {
+		status =
+			SMB_VFS_NEXT_CREATE_FILE(handle, req, dirfsp, smb_fname,
+						 access_mask, share_access,
+						 create_disposition,
+						 create_options,
+						 file_attributes,
+						 oplock_request, lease,
+						 allocation_size, private_flags,
+						 sd, ea_list, result, pinfo,
+						 in_context_blobs,
+						 out_context_blobs);
+	} while (share != NULL && ++tries < CREATE_TRIES &&
+		 look_again(handle, req, smb_fname, result, &status));
 	if (share != NULL) {
 		share->announced_bytes = 0;
 	}
