@@ -174,6 +174,12 @@ int admin_config_member(struct admin *admin, const struct mrmr_config *config,
    (SIZE_MAX) none. */
 void admin_config_remove(struct mrmr_config *config, size_t index, size_t heir);
 
+/* Make a member the last one: of a name that several have, the share shows that of
+   the first. Where a member is then that was at index i: */
+void admin_config_put_last(struct mrmr_config *config, size_t index);
+size_t admin_config_after_put_last(const struct mrmr_config *config,
+				   size_t index, size_t i);
+
 /* What is to be said of such a member: its name, its file system's. */
 #define ADMIN_UNLASTING_TEXT                                            \
 	"%s: inode numbers of %s do not last, so files there are not "  \

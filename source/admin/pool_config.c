@@ -129,3 +129,34 @@ void admin_config_remove(struct mrmr_config *config, size_t index, size_t heir)
 	}
 	config->num_members--;
 }
+
+size_t admin_config_after_put_last(const struct mrmr_config *config,
+				   size_t index, size_t i)
+{
+	if (i == index) {
+		return config->num_members - 1;
+	}
+	return i > index && i < config->num_members ? i - 1 : i;
+}
+
+void admin_config_put_last(struct mrmr_config *config, size_t index)
+{
+	const struct mrmr_member_config last = config->members[index];
+	size_t i;
+	size_t j;
+
+	for (i = index + 1; i < config->num_members; i++) {
+		config->members[i - 1] = config->members[i];
+	}
+	config->members[i - 1] = last;
+	for (i = 0; i < config->num_rules; i++) {
+		struct mrmr_rule_config *rule = &config->rules[i];
+
+		for (j = 0; rule->members != NULL && j < rule->num_members;
+		     j++) {
+			rule->members[j] =
+				admin_config_after_put_last(config, index,
+							    rule->members[j]);
+		}
+	}
+}

@@ -271,22 +271,48 @@ static int check_onto(struct work *work)
 			  unlasting);
 }
 
-static int let_join(struct work *work)
+/* If it returns before all is done, clients may have changed files that were
+   brought back: these are shown, not its own. */
+static void put_last(struct work *work)
+{
+	struct mrmr_config *config = work->config;
+	size_t lost = work->lost;
+
+	work->onto = admin_config_after_put_last(config, lost, work->onto);
+	work->lost = admin_config_after_put_last(config, lost, lost);
+	admin_config_put_last(config, lost);
+}
+
+static int change_config(struct work *work)
 {
 	struct admin *admin = work->admin;
 	struct mrmr_error err = {0};
-	int status;
+	int status = ADMIN_GO_ON;
 
-	if (work->recruit == NULL) {
+	if (work->recruit == NULL &&
+	    work->lost == work->config->num_members - 1) {
 		return ADMIN_GO_ON;
 	}
-	status = admin_recruit_mark(admin, work->recruit);
+	put_last(work);
+	if (work->recruit != NULL) {
+		status = admin_recruit_mark(admin, work->recruit);
+	}
+	if (work->recruit != NULL && status == ADMIN_GO_ON) {
+		admin_step(admin, "add %s to %s", work->recruit->path,
+			   work->config->path);
+	}
 	if (status == ADMIN_GO_ON &&
-	    admin_step(admin, "add %s to %s", work->recruit->path,
-		       work->config->path) &&
 	    mrmr_config_save(work->config, work->config->path, &err) == -1) {
-		admin_recruit_undo(admin, work->recruit);
+		if (work->recruit != NULL) {
+			admin_recruit_undo(admin, work->recruit);
+		}
 		status = admin_fail(admin, ADMIN_FAILED, "%s", err.text);
+	}
+	if (status == ADMIN_GO_ON) {
+		/* it has read the config as it was */
+		admin_engine_close(work->engine);
+		work->engine =
+			admin_engine_open(admin, MRMR_ENGINE_WRITE, &status);
 	}
 	return status;
 }
@@ -512,14 +538,8 @@ static int rebuild(struct admin *admin, const char *word, const char *onto,
 	if (status == ADMIN_GO_ON) {
 		status = check_onto(&work);
 	}
-	if (status == ADMIN_GO_ON && work.recruit != NULL && !admin->dry_run) {
-		status = let_join(&work);
-		if (status == ADMIN_GO_ON) {
-			admin_engine_close(work.engine);
-			work.engine =
-				admin_engine_open(admin, MRMR_ENGINE_WRITE,
-						  &status);
-		}
+	if (status == ADMIN_GO_ON && !admin->dry_run) {
+		status = change_config(&work);
 	}
 	if (status == ADMIN_GO_ON && work.engine != NULL) {
 		status = admin->dry_run ? plan_it(&work) : do_it(&work);
