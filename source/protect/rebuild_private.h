@@ -50,7 +50,8 @@ struct rebuild_file {
 	int staging_fd;          /* the batch's */
 	atomic_uint pieces_left; /* that are not written yet */
 	atomic_int error;        /* the target's, errno; 0: none */
-	const char *lost;        /* why it cannot be had */
+	const char *lost;        /* why it cannot be had, */
+	uint32_t lost_piece;     /* and which of its pieces, by index */
 };
 
 /* Files that share slots, and go to one member. */
@@ -73,6 +74,12 @@ struct rebuild_job {
 	/* With a buffer of the thread's; NULL if there is no memory. As root. */
 	void (*run)(struct rebuild_job *job, uint8_t *buffer);
 	size_t buffer_bytes;
+};
+
+/* A file that cannot be had. */
+struct rebuild_lost {
+	uint64_t id;
+	uint32_t piece; /* that could not be computed */
 };
 
 struct rebuild {
@@ -101,8 +108,8 @@ struct rebuild {
 	uint64_t *settled;
 	size_t num_settled;
 
-	/* Those of them that cannot be had with what there is: talloc. */
-	uint64_t *lost;
+	/* Those of them that cannot be had: talloc. */
+	struct rebuild_lost *lost;
 	size_t num_lost;
 	bool was_online[MRMR_MEMBERS_MAX]; /* when this began */
 };
@@ -242,6 +249,13 @@ void rebuild_unstage(struct rebuild *r, struct rebuild_file *file);
 int rebuild_adopt(struct rebuild *r, struct rebuild_file *file, size_t member,
 		  int fd);
 
+/* --- rebuild_piece.c --------------------------------------------------------- */
+
+/* Compute one extent of a file, of size bytes at most. -1 with *err. */
+int rebuild_compute(struct rebuild *r, const struct mrmr_node *node,
+		    uint32_t index, uint8_t *buf, size_t size,
+		    struct mrmr_error *err);
+
 /* --- rebuild_slots.c --------------------------------------------------------- */
 
 /*
@@ -294,7 +308,7 @@ int rebuild_rows(struct rebuild *r, struct mrmr_error *err);
 /* --- rebuild_give_up.c ------------------------------------------------------- */
 
 /* Remember what was told to be lost, and who was there then. */
-void rebuild_note_lost(struct rebuild *r, uint64_t id);
+void rebuild_note_lost(struct rebuild *r, const struct rebuild_file *file);
 void rebuild_note_online(struct rebuild *r);
 
 /* What is lost goes for good, if somebody accepts that. */

@@ -31,7 +31,6 @@
 #include "rebuild_private.h"
 
 #define REFS_MIN 64
-#define FILL_TRIES 2
 
 /* Where a piece goes. */
 struct piece_to {
@@ -122,51 +121,18 @@ static void run_slot(struct rebuild_job *job, uint8_t *buf)
 
 /* --- a piece on its own ---------------------------------------------------------- */
 
-static int compute(struct mrmr_reader *reader, uint8_t *buf, size_t len,
-		   uint64_t offset, struct mrmr_error *err)
-{
-	size_t done = 0;
-	int tries = 0;
-
-	while (done < len) {
-		ssize_t got;
-
-		if (mrmr_reader_prepare(reader, offset + done, len - done,
-					err) == -1) {
-			return -1;
-		}
-		got = mrmr_reader_read(reader, buf + done, len - done,
-				       offset + done);
-		if (got > 0) {
-			done += (size_t)got;
-			tries = 0;
-		} else if (++tries == FILL_TRIES) {
-			return mrmr_error_set(err, EIO,
-					      "its bytes cannot be computed "
-					      "from what is there");
-		}
-	}
-	return 0;
-}
-
 /* 0 also if the target failed. -1: it is lost. */
 static int fill(struct rebuild *r, struct rebuild_file *file, uint32_t index,
 		uint32_t len, struct mrmr_error *err)
 {
-	uint64_t offset = (uint64_t)index * rebuild_version(file)->grid_bytes;
-	struct mrmr_reader *reader = NULL;
 	uint8_t *buf = malloc(len);
-	int ret = -1;
+	int ret;
 
 	if (buf == NULL) {
 		fail_file(file, ENOMEM);
 		return 0;
 	}
-	reader = mrmr_reader_open(r, r->engine, rebuild_version(file), err);
-	if (reader != NULL) {
-		ret = compute(reader, buf, len, offset, err);
-	}
-	talloc_free(reader);
+	ret = rebuild_compute(r, rebuild_version(file), index, buf, len, err);
 	if (ret == 0 && write_piece(file, buf, len, index) == -1) {
 		fail_file(file, errno);
 	}
@@ -183,6 +149,7 @@ static void fill_or_lose(struct rebuild *r, struct rebuild_file *file,
 	if (atomic_load(&file->error) == 0 &&
 	    fill(r, file, index, len, &err) == -1) {
 		file->lost = talloc_strdup(file, err.text);
+		file->lost_piece = index;
 		fail_file(file, EIO);
 	}
 }
