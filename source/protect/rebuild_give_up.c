@@ -26,6 +26,7 @@
 
 #include <mrmr/fault.h>
 #include <mrmr/names.h>
+#include <mrmr/shortage.h>
 #include <mrmr/stripes.h>
 
 #include "protector_private.h"
@@ -142,7 +143,7 @@ static int add_changes(struct giving *g, const struct mrmr_node *node)
 					&adding);
 }
 
-/* With no memory to find out, it stays. */
+/* Where we are short of what it takes to find out, it stays. */
 static bool can_be_computed(struct rebuild *r, const struct rebuild_file *file,
 			    uint32_t piece)
 {
@@ -160,7 +161,9 @@ static bool can_be_computed(struct rebuild *r, const struct rebuild_file *file,
 	}
 	buf = malloc(node->grid_bytes);
 	can = buf == NULL ||
-	      rebuild_compute(r, node, piece, buf, node->grid_bytes, &err) == 0;
+	      rebuild_compute(r, node, piece, buf, node->grid_bytes, &err) ==
+		      0 ||
+	      mrmr_is_shortage(err.code);
 	free(buf);
 	return can;
 }

@@ -52,6 +52,7 @@ struct rebuild_file {
 	atomic_int error;        /* the target's, errno; 0: none */
 	const char *lost;        /* why it cannot be had, */
 	uint32_t lost_piece;     /* and which of its pieces, by index */
+	bool is_short;           /* not now: see mrmr_is_shortage() */
 };
 
 /* Files that share slots, and go to one member. */
@@ -251,7 +252,8 @@ int rebuild_adopt(struct rebuild *r, struct rebuild_file *file, size_t member,
 
 /* --- rebuild_piece.c --------------------------------------------------------- */
 
-/* Compute one extent of a file, of size bytes at most. -1 with *err. */
+/* Compute one extent of a file, of size bytes at most. -1 with *err: if that is of
+   mrmr_is_shortage(), it says nothing of the file. */
 int rebuild_compute(struct rebuild *r, const struct mrmr_node *node,
 		    uint32_t index, uint8_t *buf, size_t size,
 		    struct mrmr_error *err);
@@ -272,7 +274,7 @@ int rebuild_slots_end(struct rebuild *r, struct rebuild_file *file);
 /* --- rebuild_work.c ---------------------------------------------------------- */
 
 /* Threads, until it is freed. All but run() is for one thread. */
-struct rebuild_work *rebuild_work_new(void *mem_ctx);
+struct rebuild_work *rebuild_work_new(void *mem_ctx, size_t num_members);
 bool rebuild_work_is_full(struct rebuild_work *work);
 void rebuild_work_add(struct rebuild_work *work, struct rebuild_job *job);
 /* One that was run; NULL: there is none. With wait: none is under way. */

@@ -1,0 +1,130 @@
+/*
+ * Unit tests: what runs short while the files of a lost member are brought back:
+ * descriptors.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <talloc.h>
+
+#include <mrmr/rebuild.h>
+
+#include "lossy.h"
+
+struct told {
+	unsigned int num[5]; /* by kind */
+	char names[4000];
+};
+
+static void trouble(enum mrmr_rebuild_trouble kind, const char *path,
+		    uint64_t size_bytes, const char *why, void *private_data)
+{
+	struct told *told = private_data;
+	size_t len = strlen(told->names);
+
+	told->num[kind]++;
+	snprintf(told->names + len, sizeof(told->names) - len, "%s: %s\n", path,
+		 why);
+}
+
+static int try(struct lossy *l, size_t onto, struct told *told,
+	       struct mrmr_rebuild_result *result, struct mrmr_error *err)
+{
+	const struct mrmr_rebuild_options options = {
+		.lost = LOSSY_LOST,
+		.onto = onto,
+		.trouble = trouble,
+		.private_data = told,
+	};
+
+	memset(told, 0, sizeof(*told));
+	return mrmr_rebuild(l->p->engine, &options, result, err);
+}
+
+static struct mrmr_rebuild_result run(struct lossy *l, size_t onto,
+				      struct told *told)
+{
+	struct mrmr_rebuild_result result;
+	struct mrmr_error err = {0};
+
+	if (try(l, onto, told, &result, &err) == -1) {
+		fail_msg("%s", err.text);
+	}
+	return result;
+}
+
+/* What was in the way is gone. */
+static void check_after(struct lossy *l, size_t onto)
+{
+	struct told told;
+
+	if (!run(l, onto, &told).is_complete) {
+		fail_msg("not complete: %s", told.names);
+	}
+	lossy_check_things(l);
+	lossy_check_stripes(l);
+	lossy_check_clean(l);
+}
+
+/* --- descriptors ------------------------------------------------------------- */
+
+static void run_with_descriptors(unsigned int num)
+{
+	struct lossy *l = lossy_new(1, NULL);
+	struct mrmr_rebuild_result result;
+	struct mrmr_error err = {0};
+	struct rlimit limit;
+	struct rlimit low;
+	struct told told;
+	int first;
+
+	lossy_lose(l);
+	first = dup(0);
+	assert_return_code(first, errno);
+	close(first);
+	assert_return_code(getrlimit(RLIMIT_NOFILE, &limit), errno);
+	low = limit;
+	low.rlim_cur = (rlim_t)first + num;
+	assert_return_code(setrlimit(RLIMIT_NOFILE, &low), errno);
+	/* it may fail, or leave files */
+	try(l, MRMR_REBUILD_SPREAD, &told, &result, &err);
+	assert_return_code(setrlimit(RLIMIT_NOFILE, &limit), errno);
+	if (told.num[MRMR_REBUILD_LOST] + told.num[MRMR_REBUILD_UNPROTECTED] +
+		    told.num[MRMR_REBUILD_TAKEN] >
+	    0) {
+		fail_msg("%u descriptors: %s", num, told.names);
+	}
+	protected_reopen(l->p);
+	check_after(l, MRMR_REBUILD_SPREAD);
+	lossy_free(l);
+}
+
+/* A process that is short of descriptors takes nothing for lost. */
+static void test_short_of_descriptors(void **state)
+{
+	unsigned int num;
+
+	for (num = 4; num <= 64; num += 4) {
+		run_with_descriptors(num);
+	}
+}
+
+static const struct CMUnitTest tests[] = {
+	cmocka_unit_test(test_short_of_descriptors),
+};
+
+int main(void)
+{
+	return WORLD_MAIN("rebuild_scarce", tests);
+}
