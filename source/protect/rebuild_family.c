@@ -231,6 +231,7 @@ static int add_all(struct rebuild *r, struct rebuild_family *family,
 	size_t i;
 
 	for (i = 0; i < family->num; i++) {
+		family->files[i]->family = family;
 		if (family->files[i]->state != REBUILD_DROPPED &&
 		    rebuild_batch_add(r, family->files[i]) == -1) {
 			return mrmr_error_set(err, ENOMEM, "not enough memory");

@@ -31,8 +31,11 @@ enum rebuild_state {
 	REBUILD_DROPPED,
 };
 
+struct rebuild_family;
+
 struct rebuild_file {
 	struct mrmr_node *node;
+	struct rebuild_family *family; /* of the batch */
 	/* Nothing of it is protected, but of what it has been, under another id
 	   (was.h): with these bytes and attributes it comes back. Or NULL. */
 	struct mrmr_node *was;
@@ -299,8 +302,10 @@ size_t rebuild_targets(struct rebuild *r, struct rebuild_file **files,
 
 /* --- rebuild_record.c -------------------------------------------------------- */
 
-/* Commit what has been placed of the batch. */
-int rebuild_record(struct rebuild *r, struct mrmr_error *err);
+/* Commit what has been placed of these files of the batch. 1, with *err: nothing
+   is committed, as what stays in the stripes that they leave would lose by it. */
+int rebuild_record(struct rebuild *r, struct rebuild_file **files, size_t num,
+		   struct mrmr_error *err);
 
 /* --- rebuild_rows.c ---------------------------------------------------------- */
 

@@ -1,6 +1,6 @@
 /*
  * Unit tests: what runs short while the files of a lost member are brought back:
- * descriptors.
+ * descriptors, room for parity.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
@@ -20,7 +20,10 @@
 
 #include <mrmr/rebuild.h>
 
+#include "full.h"
 #include "lossy.h"
+
+#define SIBLING 1u /* has data in the stripes of the lost member */
 
 struct told {
 	unsigned int num[5]; /* by kind */
@@ -120,8 +123,61 @@ static void test_short_of_descriptors(void **state)
 	}
 }
 
+/* --- room for parity --------------------------------------------------------- */
+
+/* A file leaves its stripes, whose new parity has no place beside the old: the
+   others come back all the same. */
+static void test_no_room_for_parity(void **state)
+{
+	struct lossy *l = lossy_new(1, NULL);
+	struct mrmr_rebuild_result result;
+	struct told told;
+
+	lossy_lose(l);
+	/* enough for a block of the packed files, not for one of the large */
+	leave_room(l->p->w, 60 * 1024);
+	assert_return_code(unlink(world_drive(l->p->w, SIBLING,
+					      ".mrmr/others")),
+			   errno);
+	mrmr_pool_look_at_space(l->p->w->pool);
+	result = run(l, SIBLING, &told);
+	assert_int_equal(told.num[MRMR_REBUILD_FAILED], 1);
+	assert_int_equal(result.failed_files, 1);
+	assert_non_null(strstr(told.names, "films/large: "));
+	assert_int_equal(result.files, l->num_things - 1);
+	/* it is there, and known to be when there is room */
+	leave_room(l->p->w, UINT64_MAX);
+	check_after(l, SIBLING);
+	lossy_free(l);
+}
+
+#ifdef MRMR_WITH_FAULTS
+
+static void test_parity_fails(void **state)
+{
+	struct lossy *l = lossy_new(1, NULL);
+	struct mrmr_rebuild_result result;
+	struct told told;
+
+	lossy_lose(l);
+	setenv("MRMR_FAULT", "stripes-write=ENOSPC", 1);
+	result = run(l, SIBLING, &told);
+	unsetenv("MRMR_FAULT");
+	/* the large one, and those of the packed slot */
+	assert_int_equal(result.failed_files, 5);
+	assert_int_equal(result.files, l->num_things - 5);
+	check_after(l, SIBLING);
+	lossy_free(l);
+}
+
+#endif
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_short_of_descriptors),
+	cmocka_unit_test(test_no_room_for_parity),
+#ifdef MRMR_WITH_FAULTS
+	cmocka_unit_test(test_parity_fails),
+#endif
 };
 
 int main(void)
