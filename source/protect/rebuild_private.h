@@ -68,6 +68,7 @@ struct rebuild_family {
 	size_t num_tried;
 	uint64_t done_bytes; /* of the progress */
 	bool is_stopped;     /* not all jobs were made */
+	bool lacks_room;     /* on the member that was tried last, or on all */
 };
 
 struct rebuild_work; /* threads */

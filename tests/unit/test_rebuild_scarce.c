@@ -1,6 +1,6 @@
 /*
  * Unit tests: what runs short while the files of a lost member are brought back:
- * descriptors, room for parity.
+ * descriptors, room for parity, room for files.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
@@ -172,9 +172,49 @@ static void test_parity_fails(void **state)
 
 #endif
 
+/* --- room for files ---------------------------------------------------------- */
+
+#define HALF 200000u /* bytes of each of two files in one slot */
+
+/* No member has room for both files of a slot. */
+static void test_room_for_one_each(void **state)
+{
+	const struct world_shape shape = {
+		.num_members = 5,
+		.parity = "1",
+		.sizes = {NULL, "250k", "600k", "330k", "330k"},
+	};
+	const struct prow rows[1] = {{0, 2}};
+	struct lossy l = {.p = protected_new(&shape)};
+	struct mrmr_rebuild_result result;
+	struct pslot slots[3] = {{0}};
+	struct told told;
+
+	slots[0].pieces[0].file =
+		protected_file(l.p, LOSSY_LOST, "a", 1, HALF, 1 << 20);
+	slots[0].pieces[1].file =
+		protected_file(l.p, LOSSY_LOST, "b", 2, HALF, 1 << 20);
+	slots[1].slot = 1;
+	slots[1].pieces[0].file =
+		protected_file(l.p, 1, "c", 3, 100000, 1 << 20);
+	protected_stripe(l.p, slots, rows, 1);
+	protected_unplug(l.p, 1 << LOSSY_LOST);
+	protected_reopen(l.p);
+	result = run(&l, MRMR_REBUILD_SPREAD, &told);
+	if (result.failed_files > 0) {
+		fail_msg("%s", told.names);
+	}
+	assert_int_equal(result.files, 2);
+	assert_true(result.is_complete);
+	assert_int_equal(do_where(l.p->w, "a") + do_where(l.p->w, "b"), 3 + 4);
+	lossy_check_stripes(&l);
+	protected_free(l.p);
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_short_of_descriptors),
 	cmocka_unit_test(test_no_room_for_parity),
+	cmocka_unit_test(test_room_for_one_each),
 #ifdef MRMR_WITH_FAULTS
 	cmocka_unit_test(test_parity_fails),
 #endif
