@@ -29,7 +29,8 @@ struct mrmr_decode;
  * Prepare to compute extent `index` of a file without reading it. Needs only
  * the range of the other blocks that the extent's piece covers. -1 with *err
  * filled: EIO if more is away than there are parity blocks (the sentence says
- * which members would be needed). A talloc child of mem_ctx. Needs root.
+ * which members would be needed); what this process is short of, if it could not
+ * open enough (mrmr_is_shortage()). A talloc child of mem_ctx. Needs root.
  */
 struct mrmr_decode *mrmr_decode_extent(void *mem_ctx,
 				       struct mrmr_engine *engine,
@@ -84,7 +85,7 @@ size_t mrmr_decode_len(const struct mrmr_decode *decode);
 
 /*
  * Do it. For any thread, one at a time per job; becomes root in it. 0, or -1
- * with errno EIO: then out has anything. Where the stripe may have been changed
+ * with errno EIO, or what this process is short of: then out has anything. Where the stripe may have been changed
  * by the protector since the job was made, another job may succeed.
  */
 int mrmr_decode_run(struct mrmr_decode *decode, uint8_t *out);

@@ -64,8 +64,9 @@ struct mrmr_rebuild_options {
 	   before each file; these are brought back first. */
 	uint64_t (*next_wanted)(void *private_data);
 	/* Asked once, when all files are back that can be, if some are lost: are
-	   they to be given up? result is as far as it is. Then they leave their
-	   stripes and the catalogue for good. NULL: they stay. */
+	   they to be given up? result is as far as it is. Then those that still
+	   cannot be had leave their stripes and the catalogue for good. NULL:
+	   they stay. */
 	bool (*accept_loss)(const struct mrmr_rebuild_result *result,
 			    void *private_data);
 	/* Called after each commit, with nothing under way: who else needs the
@@ -85,6 +86,9 @@ struct mrmr_rebuild_result {
 	uint64_t lost_bytes;
 	uint64_t given_up_files; /* of the lost ones: they are known no more */
 	uint64_t given_up_bytes;
+	uint64_t
+		spared_files; /* were to be given up, and can be had by now: the
+				  next run brings them back */
 	uint64_t taken_files;
 	uint64_t failed_files;
 	uint64_t older_files;

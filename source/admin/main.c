@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <talloc.h>
@@ -122,6 +123,18 @@ static int run(struct admin *admin, int argc, const char **argv)
 	return verb->run(admin, verb, num, rest);
 }
 
+/* A pool of many drives takes many descriptors; the usual limit is for programs
+   that use select(). */
+static void allow_descriptors(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
 int main(int argc, const char **argv)
 {
 	struct admin *admin = admin_need(talloc_zero(NULL, struct admin));
@@ -134,6 +147,7 @@ int main(int argc, const char **argv)
 	admin->config_path = admin_need(talloc_strdup(admin, path));
 	admin->result = admin_need(json_object());
 	mrmr_log_to(log_to_stderr);
+	allow_descriptors();
 
 	status = admin_finish(admin, run(admin, argc, argv));
 	json_decref(admin->result);

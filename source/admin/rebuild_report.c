@@ -24,6 +24,7 @@ void rebuild_set_result(struct admin *admin,
 	rebuild_set_number(admin, "lost_bytes", result->lost_bytes);
 	rebuild_set_number(admin, "given_up_files", result->given_up_files);
 	rebuild_set_number(admin, "given_up_bytes", result->given_up_bytes);
+	rebuild_set_number(admin, "spared_files", result->spared_files);
 	rebuild_set_number(admin, "taken_files", result->taken_files);
 	rebuild_set_number(admin, "failed_files", result->failed_files);
 	rebuild_set_number(admin, "older_files", result->older_files);
@@ -45,6 +46,12 @@ static void say_lost(const struct rebuild_view *view,
 		admin_say(admin,
 			  "nothing was given up, as a member has returned: "
 			  "give the command again");
+	}
+	if (result->spared_files > 0) {
+		admin_say(admin,
+			  "%llu files can be computed after all, and were not "
+			  "given up: give the command again",
+			  (unsigned long long)result->spared_files);
 	}
 	if (result->given_up_files > 0) {
 		admin_say(admin, "%llu files, %s, were given up",
@@ -112,9 +119,9 @@ int rebuild_status(const struct rebuild_view *view,
 		return ADMIN_LOST;
 	}
 	if (result->is_stopped || result->has_returned ||
-	    result->failed_files > 0 || result->taken_files > 0 ||
-	    result->stripes_left > 0 || result->bare_extents > 0 ||
-	    result->older_files > 0) {
+	    result->spared_files > 0 || result->failed_files > 0 ||
+	    result->taken_files > 0 || result->stripes_left > 0 ||
+	    result->bare_extents > 0 || result->older_files > 0) {
 		return ADMIN_DEGRADED;
 	}
 	return ADMIN_OK;

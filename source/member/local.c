@@ -22,6 +22,7 @@
 #include <mrmr/local.h>
 #include <mrmr/log.h>
 #include <mrmr/marker.h>
+#include <mrmr/shortage.h>
 
 static void close_root(struct mrmr_member *member)
 {
@@ -105,8 +106,7 @@ void mrmr_local_look_at_space(struct mrmr_member *member)
  */
 static bool is_our_trouble(int error)
 {
-	return error == EMFILE || error == ENFILE || error == ENOMEM ||
-	       error == EINTR;
+	return mrmr_is_shortage(error) || error == EINTR;
 }
 
 static bool not_there(struct mrmr_member *member, int error, const char *why)

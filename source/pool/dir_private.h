@@ -90,9 +90,6 @@ int dir_each_entry(int fd,
    with EBUSY, which is logged. */
 int dir_lock_fd(int fd, int operation);
 
-/* Files must not seem deleted because we are short of something. */
-bool dir_is_our_trouble(int error);
-
 /* The path, as the kernel has it now. */
 int dir_path_now(struct mrmr_dir *dir, char path[MRMR_PATH_MAX]);
 

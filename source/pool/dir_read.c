@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <mrmr/listing.h>
+#include <mrmr/shortage.h>
 
 #include "dir_private.h"
 
@@ -56,11 +57,6 @@ int dir_each_entry(int fd,
 	}
 }
 
-bool dir_is_our_trouble(int error)
-{
-	return error == EMFILE || error == ENFILE || error == ENOMEM;
-}
-
 struct search {
 	struct mrmr_dir *dir;
 	bool (*fn)(const char *name, void *private_data);
@@ -90,7 +86,8 @@ static int search_all(struct mrmr_dir *dir, struct search *search,
 	for (i = 0; i < dir->pool->num_members && ret == 0; i++) {
 		int fd = mrmr_dir_on_member(dir, i);
 
-		if (fd == -1 && dir_is_our_trouble(errno)) {
+		/* a file must not seem deleted for that */
+		if (fd == -1 && mrmr_is_shortage(errno)) {
 			return -1;
 		}
 		if (fd == -1) {

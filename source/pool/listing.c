@@ -20,6 +20,7 @@
 #include <mrmr/listing.h>
 #include <mrmr/log.h>
 #include <mrmr/names.h>
+#include <mrmr/shortage.h>
 #include <mrmr/staging.h>
 
 #include "dir_private.h"
@@ -340,7 +341,7 @@ static int read_members(struct reading *reading, bool absent)
 		reading->member = (int16_t)i;
 		reading->fd = mrmr_dir_on_member(dir, i);
 		if (reading->fd == -1 &&
-		    (dir_is_our_trouble(errno) ||
+		    (mrmr_is_shortage(errno) ||
 		     (absent && !mrmr_dir_is_lacking(errno)))) {
 			return -1;
 		}

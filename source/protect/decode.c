@@ -22,6 +22,7 @@
 #include <talloc.h>
 
 #include <mrmr/blob.h>
+#include <mrmr/shortage.h>
 
 #include "decode_private.h"
 
@@ -68,6 +69,7 @@ static void open_piece(struct making *m, const struct mrmr_slot *slot,
 
 	to->error = EIO;
 	if (mrmr_catalog_get(catalog, m->decode, to->file, &node) == -1) {
+		to->error = mrmr_is_shortage(errno) ? errno : EIO;
 		return;
 	}
 	if (mrmr_catalog_get_extents(catalog, to->file, to->index, &extent, 1,
@@ -314,14 +316,41 @@ static bool is_missing(const struct decode_block *block)
 	return block->error != 0;
 }
 
+int decode_shortage(const struct mrmr_decode *decode)
+{
+	uint32_t i;
+	uint32_t j;
+
+	for (i = 0; i < decode->num_blocks; i++) {
+		const struct decode_block *block = &decode->blocks[i];
+
+		if (mrmr_is_shortage(block->error)) {
+			return block->error;
+		}
+		for (j = 0; j < block->num_pieces; j++) {
+			if (mrmr_is_shortage(block->pieces[j].error)) {
+				return block->pieces[j].error;
+			}
+		}
+	}
+	return 0;
+}
+
 static int fail_too_few(const struct mrmr_engine *engine,
 			const struct mrmr_decode *decode, const char *what,
 			struct mrmr_error *err)
 {
-	char *names = talloc_strdup(NULL, "");
+	int shortage = decode_shortage(decode);
+	char *names = NULL;
 	uint32_t i;
 	int ret;
 
+	if (shortage != 0) {
+		return mrmr_error_set(err, shortage,
+				      "%s cannot be computed now: %s", what,
+				      strerror(shortage));
+	}
+	names = talloc_strdup(NULL, "");
 	for (i = 0; i < decode->num_blocks; i++) {
 		const struct decode_block *block = &decode->blocks[i];
 

@@ -81,6 +81,10 @@ static inline bool decode_is_row(const struct decode_block *block)
 
 struct mrmr_decode *decode_new(void *mem_ctx, struct mrmr_error *err);
 
+/* Why a block was left out that says nothing of it: mrmr_is_shortage(). 0: there
+   is none. */
+int decode_shortage(const struct mrmr_decode *decode);
+
 /* The blocks of a job for all of a block; want, begin and end are set. -1 with
    ENOMEM. */
 int decode_fill_at_once(struct mrmr_decode *decode, struct mrmr_engine *engine,

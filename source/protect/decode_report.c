@@ -13,6 +13,7 @@
 
 #include <mrmr/hex.h>
 #include <mrmr/log.h>
+#include <mrmr/shortage.h>
 #include <mrmr/trouble.h>
 
 #include "decode_private.h"
@@ -37,12 +38,13 @@ static bool is_noted(const struct mrmr_decode *decode,
 	return false;
 }
 
-/* For want of memory a report is lost, and nothing else. */
+/* What says nothing of the block is not noted. For want of memory a report is lost,
+   and nothing else. */
 static void note(struct mrmr_decode *decode, struct mrmr_decode_wrong wrong)
 {
 	struct mrmr_decode_wrong *more = NULL;
 
-	if (is_noted(decode, &wrong)) {
+	if (mrmr_is_shortage(wrong.error) || is_noted(decode, &wrong)) {
 		return;
 	}
 	more = realloc(decode->wrong, (decode->num_wrong + 1) * sizeof(*more));

@@ -29,6 +29,7 @@
 #include <mrmr/fault.h>
 #include <mrmr/fault_bytes.h>
 #include <mrmr/file.h>
+#include <mrmr/shortage.h>
 #include <mrmr/thread_root.h>
 
 #include "decode_private.h"
@@ -511,7 +512,9 @@ static int decode(struct run *r)
 		return 0;
 	}
 	if (ret == 0 || errno != ENOMEM) {
-		errno = EIO;
+		int shortage = decode_shortage(r->decode);
+
+		errno = shortage != 0 ? shortage : EIO;
 	}
 	return -1;
 }

@@ -14,6 +14,7 @@
 
 #include <mrmr/fault.h>
 #include <mrmr/file.h>
+#include <mrmr/shortage.h>
 #include <mrmr/staging.h>
 #include <mrmr/undo.h>
 
@@ -176,13 +177,15 @@ static int open_expected(struct mrmr_live *live)
 
 /* --- reading --------------------------------------------------------------------- */
 
-/* The file, open for one look; -1 if it is not there. To be given back. */
+/* The file, open for one look; -1 with errno if it is not there. To be given
+   back. */
 static int borrow_file(const struct mrmr_live *live)
 {
 	struct stat st = {0};
 	int fd;
 
 	if (live->fd != -1 || live->path == NULL) {
+		errno = ENOENT;
 		return live->fd;
 	}
 	fd = live_open_beneath(live->at_fd, live->path);
@@ -193,6 +196,7 @@ static int borrow_file(const struct mrmr_live *live)
 	    (live->is_alike ? !live_is_unchanged(live, &st)
 			    : (uint64_t)st.st_ino != live->inode)) {
 		close(fd);
+		errno = ENOENT;
 		return -1;
 	}
 	return fd;
@@ -279,6 +283,9 @@ static int read_live(struct mrmr_live *live, bool is_sure, void *buf,
 			       : -1;
 	}
 	fd = borrow_file(live);
+	if (fd == -1 && mrmr_is_shortage(errno)) {
+		return -1;
+	}
 	ret = read_open(live, fd, is_sure, buf, len, offset);
 	give_back(live, fd);
 	return ret;

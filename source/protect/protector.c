@@ -30,6 +30,7 @@
 
 #include <mrmr/fault.h>
 #include <mrmr/log.h>
+#include <mrmr/shortage.h>
 
 #include "protector_private.h"
 
@@ -104,8 +105,8 @@ int protector_fail_catalog(const struct protector *p, struct mrmr_error *err)
 
 bool protector_is_fatal(int error)
 {
-	return error == ENOMEM || error == EMFILE || error == ENFILE ||
-	       error == EILSEQ || error == EBUSY || error == EOVERFLOW;
+	return mrmr_is_shortage(error) || error == EILSEQ || error == EBUSY ||
+	       error == EOVERFLOW;
 }
 
 /* A member may have gone in the middle of it. */

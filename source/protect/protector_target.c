@@ -27,6 +27,7 @@
 #include <mrmr/guard.h>
 #include <mrmr/log.h>
 #include <mrmr/marker.h>
+#include <mrmr/shortage.h>
 #include <mrmr/staging.h>
 #include <mrmr/undo.h>
 #include <mrmr/xattrs.h>
@@ -310,7 +311,7 @@ static int open_lives(struct finding *f, struct batch *batch,
 	if (!unchanged && target->old->num_extents > 0 &&
 	    mrmr_live_open_on(batch, p->engine, member, target->old, is_closed,
 			      &target->was) == -1) {
-		if (errno == ENOMEM || errno == EMFILE || errno == ENFILE) {
+		if (mrmr_is_shortage(errno)) {
 			return -1;
 		}
 		target->was = NULL;

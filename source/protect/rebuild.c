@@ -243,7 +243,7 @@ int mrmr_rebuild(struct mrmr_engine *engine,
 	if (r == NULL) {
 		return -1;
 	}
-	r->work = rebuild_work_new(r);
+	r->work = rebuild_work_new(r, r->pool->num_members);
 	ret = r->work != NULL
 		      ? rebuild_changes(r, err)
 		      : mrmr_error_set(err, ENOMEM, "not enough memory");

@@ -2,6 +2,11 @@
  * MRMR: rebuilding: batches: what becomes durable, gets its names and is
  * committed together (see rebuild.c).
  *
+ * New parity of the stripes that files leave is written beside the old, which goes
+ * after the commit. If there is no room for all of it, half of the files are
+ * committed, and then the other half, down to those that must go together: for
+ * which there is no room even so, they stay where the catalogue has them.
+ *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 #include <errno.h>
@@ -137,6 +142,58 @@ static void sync_targets(struct rebuild *r)
 	}
 }
 
+/* Where a list of files may be cut in two, near its middle; 0: nowhere. */
+static size_t find_cut(struct rebuild_file **files, size_t num)
+{
+	size_t at = num / 2;
+
+	while (at > 0 && at < num &&
+	       files[at]->family == files[at - 1]->family) {
+		at++;
+	}
+	if (at < num) {
+		return at;
+	}
+	for (at = num / 2; at > 0 && files[at]->family == files[at - 1]->family;
+	     at--) {
+	}
+	return at;
+}
+
+static void leave_out(struct rebuild *r, struct rebuild_file **files,
+		      size_t num, const char *why)
+{
+	size_t i;
+
+	for (i = 0; i < num; i++) {
+		if (files[i]->state == REBUILD_PLACED) {
+			rebuild_drop(r, files[i], MRMR_REBUILD_FAILED, why);
+		}
+	}
+}
+
+static int record(struct rebuild *r, struct rebuild_file **files, size_t num,
+		  struct mrmr_error *err)
+{
+	int ret = rebuild_record(r, files, num, err);
+	size_t cut;
+
+	if (ret != 1) {
+		return ret;
+	}
+	cut = find_cut(files, num);
+	if (cut == 0) {
+		leave_out(r, files, num, err->text);
+		return 0;
+	}
+	mrmr_pool_look_at_space(r->pool);
+	if (record(r, files, cut, err) == -1) {
+		return -1;
+	}
+	mrmr_pool_look_at_space(r->pool);
+	return record(r, files + cut, num - cut, err);
+}
+
 static void count_batch(struct rebuild *r)
 {
 	size_t i;
@@ -177,7 +234,7 @@ int rebuild_batch_finish(struct rebuild *r, struct mrmr_error *err)
 	}
 	if (ret == 0 && r->num_files > 0) {
 		sync_targets(r);
-		ret = rebuild_record(r, err);
+		ret = record(r, r->files, r->num_files, err);
 	}
 	if (ret == 0) {
 		count_batch(r);

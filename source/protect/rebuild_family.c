@@ -1,6 +1,7 @@
 /*
  * MRMR: rebuilding: one family: the files that share slots, and the member that
- * takes them.
+ * takes them. Where no member has room for all of them, half of them are a family,
+ * and the other half: their slots, whose files are apart then, are left by them.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
@@ -85,16 +86,78 @@ static void give_up(struct rebuild *r, struct rebuild_file **files, size_t num,
 
 /* --- members -------------------------------------------------------------------- */
 
-static bool is_any_left(const struct rebuild_family *family)
+static size_t count_left(const struct rebuild_family *family)
 {
+	size_t num = 0;
+	size_t i;
+
+	for (i = 0; i < family->num; i++) {
+		num += family->files[i]->state == REBUILD_LOOKED_AT;
+	}
+	return num;
+}
+
+static int try_next(struct rebuild *r, struct rebuild_family *family,
+		    const char *why, struct mrmr_error *err);
+
+/* On the first member that has room for all of them. */
+static int begin(struct rebuild *r, struct rebuild_family *family,
+		 struct mrmr_error *err)
+{
+	size_t order[MRMR_MEMBERS_MAX];
+
+	family->num_targets =
+		rebuild_targets(r, family->files, family->num, order);
+	family->targets = talloc_array(family, size_t, family->num_targets);
+	if (family->targets == NULL) {
+		return mrmr_error_set(err, ENOMEM, "not enough memory");
+	}
+	memcpy(family->targets, order, family->num_targets * sizeof(order[0]));
+	family->lacks_room = true;
+	family->next = NULL;
+	*r->families_end = family;
+	r->families_end = &family->next;
+	return try_next(r, family, "no member has room for it", err);
+}
+
+static int begin_some(struct rebuild *r, struct rebuild_file **files,
+		      size_t num, struct mrmr_error *err)
+{
+	struct rebuild_family *family =
+		talloc_zero(r->batch, struct rebuild_family);
+	size_t i;
+
+	if (family != NULL) {
+		family->files =
+			talloc_memdup(family, files, num * sizeof(files[0]));
+	}
+	if (family == NULL || family->files == NULL) {
+		return mrmr_error_set(err, ENOMEM, "not enough memory");
+	}
+	family->num = num;
+	for (i = 0; i < num; i++) {
+		files[i]->family = family;
+	}
+	return begin(r, family, err);
+}
+
+/* What is left of them, in two; nothing is in this family any more. */
+static int split(struct rebuild *r, struct rebuild_family *family,
+		 struct mrmr_error *err)
+{
+	size_t num = 0;
 	size_t i;
 
 	for (i = 0; i < family->num; i++) {
 		if (family->files[i]->state == REBUILD_LOOKED_AT) {
-			return true;
+			family->files[num++] = family->files[i];
 		}
 	}
-	return false;
+	family->num = 0;
+	if (begin_some(r, family->files, num / 2, err) == -1) {
+		return -1;
+	}
+	return begin_some(r, family->files + num / 2, num - num / 2, err);
 }
 
 /* Begin to make what is left of them on the next member. */
@@ -106,6 +169,9 @@ static int try_next(struct rebuild *r, struct rebuild_family *family,
 	int ret;
 
 	if (family->num_tried == family->num_targets) {
+		if (family->lacks_room && count_left(family) > 1) {
+			return split(r, family, err);
+		}
 		give_up(r, family->files, family->num, why);
 		return 0;
 	}
@@ -176,6 +242,7 @@ static int settle(struct rebuild *r, struct rebuild_family *family,
 	mrmr_error_set(&why, error, "member %s: %s", mrmr_member_name(member),
 		       strerror(error));
 	mrmr_pool_suspect(r->pool, member, error);
+	family->lacks_room = error == ENOSPC || error == EDQUOT;
 	r->progress.done_bytes -= family->done_bytes;
 	family->done_bytes = 0;
 	unstage_all(r, family->files, family->num);
@@ -194,7 +261,7 @@ int rebuild_families_end(struct rebuild *r, struct mrmr_error *err)
 			ret = 0; /* is_stopped: the next time gives it up */
 		}
 		rebuild_slots_take(r, true);
-		if (ret == 0 && !is_any_left(family)) {
+		if (ret == 0 && count_left(family) == 0) {
 			r->families = family->next;
 		}
 	}
@@ -206,31 +273,13 @@ int rebuild_families_end(struct rebuild *r, struct mrmr_error *err)
 
 /* --- beginning ------------------------------------------------------------------ */
 
-/* On the first member that has room for all of them. */
-static int begin(struct rebuild *r, struct rebuild_family *family,
-		 struct mrmr_error *err)
-{
-	size_t order[MRMR_MEMBERS_MAX];
-
-	family->num_targets =
-		rebuild_targets(r, family->files, family->num, order);
-	family->targets = talloc_array(family, size_t, family->num_targets);
-	if (family->targets == NULL) {
-		return mrmr_error_set(err, ENOMEM, "not enough memory");
-	}
-	memcpy(family->targets, order, family->num_targets * sizeof(order[0]));
-	family->next = NULL;
-	*r->families_end = family;
-	r->families_end = &family->next;
-	return try_next(r, family, "no member has room for it", err);
-}
-
 static int add_all(struct rebuild *r, struct rebuild_family *family,
 		   struct mrmr_error *err)
 {
 	size_t i;
 
 	for (i = 0; i < family->num; i++) {
+		family->files[i]->family = family;
 		if (family->files[i]->state != REBUILD_DROPPED &&
 		    rebuild_batch_add(r, family->files[i]) == -1) {
 			return mrmr_error_set(err, ENOMEM, "not enough memory");
@@ -263,7 +312,7 @@ int rebuild_family(struct rebuild *r, uint64_t id, struct mrmr_error *err)
 	talloc_free(ids);
 	drop_unprotected(r, family->files, family->num);
 	ret = add_all(r, family, err);
-	if (ret == 0 && is_any_left(family)) {
+	if (ret == 0 && count_left(family) > 0) {
 		ret = begin(r, family, err);
 	}
 	return ret;

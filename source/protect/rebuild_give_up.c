@@ -4,10 +4,11 @@
  * What cannot be brought back stays in the catalogue, and with it the lost member
  * in the pool: another member may return, with which it can be computed after
  * all. Only when somebody accepts the loss does it go, and only what this run has
- * told of: each file leaves its stripes, and the catalogue, in a transaction. The
- * rest of a stripe is encoded anew without it (invariant 2); what is on another
- * member that is away too, and was as little to be computed, is in no stripe
- * then, until that member is back and the protector finds it.
+ * told of, if it still cannot be computed then: a drive may have failed for a moment
+ * only. Each file leaves its stripes, and the catalogue, in a transaction. The rest
+ * of a stripe is encoded anew without it (invariant 2); what is on another member
+ * that is away too, and was as little to be computed, is in no stripe then, until
+ * that member is back and the protector finds it.
  *
  *	killed			then
  *	before a commit		nothing has happened: the next run tells of the
@@ -18,12 +19,14 @@
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <talloc.h>
 
 #include <mrmr/fault.h>
 #include <mrmr/names.h>
+#include <mrmr/shortage.h>
 #include <mrmr/stripes.h>
 
 #include "protector_private.h"
@@ -55,20 +58,24 @@ static int fail_catalog(struct mrmr_error *err)
 
 /* --- what this run has told of ------------------------------------------------- */
 
-void rebuild_note_lost(struct rebuild *r, uint64_t id)
+void rebuild_note_lost(struct rebuild *r, const struct rebuild_file *file)
 {
 	size_t size = talloc_array_length(r->lost);
 
 	if (r->num_lost == size) {
-		uint64_t *larger =
-			talloc_realloc(r, r->lost, uint64_t, 2 * size + 64);
+		struct rebuild_lost *larger =
+			talloc_realloc(r, r->lost, struct rebuild_lost,
+				       2 * size + 64);
 
 		if (larger == NULL) {
 			return; /* it stays: that is the safe side */
 		}
 		r->lost = larger;
 	}
-	r->lost[r->num_lost++] = id;
+	r->lost[r->num_lost++] = (struct rebuild_lost){
+		.id = file->node->id,
+		.piece = file->lost_piece,
+	};
 }
 
 /* With a member that has returned meanwhile, it may be there to be had. */
@@ -136,14 +143,42 @@ static int add_changes(struct giving *g, const struct mrmr_node *node)
 					&adding);
 }
 
-/* One that came back, or went, since it was told stays as it is. */
-static int add_node(struct giving *g, uint64_t id)
+/* Where we are short of what it takes to find out, it stays. */
+static bool can_be_computed(struct rebuild *r, const struct rebuild_file *file,
+			    uint32_t piece)
+{
+	const struct mrmr_node *node = rebuild_version(file);
+	struct mrmr_error err = {0};
+	uint8_t *buf = NULL;
+	bool can;
+
+	if (file->was == NULL &&
+	    (!rebuild_is_covered(r, node) || !rebuild_is_protected(r, node))) {
+		return false;
+	}
+	if (node->size_bytes == 0) {
+		return true;
+	}
+	buf = malloc(node->grid_bytes);
+	can = buf == NULL ||
+	      rebuild_compute(r, node, piece, buf, node->grid_bytes, &err) ==
+		      0 ||
+	      mrmr_is_shortage(err.code);
+	free(buf);
+	return can;
+}
+
+/* One that came back, or went, since it was told stays as it is. So does one of
+   which the piece that failed can be computed by now: the next run brings it
+   back, or finds another piece. */
+static int add_node(struct giving *g, const struct rebuild_lost *lost)
 {
 	struct rebuild *r = g->r;
 	struct rebuild_file *file = NULL;
 	struct mrmr_node *node = NULL;
 
-	if (mrmr_catalog_get(r->engine->catalog, g->mem_ctx, id, &node) == -1) {
+	if (mrmr_catalog_get(r->engine->catalog, g->mem_ctx, lost->id, &node) ==
+	    -1) {
 		return errno == ENOENT ? 0 : -1;
 	}
 	if (node->member != r->number || node->kind != MRMR_NODE_FILE) {
@@ -151,6 +186,10 @@ static int add_node(struct giving *g, uint64_t id)
 	}
 	file = rebuild_look(r, g->mem_ctx, node);
 	if (file == NULL || file->is_adopted) {
+		return 0;
+	}
+	if (can_be_computed(r, file, lost->piece)) {
+		r->result->spared_files++;
 		return 0;
 	}
 	file->target = MRMR_IN_SPINE;
@@ -286,7 +325,7 @@ static int give_up_batch(struct rebuild *r, size_t *at, struct mrmr_error *err)
 
 	while (ret == 0 && *at < r->num_lost && g.num < BATCH_NODES &&
 	       g.num_changes < BATCH_CHANGES) {
-		ret = add_node(&g, r->lost[(*at)++]);
+		ret = add_node(&g, &r->lost[(*at)++]);
 	}
 	if (ret == -1) {
 		fail_catalog(err);

@@ -10,6 +10,7 @@
 #include <talloc.h>
 
 #include <mrmr/decode.h>
+#include <mrmr/shortage.h>
 
 #include "protector_private.h"
 #include "rebuild_private.h"
@@ -226,7 +227,10 @@ static void plan_node(struct rebuild *r, struct mrmr_node *node)
 	}
 	if (file != NULL && !file->is_adopted &&
 	    mrmr_decode_can(r->engine, rebuild_version(file), &err) == -1) {
-		rebuild_drop(r, file, MRMR_REBUILD_LOST, err.text);
+		rebuild_drop(r, file,
+			     mrmr_is_shortage(err.code) ? MRMR_REBUILD_FAILED
+							: MRMR_REBUILD_LOST,
+			     err.text);
 		file = NULL;
 	}
 	if (file != NULL && file->was != NULL) {

@@ -31,8 +31,11 @@ enum rebuild_state {
 	REBUILD_DROPPED,
 };
 
+struct rebuild_family;
+
 struct rebuild_file {
 	struct mrmr_node *node;
+	struct rebuild_family *family; /* of the batch */
 	/* Nothing of it is protected, but of what it has been, under another id
 	   (was.h): with these bytes and attributes it comes back. Or NULL. */
 	struct mrmr_node *was;
@@ -50,7 +53,9 @@ struct rebuild_file {
 	int staging_fd;          /* the batch's */
 	atomic_uint pieces_left; /* that are not written yet */
 	atomic_int error;        /* the target's, errno; 0: none */
-	const char *lost;        /* why it cannot be had */
+	const char *lost;        /* why it cannot be had, */
+	uint32_t lost_piece;     /* and which of its pieces, by index */
+	bool is_short;           /* not now: see mrmr_is_shortage() */
 };
 
 /* Files that share slots, and go to one member. */
@@ -63,6 +68,7 @@ struct rebuild_family {
 	size_t num_tried;
 	uint64_t done_bytes; /* of the progress */
 	bool is_stopped;     /* not all jobs were made */
+	bool lacks_room;     /* on the member that was tried last, or on all */
 };
 
 struct rebuild_work; /* threads */
@@ -73,6 +79,12 @@ struct rebuild_job {
 	/* With a buffer of the thread's; NULL if there is no memory. As root. */
 	void (*run)(struct rebuild_job *job, uint8_t *buffer);
 	size_t buffer_bytes;
+};
+
+/* A file that cannot be had. */
+struct rebuild_lost {
+	uint64_t id;
+	uint32_t piece; /* that could not be computed */
 };
 
 struct rebuild {
@@ -101,8 +113,8 @@ struct rebuild {
 	uint64_t *settled;
 	size_t num_settled;
 
-	/* Those of them that cannot be had with what there is: talloc. */
-	uint64_t *lost;
+	/* Those of them that cannot be had: talloc. */
+	struct rebuild_lost *lost;
 	size_t num_lost;
 	bool was_online[MRMR_MEMBERS_MAX]; /* when this began */
 };
@@ -246,6 +258,14 @@ void rebuild_unstage(struct rebuild *r, struct rebuild_file *file);
 int rebuild_adopt(struct rebuild *r, struct rebuild_file *file, size_t member,
 		  int fd);
 
+/* --- rebuild_piece.c --------------------------------------------------------- */
+
+/* Compute one extent of a file, of size bytes at most. -1 with *err: if that is of
+   mrmr_is_shortage(), it says nothing of the file. */
+int rebuild_compute(struct rebuild *r, const struct mrmr_node *node,
+		    uint32_t index, uint8_t *buf, size_t size,
+		    struct mrmr_error *err);
+
 /* --- rebuild_slots.c --------------------------------------------------------- */
 
 /*
@@ -262,7 +282,7 @@ int rebuild_slots_end(struct rebuild *r, struct rebuild_file *file);
 /* --- rebuild_work.c ---------------------------------------------------------- */
 
 /* Threads, until it is freed. All but run() is for one thread. */
-struct rebuild_work *rebuild_work_new(void *mem_ctx);
+struct rebuild_work *rebuild_work_new(void *mem_ctx, size_t num_members);
 bool rebuild_work_is_full(struct rebuild_work *work);
 void rebuild_work_add(struct rebuild_work *work, struct rebuild_job *job);
 /* One that was run; NULL: there is none. With wait: none is under way. */
@@ -287,8 +307,10 @@ size_t rebuild_targets(struct rebuild *r, struct rebuild_file **files,
 
 /* --- rebuild_record.c -------------------------------------------------------- */
 
-/* Commit what has been placed of the batch. */
-int rebuild_record(struct rebuild *r, struct mrmr_error *err);
+/* Commit what has been placed of these files of the batch. 1, with *err: nothing
+   is committed, as what stays in the stripes that they leave would lose by it. */
+int rebuild_record(struct rebuild *r, struct rebuild_file **files, size_t num,
+		   struct mrmr_error *err);
 
 /* --- rebuild_rows.c ---------------------------------------------------------- */
 
@@ -298,7 +320,7 @@ int rebuild_rows(struct rebuild *r, struct mrmr_error *err);
 /* --- rebuild_give_up.c ------------------------------------------------------- */
 
 /* Remember what was told to be lost, and who was there then. */
-void rebuild_note_lost(struct rebuild *r, uint64_t id);
+void rebuild_note_lost(struct rebuild *r, const struct rebuild_file *file);
 void rebuild_note_online(struct rebuild *r);
 
 /* What is lost goes for good, if somebody accepts that. */

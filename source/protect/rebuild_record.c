@@ -7,8 +7,8 @@
  * files went elsewhere, or stayed, or that would be the second one of a unit, is
  * left by those that moved: their bytes come into other stripes, in the same
  * transaction, so they are protected all the time (invariant 2). So is what they
- * leave there: if its parity cannot be written, nothing is recorded, and the next
- * run finds the files.
+ * leave there: if its parity cannot be written, nothing is recorded; fewer files may
+ * do (rebuild_batch.c), and the next run finds those that are not.
  *
  * One that comes back as an older version is there as if a client had written that:
  * what there is of the newer one leaves its stripes, and the file is pending. The
@@ -44,6 +44,8 @@ struct reference {
 struct record {
 	struct rebuild *r;
 	void *mem_ctx;
+	struct rebuild_file **files;
+	size_t num_files;
 	struct reference *references;
 	size_t num;
 	size_t num_leaving;
@@ -466,8 +468,8 @@ static int put_older(struct record *rec, struct mrmr_error *err)
 	int ret = 0;
 	size_t i;
 
-	for (i = 0; i < r->num_files && ret == 0; i++) {
-		const struct rebuild_file *file = r->files[i];
+	for (i = 0; i < rec->num_files && ret == 0; i++) {
+		const struct rebuild_file *file = rec->files[i];
 
 		if (file->state != REBUILD_PLACED || file->was == NULL) {
 			continue;
@@ -493,15 +495,14 @@ static int put_older(struct record *rec, struct mrmr_error *err)
 
 static int change_catalog(struct record *rec, struct mrmr_error *err)
 {
-	struct rebuild *r = rec->r;
 	size_t i;
 
-	for (i = 0; i < r->num_files; i++) {
-		const struct rebuild_file *file = r->files[i];
+	for (i = 0; i < rec->num_files; i++) {
+		struct rebuild_file *file = rec->files[i];
 
 		if (file->state == REBUILD_PLACED &&
 		    ((file->was == NULL && put_node(rec, file) == -1) ||
-		     add_references(rec, r->files[i]) == -1)) {
+		     add_references(rec, file) == -1)) {
 			return fail_catalog(err);
 		}
 	}
@@ -512,14 +513,15 @@ static int change_catalog(struct record *rec, struct mrmr_error *err)
 }
 
 /* What lay on the lost member is protected there no more. */
-static void forget_inodes(const struct rebuild *r)
+static void forget_inodes(const struct record *rec)
 {
+	const struct rebuild *r = rec->r;
 	const struct mrmr_uuid *id =
 		&r->pool->members[r->options->lost].config->id;
 	size_t i;
 
-	for (i = 0; i < r->num_files; i++) {
-		const struct rebuild_file *file = r->files[i];
+	for (i = 0; i < rec->num_files; i++) {
+		const struct rebuild_file *file = rec->files[i];
 
 		if (file->state == REBUILD_PLACED && file->node->inode != 0 &&
 		    file->node->num_extents > 0) {
@@ -529,9 +531,10 @@ static void forget_inodes(const struct rebuild *r)
 	}
 }
 
-int rebuild_record(struct rebuild *r, struct mrmr_error *err)
+int rebuild_record(struct rebuild *r, struct rebuild_file **files, size_t num,
+		   struct mrmr_error *err)
 {
-	struct record rec = {.r = r};
+	struct record rec = {.r = r, .files = files, .num_files = num};
 	int saved_errno;
 	int ret;
 
@@ -555,9 +558,10 @@ int rebuild_record(struct rebuild *r, struct mrmr_error *err)
 		mrmr_stripes_finish(rec.work);
 	} else if (rec.work != NULL) {
 		mrmr_stripes_abort(rec.work);
+		ret = mrmr_stripes_kept(rec.work) ? 1 : -1;
 	}
 	if (ret == 0) {
-		forget_inodes(r);
+		forget_inodes(&rec);
 	}
 	talloc_free(rec.mem_ctx);
 	errno = saved_errno;

@@ -8,7 +8,8 @@
  *
  * The jobs take it that all is well (mrmr_decode_slot). A piece that does not
  * come out right is computed on its own when its job is taken back, in all ways
- * that there are; only if there is none, its file is lost. An error of the
+ * that there are; only if there is none, its file is lost. What then lacks memory or
+ * descriptors, which jobs have, is left until none is under way. An error of the
  * target is noted in the file: then all of its family go to another member.
  *
  * A file gets its attributes from who writes the last one of its pieces.
@@ -26,12 +27,12 @@
 #include <mrmr/decode.h>
 #include <mrmr/fault.h>
 #include <mrmr/file.h>
+#include <mrmr/shortage.h>
 #include <mrmr/staging.h>
 
 #include "rebuild_private.h"
 
 #define REFS_MIN 64
-#define FILL_TRIES 2
 
 /* Where a piece goes. */
 struct piece_to {
@@ -122,51 +123,24 @@ static void run_slot(struct rebuild_job *job, uint8_t *buf)
 
 /* --- a piece on its own ---------------------------------------------------------- */
 
-static int compute(struct mrmr_reader *reader, uint8_t *buf, size_t len,
-		   uint64_t offset, struct mrmr_error *err)
+static void lose(struct rebuild_file *file, int error, const char *why)
 {
-	size_t done = 0;
-	int tries = 0;
-
-	while (done < len) {
-		ssize_t got;
-
-		if (mrmr_reader_prepare(reader, offset + done, len - done,
-					err) == -1) {
-			return -1;
-		}
-		got = mrmr_reader_read(reader, buf + done, len - done,
-				       offset + done);
-		if (got > 0) {
-			done += (size_t)got;
-			tries = 0;
-		} else if (++tries == FILL_TRIES) {
-			return mrmr_error_set(err, EIO,
-					      "its bytes cannot be computed "
-					      "from what is there");
-		}
-	}
-	return 0;
+	file->lost = why;
+	file->is_short = mrmr_is_shortage(error);
+	fail_file(file, EIO);
 }
 
-/* 0 also if the target failed. -1: it is lost. */
+/* 0 also if the target failed. -1: it cannot be had. */
 static int fill(struct rebuild *r, struct rebuild_file *file, uint32_t index,
 		uint32_t len, struct mrmr_error *err)
 {
-	uint64_t offset = (uint64_t)index * rebuild_version(file)->grid_bytes;
-	struct mrmr_reader *reader = NULL;
 	uint8_t *buf = malloc(len);
-	int ret = -1;
+	int ret;
 
 	if (buf == NULL) {
-		fail_file(file, ENOMEM);
-		return 0;
+		return mrmr_error_set(err, ENOMEM, "not enough memory");
 	}
-	reader = mrmr_reader_open(r, r->engine, rebuild_version(file), err);
-	if (reader != NULL) {
-		ret = compute(reader, buf, len, offset, err);
-	}
-	talloc_free(reader);
+	ret = rebuild_compute(r, rebuild_version(file), index, buf, len, err);
 	if (ret == 0 && write_piece(file, buf, len, index) == -1) {
 		fail_file(file, errno);
 	}
@@ -174,17 +148,20 @@ static int fill(struct rebuild *r, struct rebuild_file *file, uint32_t index,
 	return ret;
 }
 
-/* It stays until no thread can be at it any more: see rebuild_slots_end(). */
+/* It stays until no thread can be at it any more: see rebuild_slots_end(). There
+   is_last: nothing is under way. */
 static void fill_or_lose(struct rebuild *r, struct rebuild_file *file,
-			 uint32_t index, uint32_t len)
+			 uint32_t index, uint32_t len, bool is_last)
 {
 	struct mrmr_error err = {0};
 
-	if (atomic_load(&file->error) == 0 &&
-	    fill(r, file, index, len, &err) == -1) {
-		file->lost = talloc_strdup(file, err.text);
-		fail_file(file, EIO);
+	if (atomic_load(&file->error) != 0 ||
+	    fill(r, file, index, len, &err) == 0 ||
+	    (!is_last && mrmr_is_shortage(err.code))) {
+		return;
 	}
+	file->lost_piece = index;
+	lose(file, err.code, talloc_strdup(file, err.text));
 }
 
 /* --- taking jobs back -------------------------------------------------------------- */
@@ -204,7 +181,7 @@ static void take_back(struct rebuild *r, struct slot_job *slot)
 		}
 		if (!to->is_written) {
 			fill_or_lose(r, to->file, piece->index,
-				     piece->len_bytes);
+				     piece->len_bytes, false);
 		}
 		slot->family->done_bytes += piece->len_bytes;
 		r->progress.done_bytes += piece->len_bytes;
@@ -428,8 +405,7 @@ static int begin_file(struct rebuild *r, struct rebuild_file *file,
 		if (errno == ENOMEM) {
 			return -1;
 		}
-		file->lost = "the catalogue does not know its blocks";
-		fail_file(file, EIO);
+		lose(file, errno, "the catalogue does not know its blocks");
 	} else if (atomic_load(&file->pieces_left) == 0) {
 		if (rebuild_stage(r, file) == -1) {
 			fail_file(file, errno);
@@ -492,12 +468,12 @@ int rebuild_slots_begin(struct rebuild *r, struct rebuild_family *family,
 static int fill_piece(struct rebuild_file *file, uint32_t index,
 		      const struct mrmr_extent *extent, void *private_data)
 {
-	fill_or_lose(private_data, file, index, extent->len_bytes);
+	fill_or_lose(private_data, file, index, extent->len_bytes, true);
 	return 0;
 }
 
-/* The stripes do not have all that the extents tell of. The hashes of these
-   prove what can be computed nonetheless. */
+/* The stripes do not have all that the extents tell of, or something was left. The
+   hashes prove what can be computed. */
 static void fill_all(struct rebuild *r, struct rebuild_file *file)
 {
 	rebuild_unstage(r, file);
@@ -508,8 +484,7 @@ static void fill_all(struct rebuild *r, struct rebuild_file *file)
 	atomic_store(&file->pieces_left, 0);
 	if (each_piece(r, file, count_piece, NULL) == -1 ||
 	    each_piece(r, file, fill_piece, r) == -1) {
-		file->lost = "the catalogue does not know its blocks";
-		fail_file(file, EIO);
+		lose(file, errno, "the catalogue does not know its blocks");
 	}
 }
 
@@ -520,7 +495,10 @@ int rebuild_slots_end(struct rebuild *r, struct rebuild_file *file)
 		fill_all(r, file);
 	}
 	if (file->lost != NULL) {
-		rebuild_drop(r, file, MRMR_REBUILD_LOST, file->lost);
+		rebuild_drop(r, file,
+			     file->is_short ? MRMR_REBUILD_FAILED
+					    : MRMR_REBUILD_LOST,
+			     file->lost);
 		return 0;
 	}
 	if (atomic_load(&file->error) == 0 &&

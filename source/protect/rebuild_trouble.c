@@ -88,9 +88,6 @@ void rebuild_trouble(struct rebuild *r, const struct mrmr_node *node,
 		return;
 	}
 	settle(r, node->id);
-	if (kind == MRMR_REBUILD_LOST || kind == MRMR_REBUILD_UNPROTECTED) {
-		rebuild_note_lost(r, node->id);
-	}
 	rebuild_tell(r, kind, path, node->size_bytes, why);
 }
 
@@ -99,5 +96,9 @@ void rebuild_drop(struct rebuild *r, struct rebuild_file *file,
 {
 	rebuild_unstage(r, file);
 	file->state = REBUILD_DROPPED;
+	if ((kind == MRMR_REBUILD_LOST || kind == MRMR_REBUILD_UNPROTECTED) &&
+	    !rebuild_is_settled(r, file->node->id)) {
+		rebuild_note_lost(r, file);
+	}
 	rebuild_trouble(r, file->node, kind, rebuild_path(file), why);
 }

@@ -3,7 +3,8 @@
  *
  * One thread has the catalogue, the names and the talloc contexts; it makes jobs
  * and takes them back when they were run. Each thread has a buffer of its own.
- * Only so many jobs are under way, as each holds what it is going to read.
+ * Only so many jobs are under way, as each holds what it is going to read, and keeps
+ * files open.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
@@ -11,6 +12,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <talloc.h>
@@ -23,6 +25,10 @@
 
 /* Jobs that wait, are run, or are to be taken back, for each thread. */
 #define JOBS_PER_THREAD 4
+
+/* What a job keeps open of a member: two folders, and what it reads from. All jobs
+   together may have half of what the process may. */
+#define FDS_PER_MEMBER 3
 
 struct buffer {
 	uint8_t *bytes;
@@ -37,6 +43,7 @@ struct rebuild_work {
 	struct rebuild_job **end;
 	struct rebuild_job *done;
 	size_t num_under_way;
+	size_t most_under_way;
 	size_t num_waiting; /* of these, those that nobody has begun, or is at */
 	bool is_ending;
 	pthread_t threads[THREADS_MAX];
@@ -132,7 +139,23 @@ static void start_threads(struct rebuild_work *work_of)
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
-struct rebuild_work *rebuild_work_new(void *mem_ctx)
+static size_t most_jobs(size_t num_threads, size_t num_members)
+{
+	size_t most = (num_threads > 0 ? num_threads : 1) * JOBS_PER_THREAD;
+	struct rlimit limit;
+	rlim_t fit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == -1) {
+		return most;
+	}
+	fit = limit.rlim_cur / 2 / (FDS_PER_MEMBER * num_members);
+	if (fit >= most) {
+		return most;
+	}
+	return fit > 0 ? (size_t)fit : 1;
+}
+
+struct rebuild_work *rebuild_work_new(void *mem_ctx, size_t num_members)
 {
 	struct rebuild_work *made = talloc_zero(mem_ctx, struct rebuild_work);
 
@@ -146,14 +169,13 @@ struct rebuild_work *rebuild_work_new(void *mem_ctx)
 	made->end = &made->first;
 	talloc_set_destructor(made, end_work);
 	start_threads(made);
+	made->most_under_way = most_jobs(made->num_threads, num_members);
 	return made;
 }
 
 bool rebuild_work_is_full(struct rebuild_work *work)
 {
-	return work->num_under_way >=
-	       (work->num_threads > 0 ? work->num_threads : 1) *
-		       JOBS_PER_THREAD;
+	return work->num_under_way >= work->most_under_way;
 }
 
 void rebuild_work_add(struct rebuild_work *work, struct rebuild_job *job)

@@ -31,7 +31,8 @@
 struct told {
 	struct lossy *l;
 	bool accepts;
-	bool returns; /* the sibling, while the question is open */
+	bool returns;  /* the sibling, while the question is open */
+	bool recovers; /* what fails is well again by then */
 	unsigned int asked;
 	unsigned int num[5];
 	char names[4000];
@@ -57,6 +58,9 @@ static bool accept_loss(const struct mrmr_rebuild_result *result,
 	assert_int_equal(result->given_up_files, 0);
 	if (told->returns) {
 		world_plug(told->l->p->w, SIBLING);
+	}
+	if (told->recovers) {
+		unsetenv("MRMR_FAULT");
 	}
 	return told->accepts;
 }
@@ -371,6 +375,25 @@ static void run_failing(const char *fault)
 	check_after(l, fault);
 }
 
+/* A drive that could not be read is well when the answer comes: nothing that can
+   be computed goes. */
+static void test_failed_for_a_moment(void **state)
+{
+	struct lossy *l = bad_sibling();
+	struct told told = {.accepts = true, .recovers = true};
+	struct mrmr_rebuild_result result;
+
+	lossy_lose(l);
+	setenv("MRMR_FAULT", "decode-blob=EIO", 1);
+	result = run(l, &told);
+	assert_int_equal(told.asked, 1);
+	assert_int_equal(told.num[MRMR_REBUILD_LOST], 5);
+	assert_int_equal(result.given_up_files, 0);
+	assert_int_equal(result.spared_files, 5);
+	assert_false(result.is_complete);
+	check_after(l, "decode-blob=EIO");
+}
+
 /* The last times: the files that come back have tests of their own. */
 static void at_each_point(void (*act)(const char *fault), const char *action)
 {
@@ -411,6 +434,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_other_is_away),
 	cmocka_unit_test(test_other_returns),
 #ifdef MRMR_WITH_FAULTS
+	cmocka_unit_test(test_failed_for_a_moment),
 	cmocka_unit_test(test_killed),
 	cmocka_unit_test(test_failing),
 #endif
