@@ -503,6 +503,12 @@ int mrmr_protect(struct mrmr_engine *engine,
 			      : -1;
 		count_left(p);
 		tidy_end(p, ret == 0);
+		/* who gives way comes back, and tries again */
+		if (ret == 0 && p->scan_err.code != 0 && !result->gives_way) {
+			*err = p->scan_err;
+			errno = err->code;
+			ret = -1;
+		}
 	} else if (err->code == 0) {
 		protector_fail_catalog(p, err);
 	}

@@ -12,6 +12,8 @@
 
 #include <talloc.h>
 
+#include <mrmr/log.h>
+
 #include "protector_apply.h"
 #include "was.h"
 
@@ -52,12 +54,18 @@ static bool is_of_event(const struct event *e, const struct mrmr_node *node)
 	       (e->inode == 0 || node->inode == 0 || node->inode == e->inode);
 }
 
-/* What is under a path now, if it is what the event is about. */
+/* What is under a path now, if it is what the event is about. If its drive cannot
+   tell, nothing: what the event says has happened nonetheless. */
 static int look_for(struct protector *p, const struct event *e,
 		    const char *path, struct look *look)
 {
 	if (look_at(p, e->frame, path, look) == -1) {
-		return -1;
+		if (errno != EIO) {
+			return -1;
+		}
+		mrmr_log(MRMR_LOG_WARNING, "'%s' cannot be looked at: %s", path,
+			 strerror(errno));
+		look->is_there = false;
 	}
 	if (look->is_there &&
 	    (look->kind == MRMR_NODE_DIRECTORY || look->number != e->number ||

@@ -24,12 +24,14 @@
 
 /* --- one event ------------------------------------------------------------------- */
 
-/* Those that say that the event does not fit to what is known. */
+/* Those that say that the event does not fit to what is known, or that this cannot
+   be told. */
 static bool is_contradiction(int error)
 {
 	return error == ENOENT || error == EEXIST || error == ENOTDIR ||
 	       error == EINVAL || error == ENAMETOOLONG || error == EPERM ||
-	       error == ENODEV || error == EACCES || error == ESTALE;
+	       error == ENODEV || error == EACCES || error == ESTALE ||
+	       error == EIO;
 }
 
 /* A number that does not last may be another file's by now. */

@@ -176,7 +176,8 @@ static int read_target(void *mem_ctx, int at_fd, const char *name,
 static int read_rest(struct protector *p, void *mem_ctx, int at_fd,
 		     const char *name, struct look *look)
 {
-	if (mrmr_xattrs_read_at(mem_ctx, at_fd, name, &look->xattrs,
+	if (mrmr_fault("look-rest") != 0 ||
+	    mrmr_xattrs_read_at(mem_ctx, at_fd, name, &look->xattrs,
 				&look->xattrs_len) == -1) {
 		if (errno != E2BIG) {
 			return -1;

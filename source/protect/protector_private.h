@@ -51,8 +51,11 @@ struct protector {
 	char *scan_path;          /* to be scanned; NULL: nothing. Durable */
 	/* of pool->members[], or NULL: as far as it was asked for, in a turn */
 	struct mrmr_absent_removed **removed;
-	bool is_doubtful;     /* so it waits for a person */
-	uint64_t batch_bytes; /* of the next batch; 0: not known yet */
+	bool is_doubtful;           /* so it waits for a person */
+	struct mrmr_error scan_err; /* why the last one broke off; code 0: it
+				       did not */
+	int64_t rescan_ns;          /* not before; mrmr_now_ns() */
+	uint64_t batch_bytes;       /* of the next batch; 0: not known yet */
 	struct mrmr_protect_progress progress;
 	struct mrmr_protect_result before; /* the transaction */
 	unsigned int failures;             /* of batches, one after another */
@@ -387,7 +390,8 @@ int events_take(struct protector *p, bool *any, struct mrmr_error *err);
 int scan_load(struct protector *p);
 /* Of everything, in a transaction of its own. */
 int protector_ask_scan(struct protector *p, struct mrmr_error *err);
-/* Do the scan that was asked for, if any. */
+/* Do the scan that was asked for, if any. One that breaks off is no failure: see
+   p->scan_err. */
 int scan_run(struct protector *p, bool *any, struct mrmr_error *err);
 /* Its part of the trash (protector_scan_trash.c). *num_seen grows by the files
    that were looked at. -1 with errno. */

@@ -8,6 +8,10 @@
  * name has been deleted. A scan that does not come to its end is begun anew by
  * the next protector, and finds most of it done.
  *
+ * It may never come to its end, as a drive has a bad sector. So what is known is
+ * protected nonetheless; only what seems to be gone stays in its stripes, as it may
+ * be where the scan has not been.
+ *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 #include <dirent.h>
@@ -29,6 +33,7 @@
 #include "protector_private.h"
 
 #define PER_TRANSACTION 4096
+#define RETRY_NS (600 * INT64_C(1000000000))
 
 struct scan {
 	struct protector *p;
@@ -349,9 +354,10 @@ static int scan_directory(struct scan *scan, const char *path)
 	if (dir == NULL || node->kind != MRMR_NODE_DIRECTORY) {
 		talloc_free(node);
 		errno = saved_errno;
-		/* removed meanwhile: there is an event of that */
+		/* removed meanwhile: there is an event of that. Or nothing below
+		   can be protected, as its path is too long */
 		return dir != NULL || errno == ENOENT || errno == ENOTDIR ||
-				       errno == ELOOP
+				       errno == ELOOP || errno == ENAMETOOLONG
 			       ? 0
 			       : -1;
 	}
@@ -491,15 +497,23 @@ static int scan_and_note(struct scan *scan, const char *path)
 	return ret;
 }
 
-int scan_run(struct protector *p, bool *any, struct mrmr_error *err)
+/* It is still to be done: by the note, unless that cannot be read. */
+static void keep_path(struct protector *p, char *path)
+{
+	TALLOC_FREE(p->scan_path);
+	if (scan_load(p) == -1 || p->scan_path == NULL) {
+		p->scan_path = path;
+	} else {
+		talloc_free(path);
+	}
+}
+
+static int scan_now(struct protector *p, bool *any, struct mrmr_error *err)
 {
 	struct scan scan = {.p = p, .err = err};
 	char *path = NULL;
 	int ret;
 
-	if (p->scan_path == NULL || p->is_doubtful) {
-		return 0;
-	}
 	if (p->scan_path[0] == '\0') {
 		ret = doubt_scan(p, err);
 		if (ret != 0) {
@@ -515,25 +529,42 @@ int scan_run(struct protector *p, bool *any, struct mrmr_error *err)
 	}
 	ret = scan_and_note(&scan, path);
 	TALLOC_FREE(scan.todo);
-	if (ret == -1) {
-		int error = errno;
-
-		if (err->code == 0) {
-			mrmr_error_set(err, error,
-				       "the pool cannot be scanned: %s",
-				       strerror(error));
-		}
+	if (ret == -1 && err->code == 0) {
+		mrmr_error_set(err, errno, "the pool cannot be scanned: %s",
+			       strerror(errno));
+	}
+	if (ret == -1 || protector_commit(p, err) == -1) {
 		protector_cancel(p);
-		talloc_free(p->scan_path);
-		p->scan_path = path;
-		errno = error;
+		keep_path(p, path);
 		return -1;
 	}
 	*any = true;
-	ret = protector_commit(p, err);
-	if (ret == 0 && path[0] == '\0' && !protector_should_stop(p)) {
+	if (path[0] == '\0' && !protector_should_stop(p)) {
 		tidy_blobs(p);
 	}
 	talloc_free(path);
-	return ret;
+	return 0;
+}
+
+int scan_run(struct protector *p, bool *any, struct mrmr_error *err)
+{
+	if (p->scan_path == NULL || p->is_doubtful ||
+	    mrmr_now_ns() < p->rescan_ns) {
+		return 0;
+	}
+	p->scan_err.code = 0;
+	if (scan_now(p, any, err) == 0) {
+		return 0;
+	}
+	if (p->is_doubtful || protector_is_fatal(err->code)) {
+		return -1;
+	}
+	mrmr_log(MRMR_LOG_ERROR,
+		 "%s; until a scan comes to its end, only what is known is "
+		 "protected",
+		 err->text);
+	p->scan_err = *err;
+	p->rescan_ns = mrmr_now_ns() + RETRY_NS;
+	err->code = 0;
+	return 0;
 }

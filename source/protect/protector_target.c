@@ -157,6 +157,11 @@ static int settle_gone(struct finding *f, struct batch *batch,
 		*readiness = TARGET_SKIPPED;
 		return 0;
 	}
+	/* a scan that broke off may not have come to its new name */
+	if (p->scan_err.code != 0) {
+		*readiness = TARGET_SKIPPED;
+		return 0;
+	}
 	if (!mrmr_queue_is_empty(p->engine->queue)) {
 		f->entry->retry_ns = protector_now_ns() + RETRY_NS / 10;
 		*readiness = TARGET_LATER;

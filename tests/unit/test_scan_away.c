@@ -472,7 +472,7 @@ static void test_hidden_and_disturbed(void **state)
 	}
 }
 
-/* What cannot be looked at is told, and nothing else is done before it can be. */
+/* What cannot be looked at is told, and nothing is taken for lost before it can be. */
 static void test_hidden_and_unseen(void **state)
 {
 	struct world *w = hidden_of(3);
