@@ -36,6 +36,18 @@ void mrmr_tell(struct mrmr_pool *pool, enum mrmr_event_kind kind, size_t member,
 void mrmr_tell_name(struct mrmr_dir *dir, const char *name,
 		    enum mrmr_event_kind kind, size_t member, uint64_t inode);
 
+/*
+ * A file below a member's root, in a Btrfs subvolume of its own: that has a device
+ * number and inode numbers of its own, so another file of the member may have the
+ * same inode number. Nothing there is protected, and nothing is known by its inode.
+ */
+bool mrmr_is_in_subvolume(const struct mrmr_member *member,
+			  const struct stat *st);
+
+/* What to tell of a file of a member as its inode: 0 in a subvolume. */
+uint64_t mrmr_inode_to_tell(const struct mrmr_pool *pool, size_t member,
+			    const struct stat *st);
+
 /* The pool path of a name in a directory. 0, or -1 with errno. */
 int mrmr_name_path(struct mrmr_dir *dir, const char *name,
 		   char path[MRMR_PATH_MAX]);

@@ -19,6 +19,7 @@
 
 #include <talloc.h>
 
+#include <mrmr/protection.h>
 #include <mrmr/protector.h>
 #include <mrmr/size.h>
 
@@ -76,13 +77,24 @@ static const char *no_parity_text(const struct telling *t)
 
 /* --- what it is ---------------------------------------------------------------- */
 
-static bool is_unlasting(const struct telling *t)
+/* Why it must not be protected where it is; else NULL. */
+static const char *why_never(const struct telling *t)
 {
 	const struct mrmr_pool *pool = t->engine->pool;
+	const struct mrmr_member *member = NULL;
 
-	return S_ISREG(t->thing->st.st_mode) &&
-	       t->thing->member < pool->num_members &&
-	       pool->members[t->thing->member].unlasting != NULL;
+	if (!S_ISREG(t->thing->st.st_mode) ||
+	    t->thing->member >= pool->num_members) {
+		return NULL;
+	}
+	member = &pool->members[t->thing->member];
+	if (member->unlasting != NULL) {
+		return "inode numbers of its member's file system do not last";
+	}
+	return mrmr_is_in_subvolume(member, &t->thing->st)
+		       ? "it is in a subvolume inside its member (make the "
+			 "subvolume a member)"
+		       : NULL;
 }
 
 static void judge_away(struct telling *t)
@@ -105,9 +117,8 @@ static void judge_unprotected(struct telling *t)
 
 	if (t->wanted == 0) {
 		set(t, UNPROTECTED, no_parity_text(t));
-	} else if (is_unlasting(t)) {
-		set(t, UNPROTECTED,
-		    "inode numbers of its member's file system do not last");
+	} else if (why_never(t) != NULL) {
+		set(t, UNPROTECTED, why_never(t));
 	} else if (standing->has_no_room) {
 		set(t, UNPROTECTED,
 		    "there is no room for its parity (make room, then: "
@@ -140,7 +151,8 @@ static void judge_here(struct telling *t)
 	const struct mrmr_standing *standing = &t->standing;
 
 	if (t->node == NULL || !standing->is_as_known ||
-	    !standing->is_name_known || t->bare_bytes > 0 || is_unlasting(t)) {
+	    !standing->is_name_known || t->bare_bytes > 0 ||
+	    why_never(t) != NULL) {
 		judge_unprotected(t);
 	} else if (t->blocks != NULL &&
 		   t->blocks->bytes[MRMR_CHECK_LOST] +

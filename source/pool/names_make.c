@@ -266,7 +266,7 @@ static int make_and_tell(struct mrmr_dir *dir, const struct recipe *recipe)
 		fstatat(fd, recipe->name, &st, AT_SYMLINK_NOFOLLOW);
 	}
 	mrmr_tell_name(dir, recipe->name, MRMR_EVENT_CHANGED, member,
-		       st.st_ino);
+		       mrmr_inode_to_tell(dir->pool, member, &st));
 	return ret;
 }
 
@@ -483,7 +483,8 @@ int mrmr_name_link(struct mrmr_dir *from_dir, const char *from,
 		ret = linkat(from_fd, from, to_fd, to, 0);
 	}
 	if (ret == 0) {
-		tell_link(from_dir, from, to_dir, to, member, st.st_ino);
+		tell_link(from_dir, from, to_dir, to, member,
+			  mrmr_inode_to_tell(from_dir->pool, member, &st));
 	}
 out:
 	mrmr_dir_unlock_two(from_dir, to_dir);

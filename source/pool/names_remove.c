@@ -128,7 +128,7 @@ int names_unlink_or_trash(struct mrmr_dir *dir, const char *name, size_t member,
 		ret = unlinkat(fd, name, 0);
 		if (ret == 0) {
 			mrmr_tell_name(dir, name, MRMR_EVENT_REMOVED, member,
-				       st->st_ino);
+				       mrmr_inode_to_tell(pool, member, st));
 		}
 		return ret;
 	}

@@ -87,7 +87,10 @@ static int rename_once(struct renaming *r)
 	ret = mrmr_name_find(r->from_dir, r->from, &member, &st);
 	if (ret == 0 &&
 	    !(r->from_dir == r->to_dir && strcmp(r->from, r->to) == 0)) {
-		r->source_ino = st.st_ino;
+		r->source_ino =
+			member == MRMR_IN_SPINE
+				? st.st_ino
+				: mrmr_inode_to_tell(r->pool, member, &st);
 		if (member != MRMR_IN_SPINE &&
 		    mrmr_is_absent(r->pool, member)) {
 			r->source_ino = names_inode_of_ghost(

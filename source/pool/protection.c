@@ -83,6 +83,19 @@ void mrmr_tell(struct mrmr_pool *pool, enum mrmr_event_kind kind, size_t member,
 	mrmr_queue_add(pool->queue, &event);
 }
 
+bool mrmr_is_in_subvolume(const struct mrmr_member *member,
+			  const struct stat *st)
+{
+	return member->state == MRMR_MEMBER_ONLINE && st->st_dev != member->dev;
+}
+
+uint64_t mrmr_inode_to_tell(const struct mrmr_pool *pool, size_t member,
+			    const struct stat *st)
+{
+	return mrmr_is_in_subvolume(&pool->members[member], st) ? 0
+								: st->st_ino;
+}
+
 int mrmr_name_path(struct mrmr_dir *dir, const char *name,
 		   char path[MRMR_PATH_MAX])
 {

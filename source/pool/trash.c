@@ -48,6 +48,7 @@ bool mrmr_is_guarded(struct mrmr_pool *pool, size_t member,
 		     const struct stat *st)
 {
 	return pool->guard != NULL && S_ISREG(st->st_mode) &&
+	       !mrmr_is_in_subvolume(&pool->members[member], st) &&
 	       mrmr_guard_find(pool->guard, &pool->members[member].config->id,
 			       st->st_ino) != 0;
 }

@@ -223,13 +223,25 @@ static bool may_be_guarded(struct mrmr_pool *pool, const struct stat *st)
 	return false;
 }
 
-static bool lies_on_a_member(struct mrmr_pool *pool, dev_t dev)
+/* A subvolume has a device number of its own, and is of the member's mount. */
+static bool lies_on_a_member(struct mrmr_pool *pool, int fd, dev_t dev)
 {
+	struct statx stx = {0};
 	size_t i;
 
 	for (i = 0; i < pool->num_members; i++) {
 		if (pool->members[i].state == MRMR_MEMBER_ONLINE &&
 		    pool->members[i].dev == dev) {
+			return true;
+		}
+	}
+	if (statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &stx) == -1 ||
+	    (stx.stx_mask & STATX_MNT_ID) == 0) {
+		return false;
+	}
+	for (i = 0; i < pool->num_members; i++) {
+		if (pool->members[i].state == MRMR_MEMBER_ONLINE &&
+		    pool->members[i].mount_id == stx.stx_mnt_id) {
 			return true;
 		}
 	}
@@ -296,7 +308,7 @@ int mrmr_undo_open(void *mem_ctx, struct mrmr_pool *pool, int fd,
 		return 0;
 	}
 	if (!may_be_guarded(pool, &st)) {
-		if (lies_on_a_member(pool, st.st_dev)) {
+		if (lies_on_a_member(pool, fd, st.st_dev)) {
 			return 0;
 		}
 		errno = ENODEV;

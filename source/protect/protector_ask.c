@@ -7,6 +7,8 @@
 
 #include <talloc.h>
 
+#include <mrmr/protection.h>
+
 #include "protector_private.h"
 
 /* --- all that wait --------------------------------------------------------------- */
@@ -106,6 +108,7 @@ static int find_node(struct mrmr_engine *engine, void *mem_ctx, size_t member,
 	uint16_t number = member < engine->pool->num_members
 				  ? engine->number[member]
 				  : MRMR_MEMBER_NONE;
+	bool by_inode;
 	uint64_t id;
 	int ret;
 
@@ -113,13 +116,14 @@ static int find_node(struct mrmr_engine *engine, void *mem_ctx, size_t member,
 	if (S_ISDIR(st->st_mode)) {
 		number = MRMR_MEMBER_NONE;
 	}
-	ret = number != MRMR_MEMBER_NONE
-		      ? mrmr_catalog_find_inode(engine->catalog, number,
-						(uint64_t)st->st_ino, &id)
-		      : -1;
+	by_inode = number != MRMR_MEMBER_NONE &&
+		   !mrmr_is_in_subvolume(&engine->pool->members[member], st);
+	ret = by_inode ? mrmr_catalog_find_inode(engine->catalog, number,
+						 (uint64_t)st->st_ino, &id)
+		       : -1;
 	if (ret == 0) {
 		ret = mrmr_catalog_get(engine->catalog, mem_ctx, id, node);
-	} else if (number == MRMR_MEMBER_NONE || errno == ENOENT) {
+	} else if (!by_inode || errno == ENOENT) {
 		ret = find_path(engine, mem_ctx, path, node);
 	}
 	if (ret == 0 && ((*node)->kind != kind_of(st->st_mode) ||

@@ -16,6 +16,7 @@
 #include <mrmr/fault.h>
 #include <mrmr/log.h>
 #include <mrmr/names.h>
+#include <mrmr/protection.h>
 #include <mrmr/staging.h>
 #include <mrmr/xattrs.h>
 
@@ -56,7 +57,9 @@ static bool cannot_be_there(int error)
 	return is_not_there(error) || error == ENAMETOOLONG || error == EXDEV;
 }
 
-static int inode_beneath(int at_fd, const char *path, uint64_t *inode)
+/* 0 in a subvolume: that number is not the member's. */
+static int inode_beneath(const struct mrmr_member *member, int at_fd,
+			 const char *path, uint64_t *inode)
 {
 	int fd = mrmr_fault("look-inode") == 0 ? look_open(at_fd, path, O_PATH)
 					       : -1;
@@ -71,7 +74,9 @@ static int inode_beneath(int at_fd, const char *path, uint64_t *inode)
 	saved_errno = errno;
 	close(fd);
 	errno = saved_errno;
-	*inode = ret == 0 ? (uint64_t)st.st_ino : 0;
+	*inode = ret == 0 && !mrmr_is_in_subvolume(member, &st)
+			 ? (uint64_t)st.st_ino
+			 : 0;
 	return ret;
 }
 
@@ -89,14 +94,14 @@ int look_for_inode(struct protector *p, uint16_t number, bool in_trash,
 		return 0;
 	}
 	if (!in_trash) {
-		ret = inode_beneath(member->root_fd, path, &found);
+		ret = inode_beneath(member, member->root_fd, path, &found);
 	} else {
 		at_fd = openat(member->private_fd, MRMR_TRASH,
 			       O_PATH | O_DIRECTORY | O_CLOEXEC);
 		if (at_fd == -1) {
 			return is_not_there(errno) ? 0 : -1;
 		}
-		ret = inode_beneath(at_fd, path, &found);
+		ret = inode_beneath(member, at_fd, path, &found);
 		saved_errno = errno;
 		close(at_fd);
 		errno = saved_errno;
@@ -194,6 +199,26 @@ static int read_rest(struct protector *p, void *mem_ctx, int at_fd,
 		       : 0;
 }
 
+static bool is_in_subvolume(const struct protector *p, const struct look *look)
+{
+	return look->member < p->pool->num_members &&
+	       mrmr_is_in_subvolume(&p->pool->members[look->member], &look->st);
+}
+
+static void tell_subvolume(struct protector *p, const char *name,
+			   const struct look *look)
+{
+	if (p->told_subvolume) {
+		return;
+	}
+	p->told_subvolume = true;
+	mrmr_log(MRMR_LOG_WARNING,
+		 "member %s: '%s' is in a subvolume: what is in subvolumes "
+		 "inside a member is not protected; make them members of "
+		 "their own",
+		 mrmr_member_name(&p->pool->members[look->member]), name);
+}
+
 int look_in(struct protector *p, void *mem_ctx, struct mrmr_dir *dir,
 	    const char *name, struct look *look)
 {
@@ -215,7 +240,10 @@ int look_in(struct protector *p, void *mem_ctx, struct mrmr_dir *dir,
 	if (at_fd == -1 || read_rest(p, mem_ctx, at_fd, name, look) == -1) {
 		return is_not_there(errno) ? 0 : -1;
 	}
-	/* a number that is another one tomorrow is none */
+	if (is_in_subvolume(p, look)) {
+		tell_subvolume(p, name, look);
+	}
+	/* a number that is another one tomorrow, or another file's, is none */
 	if (look_is_unlasting(p, look)) {
 		look->st.st_ino = 0;
 	}
@@ -226,7 +254,8 @@ int look_in(struct protector *p, void *mem_ctx, struct mrmr_dir *dir,
 bool look_is_unlasting(const struct protector *p, const struct look *look)
 {
 	return look->member < p->pool->num_members &&
-	       p->pool->members[look->member].unlasting != NULL;
+	       (p->pool->members[look->member].unlasting != NULL ||
+		is_in_subvolume(p, look));
 }
 
 static int look_at_root(struct protector *p, void *mem_ctx, struct look *look)

@@ -353,7 +353,8 @@ static int tell_left(struct protector *p, void *frame,
 
 /*
  * The file with this inode is known under other names. It gets this one: in
- * place of one that leads to it no more, else as a further one.
+ * place of one that leads to it no more, else as a further one. With errno:
+ * ENOTUNIQ: it can have no further one, so this is another file.
  */
 static int claim(struct protector *p, void *frame, const struct mrmr_node *node,
 		 uint64_t dir_id, const char *name, const struct look *look)
@@ -372,6 +373,10 @@ static int claim(struct protector *p, void *frame, const struct mrmr_node *node,
 			break;
 		}
 	}
+	if (i == num && look->st.st_nlink == 1) {
+		errno = ENOTUNIQ;
+		return -1;
+	}
 	if (i < num && tell_left(p, frame, &links[i]) == -1) {
 		return -1;
 	}
@@ -384,10 +389,26 @@ static int claim(struct protector *p, void *frame, const struct mrmr_node *node,
 		       : ret;
 }
 
-/* Is what has the name in the catalogue the same thing? */
-static bool is_same(const struct mrmr_node *node, const struct look *look)
+/* It was taken for a further name of a file that is known by its inode, by which
+   it cannot be known itself. */
+static bool is_mixed_up(struct protector *p, void *frame,
+			const struct mrmr_node *node, const struct look *look)
 {
-	if (node->kind != look->kind || node->member != look->number) {
+	struct mrmr_link *links = NULL;
+	size_t num = 0;
+
+	return look->st.st_ino == 0 && node->inode != 0 &&
+	       mrmr_catalog_links(p->catalog, frame, node->id, &links, &num) ==
+		       0 &&
+	       num > 1;
+}
+
+/* Is what has the name in the catalogue the same thing? */
+static bool is_same(struct protector *p, void *frame,
+		    const struct mrmr_node *node, const struct look *look)
+{
+	if (node->kind != look->kind || node->member != look->number ||
+	    is_mixed_up(p, frame, node, look)) {
 		return false;
 	}
 	/* An inode changes when a file is put back from a backup, and at each
@@ -447,8 +468,9 @@ static int find_owner(struct protector *p, void *frame, uint64_t dir_id,
 	if (find_by_inode(p, frame, look, &known) == -1) {
 		return -1;
 	}
-	if (*owner != NULL && (known != NULL ? known->id == (*owner)->id
-					     : is_same(*owner, look))) {
+	if (*owner != NULL &&
+	    (known != NULL ? known->id == (*owner)->id
+			   : is_same(p, frame, *owner, look))) {
 		return 0;
 	}
 	if (*owner != NULL) {
@@ -470,22 +492,26 @@ static int find_owner(struct protector *p, void *frame, uint64_t dir_id,
  * With errno: EEXIST says that a file of a member that is away has the name in
  * the catalogue. It keeps it, as nobody can tell whether a client replaced that
  * file or somebody put another one in its place: what is there now is protected
- * once the member is back, or rebuilt.
+ * once the member is back, or rebuilt. ENOTUNIQ: claim().
  */
 static int wait_for_name(struct protector *p, void *frame, uint64_t dir_id,
 			 const char *name, uint64_t *id)
 {
+	int error = errno;
 	char *path = NULL;
 
 	*id = MRMR_ID_NONE;
-	if (errno != EEXIST) {
+	if (error != EEXIST && error != ENOTUNIQ) {
 		return -1;
 	}
 	path = names_path(p, frame, dir_id, name);
-	mrmr_log(MRMR_LOG_WARNING,
-		 "'%s' is not protected yet: a file of a drive that is away "
-		 "had the name; it is when that drive is back or rebuilt",
-		 path != NULL ? path : name);
+	mrmr_log(MRMR_LOG_WARNING, "'%s' is not protected%s",
+		 path != NULL ? path : name,
+		 error == EEXIST
+			 ? " yet: a file of a drive that is away had the name; "
+			   "it is when that drive is back or rebuilt"
+			 : ": another file of its drive has the same inode "
+			   "number");
 	return 0;
 }
 

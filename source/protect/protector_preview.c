@@ -14,6 +14,7 @@
 #include <mrmr/dir.h>
 #include <mrmr/listing.h>
 #include <mrmr/names.h>
+#include <mrmr/protection.h>
 
 #include "protector_private.h"
 
@@ -37,7 +38,8 @@ static bool is_protected(struct preview *preview, size_t member,
 
 	/* nothing is done for these */
 	if (st->st_size == 0 ||
-	    preview->pool->members[member].unlasting != NULL) {
+	    preview->pool->members[member].unlasting != NULL ||
+	    mrmr_is_in_subvolume(&preview->pool->members[member], st)) {
 		return true;
 	}
 	if (engine != NULL &&

@@ -70,6 +70,7 @@ struct protector {
 	bool mends_anew;      /* as there may be room for them now */
 	unsigned int mend_most; /* at a time; 0: not known yet */
 	unsigned int num_squeezes;
+	bool told_subvolume;   /* that there is one inside a member */
 	bool uses_spare;       /* as no other room is left */
 	bool must_place;       /* to put off more is of no use */
 	uint64_t *taken_bytes; /* talloc; of pool->members[i], a turn ago */
@@ -291,8 +292,9 @@ int look_in(struct protector *p, void *mem_ctx, struct mrmr_dir *dir,
 int64_t look_mtime_ns(const struct stat *st);
 /* A file of a member by its path there, through no symlink. A descriptor. */
 int look_open(int at_fd, const char *path, int flags);
-/* Is it on a member whose files cannot be protected (mrmr/lasting.h)? Its inode
-   number is taken to be 0 then: not known. */
+/* Is it on a member whose files cannot be protected (mrmr/lasting.h), or in a
+   subvolume (mrmr/protection.h)? Its inode number is taken to be 0 then: not
+   known. */
 bool look_is_unlasting(const struct protector *p, const struct look *look);
 /* Has a member this inode under this path (below its root, or its trash)? 1; 0, also
    if the member is not there; -1 with errno: that cannot be known. */

@@ -171,8 +171,7 @@ static int see_hidden(struct scan *scan, struct mrmr_dir *dir, uint64_t dir_id,
 		int ret;
 
 		if (i == shown->member ||
-		    mrmr_engine_online(p->engine, look.number) == NULL ||
-		    p->pool->members[i].unlasting != NULL) {
+		    mrmr_engine_online(p->engine, look.number) == NULL) {
 			continue;
 		}
 		ret = look_on(dir, i, name, &look.st);
@@ -180,6 +179,7 @@ static int see_hidden(struct scan *scan, struct mrmr_dir *dir, uint64_t dir_id,
 			return tell_unseen(scan, i, path);
 		}
 		if (ret == 1 && S_ISREG(look.st.st_mode) &&
+		    !look_is_unlasting(p, &look) &&
 		    names_see_hidden(p, dir_id, name, &look) == -1) {
 			return -1;
 		}

@@ -28,6 +28,7 @@
 #include <mrmr/log.h>
 #include <mrmr/marker.h>
 #include <mrmr/shortage.h>
+#include <mrmr/protection.h>
 #include <mrmr/staging.h>
 #include <mrmr/undo.h>
 #include <mrmr/xattrs.h>
@@ -352,7 +353,14 @@ static int fill_node(struct finding *f, struct batch *batch,
 	return 0;
 }
 
-/* A file that must not be protected where it is leaves its stripes. */
+/* Must it not be protected where it is? */
+static bool is_unlasting(const struct finding *f)
+{
+	return f->member->unlasting != NULL ||
+	       (f->fd != -1 && mrmr_is_in_subvolume(f->member, &f->st));
+}
+
+/* It leaves its stripes then. */
 static int prepare_unlasting(struct finding *f, struct batch *batch,
 			     struct target *target, enum readiness *readiness)
 {
@@ -407,7 +415,7 @@ static int prepare(struct finding *f, struct batch *batch, uint64_t max_bytes,
 		*readiness = TARGET_LATER;
 		return 0;
 	}
-	if (f->member->unlasting != NULL) {
+	if (is_unlasting(f)) {
 		return prepare_unlasting(f, batch, target, readiness);
 	}
 	ret = declare(f, &generation, &unchanged);
@@ -473,7 +481,7 @@ static int find(struct finding *f, struct batch *batch, uint64_t max_bytes,
 		*readiness = TARGET_SKIPPED;
 		return 0;
 	}
-	if (f->member->unlasting != NULL && f->node->num_extents == 0) {
+	if (is_unlasting(f) && f->node->num_extents == 0) {
 		return settle_other(f, path, readiness);
 	}
 	if (open_file(f, path) == -1) {
@@ -485,6 +493,9 @@ static int find(struct finding *f, struct batch *batch, uint64_t max_bytes,
 			return 0;
 		}
 		return settle_name(f, path, readiness);
+	}
+	if (is_unlasting(f) && f->node->num_extents == 0) {
+		return settle_other(f, path, readiness);
 	}
 	return prepare(f, batch, max_bytes, target, readiness);
 }

@@ -219,7 +219,8 @@ int mrmr_lchown(struct vfs_handle_struct *handle,
 
 		mrmr_tell_name(place.dir, place.name, MRMR_EVENT_ATTRIBUTES,
 			       is_dir ? MRMR_NO_MEMBER : member,
-			       is_dir ? 0 : st.st_ino);
+			       is_dir ? 0
+				      : mrmr_inode_to_tell(pool, member, &st));
 	}
 	return ret;
 }

@@ -58,7 +58,8 @@ void client_tell(struct world *w, const char *path, enum mrmr_event_kind kind)
 	if (member == MRMR_IN_SPINE) {
 		mrmr_tell(w->pool, kind, MRMR_NO_MEMBER, 0, path, NULL);
 	} else {
-		mrmr_tell(w->pool, kind, member, st.st_ino, path, NULL);
+		mrmr_tell(w->pool, kind, member,
+			  mrmr_inode_to_tell(w->pool, member, &st), path, NULL);
 	}
 }
 
