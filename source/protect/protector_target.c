@@ -27,8 +27,8 @@
 #include <mrmr/guard.h>
 #include <mrmr/log.h>
 #include <mrmr/marker.h>
-#include <mrmr/shortage.h>
 #include <mrmr/protection.h>
+#include <mrmr/shortage.h>
 #include <mrmr/staging.h>
 #include <mrmr/undo.h>
 #include <mrmr/xattrs.h>
