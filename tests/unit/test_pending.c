@@ -103,17 +103,21 @@ static void change_one(struct pending *pending, struct model *m)
 {
 	struct pending_place *place = &m->places[draw(m, MODEL)];
 	bool is_there = place->flags != 0xff;
+	uint8_t flags;
 
 	switch (draw(m, 5)) {
 	case 0:
 	case 1:
 		place->bytes = draw(m, 1000000);
 		place->member = (uint16_t)draw(m, 240);
-		place->flags = (uint8_t)draw(m, 8);
+		flags = (uint8_t)draw(m, 8);
 		assert_int_equal(pending_add(pending, place->node,
 					     place->member, place->bytes,
-					     place->flags),
+					     flags),
 				 0);
+		/* what was lost stays so */
+		flags |= is_there ? place->flags & PENDING_LOST : 0;
+		place->flags = flags;
 		break;
 	case 2:
 		place->flags = is_there ? (uint8_t)draw(m, 8) : 0xff;
