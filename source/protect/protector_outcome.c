@@ -116,10 +116,11 @@ static void note_large(struct protector *p, const struct target *target,
 	}
 }
 
-/* The rest of a large one would find no room either, if this part found none. */
+/* The rest of a large one would find no room either, if this part found none. One
+   of which a part cannot be read may have been cut: it is declared anew. */
 static bool goes_on(const struct target *target, const struct outcome *outcome)
 {
-	return !target->is_complete &&
+	return !target->is_complete && outcome->error == 0 &&
 	       (outcome->no_room_bytes == 0 || outcome->done_bytes > 0);
 }
 

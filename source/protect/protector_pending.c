@@ -200,7 +200,8 @@ int pending_add(struct pending *pending, uint64_t node, uint16_t member,
 	pending->bytes += bytes - place->bytes;
 	place->bytes = bytes;
 	place->member = member;
-	place->flags = flags;
+	/* until that is mended, whatever else happens to it */
+	place->flags = flags | (place->flags & PENDING_LOST);
 	if (pending->window != NULL) {
 		window_touch(pending->window, node);
 	}

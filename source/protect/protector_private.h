@@ -151,7 +151,7 @@ int pending_error(const struct pending *pending);
 /* Within a transaction: what has changed. Fails after pending_error(). */
 int pending_save(struct pending *pending);
 /* Add a node, or note that something has happened to it again; within a
-   transaction. 0, -1 with errno. */
+   transaction. One that is PENDING_LOST stays so. 0, -1 with errno. */
 int pending_add(struct pending *pending, uint64_t node, uint16_t member,
 		uint64_t bytes, uint8_t flags);
 /* These do nothing if it is not in the list. */

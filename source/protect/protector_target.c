@@ -411,7 +411,8 @@ static int prepare(struct finding *f, struct batch *batch, uint64_t max_bytes,
 		*readiness = TARGET_READY;
 		return target_find_changes(p, batch, target, true, max_bytes);
 	}
-	if (!is_quiet(p, f->entry, &f->st)) {
+	/* what was given up is mended though it is being written */
+	if (!is_lost(f) && !is_quiet(p, f->entry, &f->st)) {
 		*readiness = TARGET_LATER;
 		return 0;
 	}

@@ -21,6 +21,8 @@
 #include <cmocka.h>
 #include <talloc.h>
 
+#include <mrmr/undo.h>
+
 #include "../../source/protect/protector_private.h"
 #include "protecting.h"
 
@@ -101,17 +103,21 @@ static void change_one(struct pending *pending, struct model *m)
 {
 	struct pending_place *place = &m->places[draw(m, MODEL)];
 	bool is_there = place->flags != 0xff;
+	uint8_t flags;
 
 	switch (draw(m, 5)) {
 	case 0:
 	case 1:
 		place->bytes = draw(m, 1000000);
 		place->member = (uint16_t)draw(m, 240);
-		place->flags = (uint8_t)draw(m, 8);
+		flags = (uint8_t)draw(m, 8);
 		assert_int_equal(pending_add(pending, place->node,
 					     place->member, place->bytes,
-					     place->flags),
+					     flags),
 				 0);
+		/* what was lost stays so */
+		flags |= is_there ? place->flags & PENDING_LOST : 0;
+		place->flags = flags;
 		break;
 	case 2:
 		place->flags = is_there ? (uint8_t)draw(m, 8) : 0xff;
@@ -418,6 +424,89 @@ static void what_changes_while_it_waits(void **state)
 	world_free(w);
 }
 
+/* --- a large one, in parts --------------------------------------------------------- */
+
+#define LARGE (6u << 20)
+#define ANEW (3u << 20)
+
+struct cutting {
+	struct world *w;
+	bool is_done;
+};
+
+/* Between two of its parts, a client gives it other content; what was protected
+   of it already is too much to be kept. */
+static void write_anew(const struct mrmr_protect_progress *progress,
+		       void *private_data)
+{
+	struct cutting *cutting = private_data;
+	struct world *w = cutting->w;
+	struct mrmr_undo *undo = NULL;
+	uint8_t *bytes = NULL;
+	bool lost = false;
+	int fd;
+
+	(void)progress;
+	if (cutting->is_done) {
+		return;
+	}
+	cutting->is_done = true;
+	fd = do_open(w, "large", O_RDWR);
+	assert_return_code(fd, errno);
+	assert_return_code(mrmr_undo_open(NULL, w->pool, fd, &undo), errno);
+	assert_non_null(undo);
+	assert_return_code(mrmr_undo_keep_cut(undo, 0, &lost), errno);
+	assert_return_code(ftruncate(fd, 0), errno);
+	if (lost) {
+		client_tell(w, "large", MRMR_EVENT_LOST);
+	}
+	bytes = seeded(901, ANEW);
+	assert_return_code(mrmr_undo_keep(undo, 0, ANEW), errno);
+	assert_int_equal(pwrite(fd, bytes, ANEW, 0), ANEW);
+	free(bytes);
+	talloc_free(undo);
+	close(fd);
+	client_tell(w, "large", MRMR_EVENT_CHANGED);
+}
+
+static void a_large_one_is_cut_between_its_parts(void **state)
+{
+	struct world *w = world_new(
+		&(struct world_shape){.num_members = 4,
+				      .parity = "1",
+				      .config = ", \"block_size\": \"64K\", "
+						"\"undo_max_bytes\": \"1M\""});
+	struct cutting cutting = {.w = w};
+	const struct mrmr_protect_options options = {
+		.everything = true,
+		.batch_bytes = 1u << 20,
+		.progress = write_anew,
+		.private_data = &cutting,
+	};
+	struct mrmr_engine *engine = NULL;
+	struct mrmr_protect_result result;
+	struct mrmr_error err = {0};
+
+	(void)state;
+	client_write_on(w, 0, "large", 900, LARGE);
+	client_write_on(w, 1, "a", 1, ANEW);
+	client_write_on(w, 2, "b", 2, ANEW);
+	engine = open_engine(w, MRMR_ENGINE_WRITE);
+	if (mrmr_protect(engine, &options, &result, &err) == -1) {
+		fail_msg("%s", err.text);
+	}
+	talloc_free(engine);
+	assert_true(cutting.is_done);
+	assert_int_equal(result.unreadable_files, 0);
+	assert_int_equal(pending_of(w), 0);
+	verify(w, "large", 901, ANEW, 1);
+	verify(w, "a", 1, ANEW, 1);
+	verify(w, "b", 2, ANEW, 1);
+	verify_decodable(w);
+	verify_tidy(w);
+	world_free(w);
+}
+
 /* More files are in use than there are places. */
 static void open_files_are_not_in_the_way(void **state)
 {
@@ -608,6 +697,7 @@ int main(void)
 		cmocka_unit_test(all_are_protected),
 		cmocka_unit_test(stripes_become_full),
 		cmocka_unit_test(what_changes_while_it_waits),
+		cmocka_unit_test(a_large_one_is_cut_between_its_parts),
 		cmocka_unit_test(open_files_are_not_in_the_way),
 		cmocka_unit_test(a_member_that_is_away),
 #ifdef MRMR_WITH_FAULTS

@@ -285,17 +285,54 @@ static void killed_while_the_trash_is_emptied(void **state)
 
 /* --- what was given up ------------------------------------------------------------ */
 
-static void what_is_lost_by_a_cut_leaves_at_once(void **state)
+struct until_idle {
+	struct world *w;
+	uint64_t passes; /* that have ended before */
+};
+
+static bool is_idle(void *private_data)
+{
+	const struct until_idle *u = private_data;
+
+	return atomic_load(&u->w->pool->shared->protect.passes_ended) >
+	       u->passes;
+}
+
+/* As smbd has it run, with a settle time of an hour, until it has nothing to do
+   but to wait. */
+static struct mrmr_protect_result protect_behind(struct world *w)
+{
+	struct until_idle u = {
+		.w = w,
+		.passes = atomic_load(&w->pool->shared->protect.passes_ended),
+	};
+	const struct mrmr_protect_options options = {
+		.background = true,
+		.settle_ns = INT64_C(3600000000000),
+		.should_stop = is_idle,
+		.private_data = &u,
+	};
+	struct mrmr_engine *engine = open_engine(w, MRMR_ENGINE_WRITE);
+	struct mrmr_protect_result result;
+	struct mrmr_error err = {0};
+
+	if (mrmr_protect(engine, &options, &result, &err) == -1) {
+		fail_msg("%s", err.text);
+	}
+	talloc_free(engine);
+	return result;
+}
+
+/* is_written: the client goes on writing, so that the file is never quiet.
+   is_told: of a change as well, after that. */
+static void check_lost_by_a_cut(bool is_written, bool is_told)
 {
 	struct world *w = new_world("1", ", \"undo_max_bytes\": \"1M\"");
 	struct mrmr_protect_result result;
 	struct mrmr_undo *undo = NULL;
 	bool lost = false;
-	struct stat st;
-	size_t member;
 	int fd;
 
-	(void)state;
 	client_write_on(w, 0, "big", 1, 6 << 20);
 	client_write_on(w, 1, "a", 2, 3 << 20);
 	client_write_on(w, 2, "b", 3, 3 << 20);
@@ -311,9 +348,11 @@ static void what_is_lost_by_a_cut_leaves_at_once(void **state)
 		return;
 	}
 	assert_return_code(ftruncate(fd, BLOCK), errno);
-	assert_int_equal(do_stat(w, "big", &member, &st), 0);
-	mrmr_tell(w->pool, MRMR_EVENT_LOST, member, st.st_ino, "big", NULL);
-	result = protect(w);
+	client_tell(w, "big", MRMR_EVENT_LOST);
+	if (is_told) {
+		client_tell(w, "big", MRMR_EVENT_CHANGED);
+	}
+	result = is_written ? protect_behind(w) : protect(w);
 	/* still open, but nothing depends on what it had */
 	assert_int_equal(result.open_files, 1);
 	verify(w, "a", 2, 3 << 20, 1);
@@ -326,6 +365,24 @@ static void what_is_lost_by_a_cut_leaves_at_once(void **state)
 	verify(w, "big", 1, BLOCK, 1);
 	verify_tidy(w);
 	world_free(w);
+}
+
+static void what_is_lost_by_a_cut_leaves_at_once(void **state)
+{
+	(void)state;
+	check_lost_by_a_cut(false, false);
+}
+
+static void also_while_it_is_written(void **state)
+{
+	(void)state;
+	check_lost_by_a_cut(true, false);
+}
+
+static void also_when_it_has_changed_since(void **state)
+{
+	(void)state;
+	check_lost_by_a_cut(false, true);
 }
 
 /* --- stripes that are not as the pool is -------------------------------------------- */
@@ -629,6 +686,8 @@ int main(void)
 		cmocka_unit_test(killed_while_it_mends),
 #endif
 		cmocka_unit_test(what_is_lost_by_a_cut_leaves_at_once),
+		cmocka_unit_test(also_while_it_is_written),
+		cmocka_unit_test(also_when_it_has_changed_since),
 		cmocka_unit_test(more_rows_and_fewer),
 		cmocka_unit_test(rows_come_when_the_member_is_back),
 		cmocka_unit_test(one_is_started),
