@@ -38,6 +38,8 @@ struct mrmr_engine {
 	uint16_t *number; /* in the catalogue, of pool->members[i];
 			     MRMR_MEMBER_NONE if it has none yet (reading) */
 	struct mrmr_engine_part *parts; /* of pool->members[i]; engine.c */
+	bool writes_failed; /* mrmr_stripes_sync() did, so the kernel has told
+			       of it, and does not again */
 };
 
 /*

@@ -64,7 +64,7 @@ struct mrmr_shared_trouble {
 };
 
 /* Of the protector: mrmr/protector.h. Times are of mrmr_now_ns(). */
-#define MRMR_SHARED_SETTLED 1024
+#define MRMR_SHARED_WAITS 512
 struct mrmr_shared_protector {
 	_Atomic int64_t started_ns;     /* it was to start; 0: it has */
 	_Atomic int64_t hurry_until_ns; /* somebody waits for it */
@@ -75,8 +75,11 @@ struct mrmr_shared_protector {
 	/* Passes over all that is due, with nothing left in the queue. */
 	_Atomic uint64_t passes_begun;
 	_Atomic uint64_t passes_ended;
-	/* Counts up when it is done with a file that falls on this place. */
-	_Atomic uint32_t settled[MRMR_SHARED_SETTLED];
+	/* How often it has begun to take what was in the queue. */
+	_Atomic uint32_t takes;
+	/* Of those who wait for a file: which one, and takes when it was closed
+	   (protector_start.c); 0: nobody does. */
+	_Atomic uint64_t waits[MRMR_SHARED_WAITS];
 };
 
 /* A file that changed members while it was open keeps its file id. */

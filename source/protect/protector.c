@@ -189,16 +189,27 @@ int protector_loosen(struct protector *p, uint16_t member, uint64_t inode)
 	return 0;
 }
 
-static void settle(struct protector *p, uint16_t number, uint64_t inode)
+void protector_done(struct protector *p, uint16_t member, uint64_t inode)
 {
-	size_t index = mrmr_engine_member(p->engine, number);
+	size_t i;
 
-	if (index != SIZE_MAX) {
-		atomic_fetch_add(protector_settled(p->pool,
-						   &p->pool->members[index]
-							    .config->id,
-						   inode),
-				 1);
+	for (i = p->num_loose; i > 0; i--) {
+		struct loose_inode *loose = &p->loose[i - 1];
+
+		if (loose->member == member && loose->inode == inode) {
+			loose->is_done = true;
+			return;
+		}
+	}
+}
+
+static void settle(struct protector *p, const struct loose_inode *loose)
+{
+	size_t index = mrmr_engine_member(p->engine, loose->member);
+
+	if (loose->is_done && index != SIZE_MAX) {
+		protector_settle(p->pool, &p->pool->members[index].config->id,
+				 loose->inode);
 	}
 }
 
@@ -218,7 +229,7 @@ int protector_commit(struct protector *p, struct mrmr_error *err)
 	p->in_transaction = false;
 	(void)mrmr_fault("protect-before-drop");
 	for (i = 0; i < p->num_loose; i++) {
-		settle(p, p->loose[i].member, p->loose[i].inode);
+		settle(p, &p->loose[i]);
 	}
 	tidy_let_go(p);
 	return 0;

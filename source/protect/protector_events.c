@@ -162,6 +162,7 @@ int events_take(struct protector *p, bool *any, struct mrmr_error *err)
 	size_t num = 0;
 	int ret = 0;
 
+	atomic_fetch_add(&p->pool->shared->protect.takes, 1);
 	if (mrmr_queue_take(p->engine->queue, p, &events, &num) == -1) {
 		return mrmr_error_set(err, errno,
 				      "what has happened in the share cannot "

@@ -174,6 +174,10 @@ int batch_conclude(struct protector *p, struct target *target)
 		pending_set_flags(p->pending, entry->node,
 				  flags | PENDING_NO_ROOM);
 		entry->is_skipped = !goes_on(target, &outcome);
+		if (entry->is_skipped) {
+			protector_done(p, target->node.member,
+				       target->node.inode);
+		}
 		return 0;
 	}
 	if (target->is_cut) {
@@ -197,6 +201,7 @@ int batch_conclude(struct protector *p, struct target *target)
 	/* It may have changed again since it was declared. */
 	if (entry->serial == target->serial && (flags & PENDING_NO_ROOM) == 0) {
 		pending_remove(p->pending, entry->node);
+		protector_done(p, target->node.member, target->node.inode);
 	}
 	return 0;
 }

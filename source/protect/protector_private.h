@@ -27,6 +27,7 @@ struct loose_inode {
 	uint16_t member;
 	uint64_t inode;
 	uint32_t below; /* pre-images that go, once that is known */
+	bool is_done;   /* all of the file is protected: nobody waits for it */
 };
 
 /* A file that is too large for one batch, between two of them; one a member. */
@@ -94,10 +95,9 @@ bool protector_is_wanted(struct mrmr_pool *pool, bool *turn);
 bool protector_is_urgent(void *private_data);
 /* Is this the moment to give way to it? */
 bool protector_gives_way(struct protector *p);
-/* Counts up when a file is done with, for those who wait (protector_start.c). */
-_Atomic uint32_t *protector_settled(struct mrmr_pool *pool,
-				    const struct mrmr_uuid *member,
-				    uint64_t inode);
+/* A file is done with, for those who wait (protector_start.c). */
+void protector_settle(struct mrmr_pool *pool, const struct mrmr_uuid *member,
+		      uint64_t inode);
 
 /* --- batches (protector.c) --------------------------------------------------- */
 
@@ -113,6 +113,9 @@ void protector_cancel(struct protector *p);
 void protector_take_back(struct protector *p);
 /* Nothing may depend on this inode any more, after the commit. */
 int protector_loosen(struct protector *p, uint16_t member, uint64_t inode);
+/* And nothing of its file is left to be done, or can be done now: nobody is to wait
+   for it, after the commit. */
+void protector_done(struct protector *p, uint16_t member, uint64_t inode);
 
 /* --- garbage (protector_tidy.c) ------------------------------------------------ */
 

@@ -361,13 +361,35 @@ void mrmr_protector_start(struct mrmr_pool *pool,
 
 /* --- waiting for one ------------------------------------------------------------------ */
 
-_Atomic uint32_t *protector_settled(struct mrmr_pool *pool,
-				    const struct mrmr_uuid *member,
-				    uint64_t inode)
+/*
+ * Who waits for a file that he has closed leaves word in the page: a hash of the
+ * file, and how often the queue had been taken. The protector takes that away when
+ * all of the file is protected, and it has taken the queue once more before it read
+ * the file: so it knew of the close. Who finds his place taken, or whose file cannot
+ * be protected now, waits until a pass has ended that began later, and found nothing
+ * to do.
+ */
+static _Atomic uint64_t *find_wait(struct mrmr_pool *pool,
+				   const struct mrmr_uuid *member,
+				   uint64_t inode, uint32_t *file)
 {
 	uint64_t hash = XXH3_64bits_withSeed(member->byte, 16, inode);
 
-	return &pool->shared->protect.settled[hash % MRMR_SHARED_SETTLED];
+	*file = (uint32_t)(hash >> 32) | 1; /* with it, no word is 0 */
+	return &pool->shared->protect.waits[hash % MRMR_SHARED_WAITS];
+}
+
+void protector_settle(struct mrmr_pool *pool, const struct mrmr_uuid *member,
+		      uint64_t inode)
+{
+	uint32_t takes = atomic_load(&pool->shared->protect.takes);
+	uint32_t file;
+	_Atomic uint64_t *wait = find_wait(pool, member, inode, &file);
+	uint64_t word = atomic_load(wait);
+
+	if (word >> 32 == file && (int32_t)(takes - (uint32_t)word) > 0) {
+		atomic_compare_exchange_strong(wait, &word, 0);
+	}
 }
 
 int mrmr_protector_wait(struct mrmr_pool *pool,
@@ -376,30 +398,37 @@ int mrmr_protector_wait(struct mrmr_pool *pool,
 			int64_t timeout_ns)
 {
 	struct mrmr_shared_protector *shared = &pool->shared->protect;
-	_Atomic uint32_t *settled = protector_settled(pool, member, inode);
 	int64_t end_ns = mrmr_now_ns() + timeout_ns;
 	int64_t started_ns = 0;
-	uint32_t before;
+	_Atomic uint64_t *wait = NULL;
+	uint64_t nobody = 0;
 	uint64_t begun;
+	uint64_t word;
+	uint32_t file;
+	bool has_place;
+	int ret = 0;
 
 	if (pool->queue == NULL) {
 		return 0;
 	}
 	atomic_store(&shared->hurry_until_ns, mrmr_now_ns() + BELIEVE_NS);
 	begun = atomic_load(&shared->passes_begun);
-	before = atomic_load(settled);
+	wait = find_wait(pool, member, inode, &file);
+	word = (uint64_t)file << 32 | atomic_load(&shared->takes);
+	has_place = atomic_compare_exchange_strong(wait, &nobody, word);
 	for (;;) {
 		int64_t now_ns = mrmr_now_ns();
 
-		if (atomic_load(settled) != before ||
-		    atomic_load(&shared->passes_ended) > begun ||
-		    (atomic_load(&pool->shared->protector) == 0 &&
-		     mrmr_queue_is_empty(pool->queue))) {
+		if (has_place && atomic_load(wait) != word) {
 			return 0;
+		}
+		if (atomic_load(&shared->passes_ended) > begun) {
+			break;
 		}
 		if (now_ns >= end_ns) {
 			errno = ETIMEDOUT;
-			return -1;
+			ret = -1;
+			break;
 		}
 		if (now_ns - started_ns >= BELIEVE_NS / 10) {
 			atomic_store(&shared->hurry_until_ns,
@@ -409,4 +438,8 @@ int mrmr_protector_wait(struct mrmr_pool *pool,
 		}
 		pause_a_moment();
 	}
+	if (has_place) {
+		atomic_compare_exchange_strong(wait, &word, 0);
+	}
+	return ret;
 }

@@ -381,6 +381,31 @@ static int prepare_unlasting(struct finding *f, struct batch *batch,
 	return target_find_changes(f->p, batch, target, false, UINT64_MAX);
 }
 
+/*
+ * What a drive did not take is written no more. It stays in memory, as it should be
+ * on the drive, until the kernel needs the room. Who syncs the file system is told
+ * of that once, and who syncs the file is, once more: then only what the drive has
+ * counts.
+ */
+static int check_written(const struct finding *f)
+{
+	int error;
+
+	if (!f->p->engine->writes_failed ||
+	    (mrmr_fault("protect-fsync") == 0 && fsync(f->fd) == 0)) {
+		return 0;
+	}
+	error = errno;
+	mrmr_log(MRMR_LOG_ERROR,
+		 "member %s: what was written to '%s' did not reach the "
+		 "drive: %s; it is protected as the drive has it. Check the "
+		 "drive, and the file, and run mrmr-admin scrub",
+		 mrmr_member_name(f->member), f->path, strerror(error));
+	posix_fadvise(f->fd, 0, 0, POSIX_FADV_DONTNEED);
+	errno = error;
+	return -1;
+}
+
 static int prepare(struct finding *f, struct batch *batch, uint64_t max_bytes,
 		   struct target *target, enum readiness *readiness)
 {
@@ -396,6 +421,9 @@ static int prepare(struct finding *f, struct batch *batch, uint64_t max_bytes,
 		f->entry->retry_ns = protector_now_ns() + RETRY_NS / 10;
 		*readiness = TARGET_LATER;
 		return 0;
+	}
+	if (check_written(f) == -1) {
+		return -1;
 	}
 	/* the next part of a large one: it was declared with the first */
 	if (large->id == f->node->id &&

@@ -360,10 +360,12 @@ int mrmr_stripes_sync(struct mrmr_stripes *work, struct mrmr_error *err)
 	sync_all(work, syncs);
 	for (i = 0; i < work->num_members; i++) {
 		if (syncs[i].error != 0) {
+			work->engine->writes_failed = true;
 			ret = mrmr_error_set(
 				err, syncs[i].error,
 				"what was written to member %s cannot be made "
-				"durable: %s",
+				"durable: %s; some of it may be lost: check "
+				"the drive, then run mrmr-admin scrub",
 				mrmr_member_name(
 					&work->engine->pool->members[i]),
 				strerror(syncs[i].error));
