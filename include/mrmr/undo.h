@@ -23,7 +23,8 @@
  *
  * says that the bytes from that piece on are not there for that generation or
  * lower ones, except for pieces that are. The protector mends that first. (An
- * empty file `lost` beside it says that there is any.)
+ * empty file `lost` beside it says that there is any.) How a reader finds what
+ * there is without listing it: source/pool/undo_names.c.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */

@@ -173,12 +173,9 @@ static int make_map(struct mrmr_undo *undo, int folder_fd,
 static int look_for_lost(struct mrmr_undo *undo, int folder_fd)
 {
 	struct mrmr_guard_view view = undo->view;
-	struct stat st;
+	int there = undo_is_there(folder_fd, UNDO_LOST_FLAG);
 
-	if (fstatat(folder_fd, UNDO_LOST_FLAG, &st, AT_SYMLINK_NOFOLLOW) == 0) {
-		return make_map(undo, folder_fd, view);
-	}
-	return errno == ENOENT ? 0 : -1;
+	return there == 1 ? make_map(undo, folder_fd, view) : there;
 }
 
 /* --- opening --------------------------------------------------------------- */
@@ -369,6 +366,9 @@ static int begin(struct mrmr_undo *undo, struct mrmr_guard_view *view)
 	known = undo->kept != NULL && same_view(undo->view, *view);
 	pthread_mutex_unlock(&undo->mutex);
 	ret = known ? look_for_lost(undo, fd) : make_map(undo, fd, *view);
+	if (ret == 0) {
+		ret = undo_names_enter(fd, UNDO_PIECE, 0, view->generation);
+	}
 	if (ret == -1) {
 		saved_errno = errno;
 		close(fd);
@@ -391,18 +391,6 @@ static void mark_batch(struct mrmr_undo *undo, const struct undo_batch *batch)
 	pthread_mutex_unlock(&undo->mutex);
 }
 
-static int is_in_folder(int folder_fd, uint64_t piece, uint32_t generation)
-{
-	char name[UNDO_NAME_MAX];
-	struct stat st;
-
-	undo_piece_name(piece, generation, name);
-	if (fstatat(folder_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
-		return 1;
-	}
-	return errno == ENOENT ? 0 : -1;
-}
-
 /* The pieces from *piece to last that are to be made, as many as go into a
    batch. */
 static int gather(struct mrmr_undo *undo, int folder_fd, uint32_t generation,
@@ -417,12 +405,14 @@ static int gather(struct mrmr_undo *undo, int folder_fd, uint32_t generation,
 	for (; *piece <= last && *piece < undo->num_pieces &&
 	       batch->num < UNDO_BATCH;
 	     (*piece)++) {
+		char name[UNDO_NAME_MAX];
 		int there;
 
 		if (is_marked(undo, *piece)) {
 			continue;
 		}
-		there = is_in_folder(folder_fd, *piece, generation);
+		undo_piece_name(*piece, generation, name);
+		there = undo_is_there(folder_fd, name);
 		if (there == -1) {
 			return -1;
 		}
@@ -512,6 +502,9 @@ static int give_up(struct mrmr_undo *undo, int folder_fd, uint32_t generation,
 	uint64_t piece;
 	size_t i;
 
+	if (undo_names_enter(folder_fd, UNDO_LOST, first, generation) == -1) {
+		return -1;
+	}
 	undo_lost_name(first, generation, names[1]);
 	for (i = 0; i < 2; i++) {
 		int fd;

@@ -54,7 +54,7 @@ static void new_name(size_t n, char name[UNDO_NAME_MAX])
 	snprintf(name, UNDO_NAME_MAX, ".new.%zu", n);
 }
 
-static struct undo_entry parse_name(const char *name)
+struct undo_entry undo_parse_name(const char *name)
 {
 	struct undo_entry entry = {.kind = UNDO_OTHER};
 	const size_t prefix = strlen(UNDO_LOST_FLAG ".");
@@ -76,6 +76,16 @@ static struct undo_entry parse_name(const char *name)
 	return entry;
 }
 
+int undo_is_there(int folder_fd, const char *name)
+{
+	struct stat st;
+
+	if (fstatat(folder_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+		return 1;
+	}
+	return errno == ENOENT ? 0 : -1;
+}
+
 int undo_list(int folder_fd,
 	      int (*fn)(int folder_fd, const char *name,
 			const struct undo_entry *entry, void *private_data),
@@ -87,6 +97,9 @@ int undo_list(int folder_fd,
 	int ret = 0;
 	int fd;
 
+	if (mrmr_fault("undo-list") != 0) {
+		return -1;
+	}
 	fd = openat(folder_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd == -1) {
 		return -1;
@@ -99,7 +112,7 @@ int undo_list(int folder_fd,
 		return -1;
 	}
 	while (ret == 0 && (errno = 0, dirent = readdir(dir)) != NULL) {
-		struct undo_entry entry = parse_name(dirent->d_name);
+		struct undo_entry entry = undo_parse_name(dirent->d_name);
 
 		if (strcmp(dirent->d_name, ".") != 0 &&
 		    strcmp(dirent->d_name, "..") != 0) {

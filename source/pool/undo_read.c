@@ -3,7 +3,9 @@
  *
  * A reader takes no lock. A writer changes the file only after the pre-image
  * has its name; so whoever reads the file, and looks for one then, has either
- * found it or read what was protected. Most have none: so this takes one look.
+ * found it or read what was protected. Most have none, and most of those that
+ * have some, very many: so this takes a few looks, however many there are
+ * (undo_names.c).
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
@@ -62,6 +64,44 @@ static int consider(int folder_fd, const char *name,
 	return 0;
 }
 
+/* Of what the short list has: it may be there for this piece. */
+static int consider_listed(int folder_fd, struct undo_entry entry,
+			   struct search *search)
+{
+	char name[UNDO_NAME_MAX];
+	int there;
+
+	if (entry.kind == UNDO_OTHER || entry.generation < search->generation) {
+		return 0;
+	}
+	if (entry.kind == UNDO_PIECE) {
+		entry.piece = search->piece;
+		undo_piece_name(entry.piece, entry.generation, name);
+	} else {
+		undo_lost_name(entry.piece, entry.generation, name);
+	}
+	there = undo_is_there(folder_fd, name);
+	return there == 1 ? consider(folder_fd, name, &entry, search) : there;
+}
+
+/* The lowest generation of the piece that there is, but for the one that is
+   asked for. */
+static int search_folder(int folder_fd, struct search *search)
+{
+	struct undo_names names;
+	struct undo_entry entry;
+	size_t at = 0;
+	int ret = 0;
+
+	if (!undo_names_read(folder_fd, &names)) {
+		return undo_list(folder_fd, consider, search);
+	}
+	while (ret == 0 && undo_names_next(&names, &at, &entry)) {
+		ret = consider_listed(folder_fd, entry, search);
+	}
+	return ret;
+}
+
 /* The pre-image, or -1 with errno: ENOENT there is none, EIO it was given up. */
 static int open_piece(int private_fd, uint64_t inode, uint64_t piece,
 		      uint32_t generation)
@@ -79,7 +119,7 @@ static int open_piece(int private_fd, uint64_t inode, uint64_t piece,
 	undo_piece_name(piece, generation, name);
 	fd = openat(folder_fd, name, flags);
 	if (fd == -1 && errno == ENOENT) {
-		if (undo_list(folder_fd, consider, &search) == 0) {
+		if (search_folder(folder_fd, &search) == 0) {
 			errno = search.lost ? EIO : ENOENT;
 			if (search.found != 0) {
 				undo_piece_name(piece, search.found, name);
@@ -212,7 +252,8 @@ bool mrmr_undo_is_empty(int private_fd)
 
 struct dropping {
 	uint32_t below;
-	bool has_lost; /* that stay */
+	bool has_any; /* that stay */
+	bool has_lost;
 };
 
 static int drop_entry(int folder_fd, const char *name,
@@ -222,11 +263,13 @@ static int drop_entry(int folder_fd, const char *name,
 
 	if (entry->kind != UNDO_OTHER && dropping->below != 0 &&
 	    entry->generation >= dropping->below) {
+		dropping->has_any = true;
 		dropping->has_lost =
 			dropping->has_lost || entry->kind == UNDO_LOST;
 		return 0;
 	}
-	if (strcmp(name, UNDO_LOST_FLAG) == 0) {
+	if (strcmp(name, UNDO_LOST_FLAG) == 0 ||
+	    strcmp(name, UNDO_NAMES) == 0) {
 		return 0;
 	}
 	if (mrmr_fault("undo-drop") != 0 ||
@@ -250,6 +293,9 @@ int mrmr_undo_drop(int private_fd, uint64_t inode, uint32_t below_generation)
 	if (ret == 0 && !dropping.has_lost) {
 		ret = unlinkat(fd, UNDO_LOST_FLAG, 0);
 		ret = ret == -1 && errno == ENOENT ? 0 : ret;
+	}
+	if (ret == 0 && !dropping.has_any) {
+		ret = undo_names_remove(fd);
 	}
 	snprintf(path, sizeof(path), MRMR_UNDO "/%" PRIx64, inode);
 	if (ret == 0 &&
