@@ -39,9 +39,10 @@
  * it was b.
  *
  * W is killed. Under a temporary name: as if it had never been. Before the
- * folder is synced: the name is whole, and there or not; W has not written. In
- * the middle of its write: the piece is kept, and what is in the file is the
- * next version's affair.
+ * folder is synced: the name is whole, and there or not; W has not written. V,
+ * who finds it there, syncs the folder before it counts as kept: else the power
+ * could take the name when V has overwritten the piece. In the middle of its
+ * write: the piece is kept, and what is in the file is the next version's affair.
  *
  * The file is cut by W, and extended again by V. W kept what was cut off first,
  * or has left a mark that it is lost, under the lock. What lies beyond the end
@@ -110,10 +111,17 @@ static void mark(uint8_t *kept, uint64_t num_pieces, uint64_t piece)
 	}
 }
 
+/* Who made it may have been killed before he did that. */
+static int sync_found(int folder_fd)
+{
+	return mrmr_fault("undo-found") == 0 ? mrmr_sync(folder_fd) : -1;
+}
+
 struct map {
 	uint32_t generation;
 	uint8_t *kept;
 	uint64_t num_pieces;
+	bool has_any; /* that was found */
 };
 
 static int mark_entry(int folder_fd, const char *name,
@@ -127,6 +135,7 @@ static int mark_entry(int folder_fd, const char *name,
 	if (entry->kind == UNDO_OTHER || entry->generation < map->generation) {
 		return 0;
 	}
+	map->has_any = true;
 	if (entry->kind == UNDO_PIECE) {
 		mark(map->kept, map->num_pieces, entry->piece);
 		return 0;
@@ -144,8 +153,7 @@ static int make_map(struct mrmr_undo *undo, int folder_fd,
 	struct map map = {.generation = view.generation};
 	struct stat st;
 
-	if (fstat(undo->file_fd, &st) == -1 ||
-	    undo_folder_sync(undo->private_fd) == -1) {
+	if (fstat(undo->file_fd, &st) == -1) {
 		return -1;
 	}
 	map.num_pieces =
@@ -155,7 +163,8 @@ static int make_map(struct mrmr_undo *undo, int folder_fd,
 		errno = ENOMEM;
 		return -1;
 	}
-	if (undo_list(folder_fd, mark_entry, &map) == -1) {
+	if (undo_list(folder_fd, mark_entry, &map) == -1 ||
+	    (map.has_any && sync_found(folder_fd) == -1)) {
 		free(map.kept);
 		return -1;
 	}
@@ -367,7 +376,8 @@ static int begin(struct mrmr_undo *undo, struct mrmr_guard_view *view)
 	pthread_mutex_unlock(&undo->mutex);
 	ret = known ? look_for_lost(undo, fd) : make_map(undo, fd, *view);
 	if (ret == 0) {
-		ret = undo_names_enter(fd, UNDO_PIECE, 0, view->generation);
+		ret = undo_names_enter(undo->private_fd, fd, UNDO_PIECE, 0,
+				       view->generation);
 	}
 	if (ret == -1) {
 		saved_errno = errno;
@@ -396,6 +406,8 @@ static void mark_batch(struct mrmr_undo *undo, const struct undo_batch *batch)
 static int gather(struct mrmr_undo *undo, int folder_fd, uint32_t generation,
 		  uint64_t *piece, uint64_t last, struct undo_batch *batch)
 {
+	bool is_synced = false;
+
 	*batch = (struct undo_batch){
 		.folder_fd = folder_fd,
 		.file_fd = undo->file_fd,
@@ -420,6 +432,10 @@ static int gather(struct mrmr_undo *undo, int folder_fd, uint32_t generation,
 			batch->pieces[batch->num++] = *piece;
 			continue;
 		}
+		if (!is_synced && sync_found(folder_fd) == -1) {
+			return -1;
+		}
+		is_synced = true;
 		pthread_mutex_lock(&undo->mutex);
 		mark(undo->kept, undo->num_pieces, *piece);
 		pthread_mutex_unlock(&undo->mutex);
@@ -502,7 +518,8 @@ static int give_up(struct mrmr_undo *undo, int folder_fd, uint32_t generation,
 	uint64_t piece;
 	size_t i;
 
-	if (undo_names_enter(folder_fd, UNDO_LOST, first, generation) == -1) {
+	if (undo_names_enter(undo->private_fd, folder_fd, UNDO_LOST, first,
+			     generation) == -1) {
 		return -1;
 	}
 	undo_lost_name(first, generation, names[1]);

@@ -26,7 +26,8 @@
  * If there is no valid list, the folder is listed instead. So nothing is synced
  * for its sake: its name precedes those of the pre-images in the same folder, and
  * what the power cut off its content shows by the checksum. The next to keep
- * something makes it anew.
+ * something makes it anew, and before that the folder's own name durable, as the
+ * folder may be new: so where there is a list, it is.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
@@ -194,8 +195,8 @@ static int write_names(int folder_fd, const struct undo_names *names)
 	return -1;
 }
 
-int undo_names_enter(int folder_fd, enum undo_kind kind, uint64_t piece,
-		     uint32_t generation)
+int undo_names_enter(int private_fd, int folder_fd, enum undo_kind kind,
+		     uint64_t piece, uint32_t generation)
 {
 	const struct undo_entry entry = {
 		.kind = kind,
@@ -206,7 +207,11 @@ int undo_names_enter(int folder_fd, enum undo_kind kind, uint64_t piece,
 	char line[UNDO_NAME_MAX];
 
 	line_of(&entry, line);
-	if (undo_names_read(folder_fd, &names) && has(&names, line)) {
+	if (!undo_names_read(folder_fd, &names)) {
+		if (undo_folder_sync(private_fd) == -1) {
+			return -1;
+		}
+	} else if (has(&names, line)) {
 		return 0;
 	}
 	/* Anew, of what there is. */

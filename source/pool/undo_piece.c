@@ -225,7 +225,7 @@ int undo_folder_sync(int private_fd)
 	if (fd == -1) {
 		return -1;
 	}
-	ret = mrmr_sync(fd);
+	ret = mrmr_fault("undo-folder") == 0 ? mrmr_sync(fd) : -1;
 	close_keeping_errno(fd);
 	return ret == 0 ? mrmr_sync(private_fd) : -1;
 }

@@ -70,9 +70,9 @@ bool undo_names_next(const struct undo_names *names, size_t *at,
 		     struct undo_entry *entry);
 
 /* Before the first piece of a generation, and each mark, gets its name. With the
-   folder locked. */
-int undo_names_enter(int folder_fd, enum undo_kind kind, uint64_t piece,
-		     uint32_t generation);
+   folder locked. Makes the folder's own name durable. */
+int undo_names_enter(int private_fd, int folder_fd, enum undo_kind kind,
+		     uint64_t piece, uint32_t generation);
 
 /* The folder has nothing else any more. */
 int undo_names_remove(int folder_fd);

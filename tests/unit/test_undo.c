@@ -633,6 +633,102 @@ static void a_member_that_fails_refuses_the_write(void **state)
 #endif
 }
 
+#ifdef MRMR_WITH_FAULTS
+/* Somebody is killed when the piece has its name, and that is not synced. */
+static void keep_and_be_killed(struct file *f, uint64_t piece)
+{
+	pid_t pid = fork();
+	int status;
+
+	assert_return_code(pid, errno);
+	if (pid == 0) {
+		struct mrmr_undo *undo = NULL;
+
+		world_open_in_child(f->w);
+		undo = open_undo(f, f->fd);
+		setenv("MRMR_FAULT", "undo-renamed=kill", 1);
+		mrmr_undo_keep(undo, piece * PIECE, 1);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+static void cannot_keep(struct mrmr_undo *undo, uint64_t piece,
+			const char *fault)
+{
+	setenv("MRMR_FAULT", fault, 1);
+	assert_int_equal(mrmr_undo_keep(undo, piece * PIECE, 1), -1);
+	assert_int_equal(errno, EIO);
+	unsetenv("MRMR_FAULT");
+	assert_false(mrmr_undo_is_kept(undo, piece * PIECE, 1));
+}
+#endif
+
+static void what_is_found_is_made_durable(void **state)
+{
+#ifdef MRMR_WITH_FAULTS
+	struct world *w = new_world(NULL, NULL);
+	struct file f = file_new(w, "f", 3 * PIECE);
+	uint32_t g = declare(&f);
+	struct mrmr_undo *undo = open_undo(&f, f.fd);
+
+	(void)state;
+	assert_true(g > 0);
+	/* when it is looked for the first time */
+	keep_and_be_killed(&f, 0);
+	assert_int_equal(count_kept(&f), 1);
+	cannot_keep(undo, 0, "undo-found=EIO");
+	assert_int_equal(mrmr_undo_keep(undo, 0, 1), 0);
+	assert_true(mrmr_undo_is_kept(undo, 0, 1));
+	/* and later */
+	keep_and_be_killed(&f, 1);
+	assert_int_equal(count_kept(&f), 2);
+	cannot_keep(undo, 1, "undo-found=EIO");
+	assert_int_equal(mrmr_undo_keep(undo, PIECE, 1), 0);
+	assert_true(mrmr_undo_is_kept(undo, PIECE, 1));
+	/* what this one makes is durable anyway */
+	setenv("MRMR_FAULT", "undo-found=EIO", 1);
+	assert_int_equal(mrmr_undo_keep(undo, 2 * PIECE, 1), 0);
+	unsetenv("MRMR_FAULT");
+	assert_int_equal(count_kept(&f), 3);
+	talloc_free(undo);
+	file_free(&f);
+	world_free(w);
+#else
+	(void)state;
+	skip();
+#endif
+}
+
+/* Also one that has gone since, and is made anew. */
+static void a_new_folder_is_made_durable(void **state)
+{
+#ifdef MRMR_WITH_FAULTS
+	struct world *w = new_world(NULL, NULL);
+	struct file f = file_new(w, "f", 2 * PIECE);
+	struct mrmr_undo *undo = NULL;
+
+	(void)state;
+	declare(&f);
+	undo = open_undo(&f, f.fd);
+	cannot_keep(undo, 0, "undo-folder=EIO");
+	assert_int_equal(mrmr_undo_keep(undo, 0, 1), 0);
+	assert_int_equal(mrmr_undo_drop(f.private_fd, f.inode, 0), 0);
+	assert_int_equal(count_kept(&f), -1);
+	cannot_keep(undo, 1, "undo-folder=EIO");
+	/* nor if the first one who tried was stopped there */
+	cannot_keep(undo, 1, "undo-folder=EIO");
+	assert_int_equal(mrmr_undo_keep(undo, PIECE, 1), 0);
+	talloc_free(undo);
+	file_free(&f);
+	world_free(w);
+#else
+	(void)state;
+	skip();
+#endif
+}
+
 static void killed_while_keeping(void **state)
 {
 #ifdef MRMR_WITH_FAULTS
@@ -998,6 +1094,8 @@ int main(void)
 		cmocka_unit_test(the_protector_finds_all_of_them),
 		cmocka_unit_test(kept_while_the_guard_is_not_ready),
 		cmocka_unit_test(a_member_that_fails_refuses_the_write),
+		cmocka_unit_test(what_is_found_is_made_durable),
+		cmocka_unit_test(a_new_folder_is_made_durable),
 		cmocka_unit_test(killed_while_keeping),
 		cmocka_unit_test(whatever_writers_do),
 	};
