@@ -384,8 +384,10 @@ static int prepare_unlasting(struct finding *f, struct batch *batch,
 /*
  * What a drive did not take is written no more. It stays in memory, as it should be
  * on the drive, until the kernel needs the room. Who syncs the file system is told
- * of that once, and who syncs the file is, once more: then only what the drive has
- * counts.
+ * of that once, and who syncs the file is, once more: then a person is. The next
+ * attempt finds what is in memory. That is what clients wrote, and nobody else has it:
+ * in its parity it is kept, and the scrub that meets what the drive has writes it
+ * again.
  */
 static int check_written(const struct finding *f)
 {
@@ -398,10 +400,9 @@ static int check_written(const struct finding *f)
 	error = errno;
 	mrmr_log(MRMR_LOG_ERROR,
 		 "member %s: what was written to '%s' did not reach the "
-		 "drive: %s; it is protected as the drive has it. Check the "
-		 "drive, and the file, and run mrmr-admin scrub",
+		 "drive: %s. It is protected as it was written. Check the "
+		 "drive, and have mrmr-admin scrub --repair write it again",
 		 mrmr_member_name(f->member), f->path, strerror(error));
-	posix_fadvise(f->fd, 0, 0, POSIX_FADV_DONTNEED);
 	errno = error;
 	return -1;
 }

@@ -3,7 +3,8 @@
  *
  * Samba copies within the server with copy_file_range(), and, if told to by
  * `min receivefile size`, from the socket with splice(), both on descriptors
- * and past pwrite. Such bytes meet a full member as others do.
+ * and past pread and pwrite. Such bytes meet a full member as others do. Where a
+ * drive does not give what is to be copied, it is read, which computes it.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
@@ -15,6 +16,8 @@
 #include "write.h"
 
 #include <poll.h>
+
+#include <mrmr/fault.h>
 
 #include "lib/util/tevent_ntstatus.h"
 
@@ -31,7 +34,7 @@ struct offload_state {
 	off_t to_copy;
 	off_t copied;
 	bool retried;
-	struct files_struct *ghost; /* what is copied from, if it is one */
+	struct files_struct *from; /* to be read; NULL: Samba copies */
 };
 
 static void offload_start(struct tevent_req *req);
@@ -66,7 +69,7 @@ struct tevent_req *mrmr_offload_write_send(struct vfs_handle_struct *handle,
 		.offset = dest_off,
 		.to_copy = to_copy,
 	};
-	state->ghost = mrmr_ghost_of_token(handle, fsctl, token);
+	state->from = mrmr_ghost_of_token(handle, fsctl, token);
 	offload_start(req);
 	if (!tevent_req_is_in_progress(req)) {
 		return tevent_req_post(req, ev);
@@ -120,11 +123,11 @@ static void offload_pass_on(struct tevent_req *req)
 		tevent_req_data(req, struct offload_state);
 	struct tevent_req *subreq = NULL;
 
-	if (state->ghost != NULL) {
-		subreq = mrmr_ghost_copy_send(state, state->ev, state->fsctl,
-					      state->ghost, state->from_offset,
-					      state->fsp, state->offset,
-					      state->to_copy);
+	if (state->from != NULL) {
+		subreq = mrmr_read_copy_send(state, state->ev, state->fsctl,
+					     state->from, state->from_offset,
+					     state->fsp, state->offset,
+					     state->to_copy);
 	} else {
 		subreq =
 			SMB_VFS_NEXT_OFFLOAD_WRITE_SEND(state->handle, state,
@@ -142,24 +145,43 @@ static void offload_pass_on(struct tevent_req *req)
 	tevent_req_set_callback(subreq, offload_done, req);
 }
 
+/* Of the source or of the target: copying tells not which. If it is the target,
+   writing will say so. */
+static bool is_trouble(NTSTATUS status)
+{
+	return NT_STATUS_EQUAL(status, map_nt_error_from_unix(EIO)) ||
+	       NT_STATUS_EQUAL(status, map_nt_error_from_unix(ENODEV));
+}
+
 static void offload_done(struct tevent_req *subreq)
 {
 	struct tevent_req *req =
 		tevent_req_callback_data(subreq, struct tevent_req);
 	struct offload_state *state =
 		tevent_req_data(req, struct offload_state);
+	bool was_read = state->from != NULL;
 	NTSTATUS status;
 
-	if (state->ghost != NULL) {
-		status = mrmr_ghost_copy_recv(subreq, &state->copied);
+	if (was_read) {
+		status = mrmr_read_copy_recv(subreq, &state->copied);
 	} else {
 		status = SMB_VFS_NEXT_OFFLOAD_WRITE_RECV(state->handle, subreq,
 							 &state->copied);
+		if (mrmr_fault("vfs-copy") != 0) {
+			status = map_nt_error_from_unix(errno);
+		}
 	}
 	TALLOC_FREE(subreq);
 	if (NT_STATUS_EQUAL(status, NT_STATUS_DISK_FULL)) {
 		offload_full(req);
 		return;
+	}
+	if (!was_read && is_trouble(status)) {
+		state->from = mrmr_file_of_token(state->fsctl, state->token);
+		if (state->from != NULL) {
+			offload_pass_on(req);
+			return;
+		}
 	}
 	if (!tevent_req_nterror(req, status)) {
 		tevent_req_done(req);

@@ -1,9 +1,10 @@
 /*
- * MRMR: the Samba module: server-side copies from a ghost.
+ * MRMR: the Samba module: server-side copies by reading and writing.
  *
  * Samba copies with copy_file_range() between descriptors, which for a ghost
- * would copy a hole. So it is remembered which of the tokens that Samba gives
- * out are for ghosts, and what is copied from them is read and written.
+ * would copy a hole, and from a drive that does not give the bytes is an error.
+ * So it is remembered which files the tokens are for that Samba gives out, and
+ * what is copied from such a one is read, as any other read, and written.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
@@ -22,7 +23,6 @@ static struct vfs_offload_ctx *tokens;
 struct token_state {
 	struct vfs_handle_struct *handle;
 	struct files_struct *fsp;
-	bool is_ghost;
 	uint32_t flags;
 	uint64_t xferlen;
 	DATA_BLOB token;
@@ -40,7 +40,6 @@ struct tevent_req *mrmr_offload_read_send(TALLOC_CTX *mem_ctx,
 	struct token_state *state = NULL;
 	struct tevent_req *subreq = NULL;
 	struct tevent_req *req = NULL;
-	struct mrmr_ghost ghost;
 
 	req = tevent_req_create(mem_ctx, &state, struct token_state);
 	if (req == NULL) {
@@ -49,7 +48,6 @@ struct tevent_req *mrmr_offload_read_send(TALLOC_CTX *mem_ctx,
 	*state = (struct token_state){
 		.handle = handle,
 		.fsp = fsp,
-		.is_ghost = mrmr_fsp_is_ghost(handle, fsp, &ghost),
 	};
 	subreq = SMB_VFS_NEXT_OFFLOAD_READ_SEND(state, ev, handle, fsp, fsctl,
 						ttl, offset, to_copy);
@@ -58,6 +56,23 @@ struct tevent_req *mrmr_offload_read_send(TALLOC_CTX *mem_ctx,
 	}
 	tevent_req_set_callback(subreq, token_done, req);
 	return req;
+}
+
+/* Once: what is stored twice cannot be removed twice. */
+static NTSTATUS remember(struct files_struct *fsp, const DATA_BLOB *token)
+{
+	struct files_struct *known = NULL;
+	NTSTATUS status;
+
+	status = vfs_offload_token_ctx_init(fsp->conn->sconn->client, &tokens);
+	if (!NT_STATUS_IS_OK(status)) {
+		return status;
+	}
+	status = vfs_offload_token_db_fetch_fsp(tokens, token, &known);
+	if (NT_STATUS_IS_OK(status) && known == fsp) {
+		return NT_STATUS_OK;
+	}
+	return vfs_offload_token_db_store_fsp(tokens, fsp, token);
 }
 
 static void token_done(struct tevent_req *subreq)
@@ -71,15 +86,8 @@ static void token_done(struct tevent_req *subreq)
 						&state->flags, &state->xferlen,
 						&state->token);
 	TALLOC_FREE(subreq);
-	if (NT_STATUS_IS_OK(status) && state->is_ghost) {
-		status = vfs_offload_token_ctx_init(state->fsp->conn->sconn
-							    ->client,
-						    &tokens);
-		if (NT_STATUS_IS_OK(status)) {
-			status = vfs_offload_token_db_store_fsp(tokens,
-								state->fsp,
-								&state->token);
-		}
+	if (NT_STATUS_IS_OK(status)) {
+		status = remember(state->fsp, &state->token);
 	}
 	if (!tevent_req_nterror(req, status)) {
 		tevent_req_done(req);
@@ -106,21 +114,27 @@ NTSTATUS mrmr_offload_read_recv(struct tevent_req *req,
 	return NT_STATUS_OK;
 }
 
+struct files_struct *mrmr_file_of_token(uint32_t fsctl, DATA_BLOB *token)
+{
+	struct files_struct *fsp = NULL;
+	NTSTATUS status;
+
+	if (tokens == NULL || (fsctl != FSCTL_SRV_COPYCHUNK &&
+			       fsctl != FSCTL_SRV_COPYCHUNK_WRITE)) {
+		return NULL;
+	}
+	status = vfs_offload_token_db_fetch_fsp(tokens, token, &fsp);
+	return NT_STATUS_IS_OK(status) ? fsp : NULL;
+}
+
 struct files_struct *mrmr_ghost_of_token(struct vfs_handle_struct *handle,
 					 uint32_t fsctl, DATA_BLOB *token)
 {
-	struct files_struct *fsp = NULL;
+	struct files_struct *fsp = mrmr_file_of_token(fsctl, token);
 	struct mrmr_ghost ghost;
 
-	if (tokens == NULL ||
-	    (fsctl != FSCTL_SRV_COPYCHUNK &&
-	     fsctl != FSCTL_SRV_COPYCHUNK_WRITE) ||
-	    !NT_STATUS_IS_OK(
-		    vfs_offload_token_db_fetch_fsp(tokens, token, &fsp)) ||
-	    !mrmr_fsp_is_ghost(handle, fsp, &ghost)) {
-		return NULL;
-	}
-	return fsp;
+	return fsp != NULL && mrmr_fsp_is_ghost(handle, fsp, &ghost) ? fsp
+								     : NULL;
 }
 
 /* --- the copy -------------------------------------------------------------------- */
@@ -192,7 +206,7 @@ static NTSTATUS check(struct copy_state *state, uint32_t fsctl)
 	return NT_STATUS_OK;
 }
 
-struct tevent_req *mrmr_ghost_copy_send(
+struct tevent_req *mrmr_read_copy_send(
 	TALLOC_CTX *mem_ctx, struct tevent_context *ev, uint32_t fsctl,
 	struct files_struct *from, off_t from_offset, struct files_struct *to,
 	off_t to_offset, off_t to_copy)
@@ -308,7 +322,7 @@ static void copy_written(struct tevent_req *subreq)
 	copy_next(req);
 }
 
-NTSTATUS mrmr_ghost_copy_recv(struct tevent_req *req, off_t *copied)
+NTSTATUS mrmr_read_copy_recv(struct tevent_req *req, off_t *copied)
 {
 	struct copy_state *state = tevent_req_data(req, struct copy_state);
 	NTSTATUS status;

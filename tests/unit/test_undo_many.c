@@ -138,6 +138,9 @@ static void make_empty(struct file *f, const char *name)
 	close(fd);
 }
 
+/* --- how much is looked at ---------------------------------------------------- */
+
+#ifdef MRMR_WITH_FAULTS
 /* As if all but the first were overwritten, too. */
 static void make_many(struct file *f, uint32_t generation)
 {
@@ -151,9 +154,6 @@ static void make_many(struct file *f, uint32_t generation)
 	}
 }
 
-/* --- how much is looked at ---------------------------------------------------- */
-
-#ifdef MRMR_WITH_FAULTS
 /* Counting begins. */
 static void count_lists(void)
 {

@@ -1,7 +1,7 @@
 /*
  * Unit tests: a drive does not take what was written to it. The kernel tells of
  * that once, and goes on showing the bytes that are in memory only: nothing may be
- * called protected by these.
+ * called protected by these without a word.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
