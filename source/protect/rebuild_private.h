@@ -205,8 +205,8 @@ int rebuild_find_name(struct rebuild *r, struct mrmr_dir *dir, const char *name,
 int rebuild_resolve(struct rebuild *r, void *mem_ctx, uint64_t inode,
 		    struct rebuild_name *name);
 
-#define REBUILD_WAS_DELETED                                                    \
-	"it was deleted, or moved, a moment ago; once mrmr-admin sync has "    \
+#define REBUILD_WAS_DELETED                                                 \
+	"it was deleted, or moved, a moment ago; once mrmr-admin sync has " \
 	"seen that, try again"
 
 /* For people. */
