@@ -85,8 +85,9 @@ size_t mrmr_decode_len(const struct mrmr_decode *decode);
 
 /*
  * Do it. For any thread, one at a time per job; becomes root in it. 0, or -1
- * with errno EIO, or what this process is short of: then out has anything. Where the stripe may have been changed
- * by the protector since the job was made, another job may succeed.
+ * with errno EIO, or what this process is short of: then out has anything. Where
+ * the stripe may have been changed by the protector since the job was made, another
+ * job may succeed.
  */
 int mrmr_decode_run(struct mrmr_decode *decode, uint8_t *out);
 

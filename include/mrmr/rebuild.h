@@ -86,9 +86,8 @@ struct mrmr_rebuild_result {
 	uint64_t lost_bytes;
 	uint64_t given_up_files; /* of the lost ones: they are known no more */
 	uint64_t given_up_bytes;
-	uint64_t
-		spared_files; /* were to be given up, and can be had by now: the
-				  next run brings them back */
+	/* Were to be given up, and can be had by now: by the next run. */
+	uint64_t spared_files;
 	uint64_t taken_files;
 	uint64_t failed_files;
 	uint64_t older_files;

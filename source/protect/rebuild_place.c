@@ -523,6 +523,18 @@ static int place_all(struct rebuild *r, struct rebuild_file *file,
 	return 0;
 }
 
+static bool has_name(const struct rebuild_file *file)
+{
+	size_t i;
+
+	for (i = 0; i < file->num_names; i++) {
+		if (file->names[i].path != NULL) {
+			return true;
+		}
+	}
+	return false;
+}
+
 int rebuild_place(struct rebuild *r, struct rebuild_file *file)
 {
 	int staging_fd = -1;
@@ -555,8 +567,8 @@ int rebuild_place(struct rebuild *r, struct rebuild_file *file)
 			     "alone");
 	} else {
 		rebuild_drop(r, file, MRMR_REBUILD_FAILED,
-			     error == ENOENT ? REBUILD_WAS_DELETED
-					     : strerror(error));
+			     has_name(file) ? strerror(error)
+					    : REBUILD_WAS_DELETED);
 	}
 	return -1;
 }
