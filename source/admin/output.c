@@ -21,6 +21,12 @@ void *admin_need(void *pointer)
 	return pointer;
 }
 
+/* U+0080 to U+009F in UTF-8, which steer some terminals too. */
+static bool is_c1(const unsigned char *c)
+{
+	return c[0] == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0;
+}
+
 char *admin_printable(void *mem_ctx, const char *text)
 {
 	char *copy = admin_need(talloc_strdup(mem_ctx, text));
@@ -29,6 +35,8 @@ char *admin_printable(void *mem_ctx, const char *text)
 	for (c = copy; *c != '\0'; c++) {
 		if ((unsigned char)*c < 0x20 || *c == 0x7f) {
 			*c = '?';
+		} else if (is_c1((const unsigned char *)c)) {
+			*c = *(c + 1) = '?';
 		}
 	}
 	return copy;
@@ -76,6 +84,26 @@ json_t *admin_json_uuid(const struct mrmr_uuid *uuid)
 
 	mrmr_uuid_format(uuid, text);
 	return admin_need(json_string(text));
+}
+
+/*
+ * Prints a dumped value. jansson escapes what JSON says must be; DEL and the C1
+ * controls, which a name may hold and a terminal may obey, are escaped here.
+ */
+static void print_json(const char *text)
+{
+	const unsigned char *c = NULL;
+
+	for (c = (const unsigned char *)text; *c != '\0'; c++) {
+		if (*c == 0x7f) {
+			printf("\\u%04x", *c);
+		} else if (is_c1(c)) {
+			printf("\\u%04x", *++c);
+		} else {
+			putchar(*c);
+		}
+	}
+	putchar('\n');
 }
 
 static void append_to(struct admin *admin, const char *key, const char *text)
@@ -161,10 +189,13 @@ int admin_fail(struct admin *admin, int status, const char *fmt, ...)
 
 int admin_finish(struct admin *admin, int status)
 {
+	char *text = NULL;
+
 	if (admin->json) {
 		admin_set(admin->result, "exit_status", json_integer(status));
-		json_dumpf(admin->result, stdout, JSON_INDENT(2));
-		putchar('\n');
+		text = admin_need(json_dumps(admin->result, JSON_INDENT(2)));
+		print_json(text);
+		free(text);
 	}
 	if (fflush(stdout) != 0 || ferror(stdout)) {
 		perror("mrmr-admin: standard output");

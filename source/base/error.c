@@ -22,6 +22,8 @@ static void blank_control_characters(char *text)
 
 		if (c < 0x20 || c == 0x7f) {
 			*text = '?';
+		} else if (c == 0xc2 && (text[1] & 0xe0) == 0x80) {
+			*text = text[1] = '?'; /* U+0080 to U+009F */
 		}
 	}
 }

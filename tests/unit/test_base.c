@@ -50,8 +50,9 @@ static void error_is_one_line_of_text(void **state)
 {
 	struct mrmr_error err = {0};
 
-	mrmr_error_set(&err, EIO, "file %s failed", "a\nb\033[2Jc\177");
-	assert_string_equal(err.text, "file a?b?[2Jc? failed");
+	mrmr_error_set(&err, EIO, "file %s failed",
+		       "a\nb\033[2Jc\177d\302\233m");
+	assert_string_equal(err.text, "file a?b?[2Jc?d??m failed");
 }
 
 static void error_too_long_is_cut_between_characters(void **state)
