@@ -23,7 +23,7 @@
 #   --conf FILE        more lines for smb.conf, with their [section]s; they
 #                      override the options for all; "" forgets them
 #   --user NAME[:PASSWORD]   a user of this smbd; repeat it [mrmr]
-#   --module-dir BUILD use what was built in BUILD, do not build
+#   --module-dir BUILD use what was built in BUILD, do not build or install
 #   --smbd PATH        another smbd than the installed one
 #   --env NAME=VALUE   into smbd's environment; repeat it; --env "" forgets;
 #                      @D@ stands for D
@@ -40,7 +40,7 @@
 set -eu -o pipefail
 
 self=$(realpath "$0")
-top=$(dirname "$(dirname "$self")")
+top=${self%/*/*}
 
 # The administrator's PATH may put another python or samba first.
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
@@ -96,35 +96,39 @@ save_options() {
 # Every process in the mount namespace of D's smbd has a mount there whose
 # source is the tag, a random word: no other process can be mistaken for one of
 # ours, whatever its name or number.
-inside_pids() {
-	local tag f pid
+# They are left in the array inside.
+find_inside() {
+	local tag
+	inside=()
 	[ -s "$dir/run/tag" ] || return 0
-	tag=$(cat "$dir/run/tag")
-	grep -lsF -- "$tag" /proc/[0-9]*/mountinfo 2>/dev/null | while read -r f; do
-		pid=${f#/proc/}
-		echo "${pid%/mountinfo}"
-	done
+	read -r tag <"$dir/run/tag"
+	mapfile -t inside < <(grep -lsF -- "$tag" /proc/[0-9]*/mountinfo)
+	inside=("${inside[@]#/proc/}")
+	inside=("${inside[@]%/mountinfo}")
 }
 
-# The number of the main smbd, if it is alive and is the one that was recorded.
-main_pid() {
-	local pid started
-	[ -s "$dir/run/smbd" ] || return 0
-	read -r pid started <"$dir/run/smbd"
-	if [ "$(start_time "$pid")" = "$started" ]; then
-		echo "$pid"
-	fi
+# Is the main smbd alive, and the one that was recorded? Its number is left in
+# main_pid.
+is_running() {
+	local started
+	main_pid=
+	[ -s "$dir/run/smbd" ] || return 1
+	read -r main_pid started <"$dir/run/smbd"
+	[ -n "$started" ] && [ "$(start_time "$main_pid")" = "$started" ]
 }
 
 # Of a process that lives (a zombie does not); the name before it, in brackets,
 # may have blanks.
 start_time() {
-	sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | awk '$1 != "Z" { print $20 }'
+	local line fields
+	{ read -r line <"/proc/$1/stat"; } 2>/dev/null || return 0
+	read -r -a fields <<<"${line##*) }"
+	[ "${fields[0]}" = Z ] || echo "${fields[19]}"
 }
 
 wait_until_gone() {
 	local tenths=$1
-	while [ -n "$(inside_pids)" ]; do
+	while find_inside && [ ${#inside[@]} -gt 0 ]; do
 		[ "$tenths" -gt 0 ] || return 1
 		tenths=$((tenths - 1))
 		sleep 0.1
@@ -132,15 +136,13 @@ wait_until_gone() {
 }
 
 stop_smbd() {
-	local pid
-	pid=$(main_pid)
-	[ -z "$pid" ] || kill -TERM "$pid" 2>/dev/null || true
+	! is_running || kill -TERM "$main_pid" 2>/dev/null || true
 	if ! wait_until_gone 50; then
-		inside_pids | xargs -r kill -TERM 2>/dev/null || true
+		kill -TERM "${inside[@]}" 2>/dev/null || true
 		if ! wait_until_gone 50; then
-			inside_pids | xargs -r kill -KILL 2>/dev/null || true
+			kill -KILL "${inside[@]}" 2>/dev/null || true
 			wait_until_gone 50 ||
-				fail "some processes of $dir do not end: $(inside_pids | xargs)"
+				fail "some processes of $dir do not end: ${inside[*]}"
 		fi
 	fi
 	rm -f "$dir/run/smbd" "$dir/run/tag" "$dir/run/started-with"
@@ -148,8 +150,12 @@ stop_smbd() {
 
 # --- preparing D -------------------------------------------------------------
 
+# Of so many bytes, a multiple of four, in hex.
 random_word() {
-	od -An -N"$1" -tx1 /dev/urandom | tr -d ' \n'
+	local i
+	for ((i = 0; i < $1; i += 4)); do
+		printf '%08x' "$SRANDOM"
+	done
 }
 
 check_dir() {
@@ -169,10 +175,8 @@ check_dir() {
 			fail "$dir is not empty and no quickstart made it:" \
 				"choose another --dir"
 	fi
-	mkdir -p "$dir"
-	chmod 0755 "$dir"
 	mkdir -p "$dir"/{run,log,samba}
-	chmod 0755 "$dir/run" "$dir/samba"
+	chmod 0755 "$dir" "$dir/run" "$dir/samba"
 	chmod 1777 "$dir/log"
 	mkdir -p "$dir"/samba/{private,lock,state,cache,pid,ncalrpc,usershares}
 	chmod 0700 "$dir/samba/private"
@@ -209,6 +213,7 @@ record_users() {
 		esac
 		[ -n "$password" ] || password=$(random_word 8)
 		[ -n "$uid" ] || uid=$(id -u "$name" 2>/dev/null) || uid=$(free_uid)
+		! grep -qxF -- "$name:$uid:$password" "$dir/users" || continue
 		(
 			umask 077
 			# in its place if it is there, else at the end
@@ -249,10 +254,11 @@ prepare_root() {
 }
 
 port_in_use() {
-	# the second field is the local address, ADDRESS:PORT in hex; 0A: listening
-	awk -v port="$(printf ':%04X' "$1")" '
-		$4 == "0A" && substr($2, length($2) - 4) == port { found = 1 }
-		END { exit !found }' /proc/net/tcp /proc/net/tcp6 2>/dev/null
+	# local address, ADDRESS:PORT in hex; that of the other side, none; 0A:
+	# listening
+	local hex
+	printf -v hex ':%04X' "$1"
+	grep -qsE "$hex 0+:0000 0A " /proc/net/tcp /proc/net/tcp6
 }
 
 choose_port() {
@@ -261,7 +267,7 @@ choose_port() {
 		return
 	fi
 	# below the range that the kernel hands out for outgoing connections
-	port=$((20000 + ($(od -An -N2 -tu2 /dev/urandom) % 10000)))
+	port=$((20000 + SRANDOM % 10000))
 	while port_in_use "$port"; do
 		port=$((port + 1))
 	done
@@ -445,8 +451,15 @@ write_env() {
 
 # --- starting ----------------------------------------------------------------
 
+# Asked of an smbd once, until there is a newer one.
 modules_directory() {
-	"$smbd_program" -b | sed -n 's/^ *MODULESDIR: *//p'
+	local known=$dir/run/modules program=
+	[ ! "$known" -nt "$smbd_program" ] || read -r program modules <"$known"
+	if [ "$program" != "$smbd_program" ]; then
+		modules=$("$smbd_program" -b | sed -n 's/^ *MODULESDIR: *//p')
+		echo "$smbd_program $modules" >"$known"
+	fi
+	modules=$modules/vfs
 }
 
 # In the new mount namespace, as root, before smbd takes over this process.
@@ -473,17 +486,20 @@ enter_namespace() {
 	fi
 
 	if [ -n "$built" ]; then
-		modules=$(modules_directory)/vfs
+		modules_directory
 		cp -a "$modules" "$ns/vfs"
 		rm -f "$ns/vfs/mrmr.so"
 		cp "$built/mrmr.so" "$ns/vfs/mrmr.so"
 		mount --bind "$ns/vfs" "$modules"
 	fi
 
-	while IFS=: read -r name uid password; do
-		printf '%s\n%s\n' "$password" "$password" |
-			smbpasswd -c "$dir/smb.conf" -s -a "$name" >/dev/null
-	done <"$dir/users"
+	if ! cmp -s "$dir/users" "$dir/samba/private/users"; then
+		while IFS=: read -r name uid password; do
+			printf '%s\n%s\n' "$password" "$password" |
+				smbpasswd -c "$dir/smb.conf" -s -a "$name" >/dev/null
+		done <"$dir/users"
+		cp -p "$dir/users" "$dir/samba/private/users"
+	fi
 
 	cd /
 	exec env "${smbd_env[@]//@D@/$dir}" "$smbd_program" -F --no-process-group \
@@ -504,19 +520,20 @@ smb() {
 }
 
 start_smbd() {
-	local pid tries=$((start_seconds * 5)) # of a fifth of a second
+	local tries=$((start_seconds * 10)) # of a tenth of a second
 
 	echo "mrmr-quickstart-$(random_word 16)" >"$dir/run/tag"
 	export owner_name owner_gid built smbd_program
 	setsid unshare -m --propagation slave -- "$self" enter-namespace \
 		--dir "$dir" </dev/null >"$dir/log/start.log" 2>&1 9>&- &
-	pid=$!
-	disown "$pid"
-	echo "$pid $(start_time "$pid")" >"$dir/run/smbd"
+	disown $!
+	echo "$! $(start_time $!)" >"$dir/run/smbd"
 	until port_in_use "$port"; do
-		[ -n "$(main_pid)" ] && [ "$tries" -gt 0 ] || give_up "smbd did not start"
+		if ! is_running || [ "$tries" -eq 0 ]; then
+			give_up "smbd did not start"
+		fi
 		tries=$((tries - 1))
-		sleep 0.2
+		sleep 0.1
 	done
 	fingerprint >"$dir/run/started-with"
 }
@@ -578,7 +595,7 @@ how_to_connect() {
 # --- the commands ------------------------------------------------------------
 
 can_be_root() {
-	[ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null ||
+	[ "$EUID" -eq 0 ] || command -v sudo >/dev/null ||
 		fail "this needs root (a private smbd changes users and mounts" \
 			"things in a namespace of its own), and there is no sudo:" \
 			"run it as root"
@@ -586,20 +603,21 @@ can_be_root() {
 
 need_root() {
 	can_be_root
-	[ "$(id -u)" -eq 0 ] || exec sudo -- "$self" "${arguments[@]}"
+	[ "$EUID" -eq 0 ] || exec sudo -- "$self" "${arguments[@]}"
 }
 
 # Built as the user who called, so that root owns nothing in the checkout.
 build_before_root() {
 	can_be_root
-	[ "$(id -u)" -ne 0 ] || return 0
+	[ "$EUID" -ne 0 ] || return 0
 	[ -z "$module_dir" ] && [ -z "$stand_in" ] || return 0
 	"$top/source/build/make.sh"
 }
 
 install_missing() {
 	# only asks dpkg when all is there
-	[ ! -x "$top/source/build/deps.sh" ] || "$top/source/build/deps.sh" quickstart
+	[ -n "$module_dir" ] || [ ! -x "$top/source/build/deps.sh" ] ||
+		"$top/source/build/deps.sh" quickstart
 }
 
 cmd_up() {
@@ -687,7 +705,7 @@ cmd_up() {
 	make_pool
 	[ -z "$plain" ] || prepare_root "$plain"
 
-	if [ -n "$(main_pid)" ] && [ "$port" = "$old_port" ]; then
+	if is_running && [ "$port" = "$old_port" ]; then
 		write_smb_conf
 		if [ "$(fingerprint)" = "$(cat "$dir/run/started-with" 2>/dev/null)" ]; then
 			save_options
@@ -734,7 +752,8 @@ cmd_down() {
 	[ -d "$dir/run" ] || fail "there is no quickstart in $dir"
 	exec 9>"$dir/run/lock"
 	flock 9
-	if [ -z "$(main_pid)" ] && [ -z "$(inside_pids)" ]; then
+	find_inside
+	if ! is_running && [ ${#inside[@]} -eq 0 ]; then
 		say "nothing runs in $dir"
 	else
 		stop_smbd
@@ -747,8 +766,8 @@ cmd_status() {
 	need_root
 	[ -e "$dir/options" ] || fail "there is no quickstart in $dir"
 	. "$dir/options"
-	if [ -n "$(main_pid)" ]; then
-		say "runs: port $port, process $(main_pid)"
+	if is_running; then
+		say "runs: port $port, process $main_pid"
 	else
 		say "does not run"
 		exit 1
@@ -756,14 +775,12 @@ cmd_status() {
 }
 
 cmd_run() {
-	local pid
 	only_dir "$@"
 	shift "$shifted"
 	[ $# -gt 0 ] || usage "run what?"
 	need_root
-	pid=$(main_pid)
-	[ -n "$pid" ] || fail "the smbd of $dir does not run"
-	exec nsenter -t "$pid" -m -r -- "$@"
+	is_running || fail "the smbd of $dir does not run"
+	exec nsenter -t "$main_pid" -m -r -- "$@"
 }
 
 arguments=("$@")

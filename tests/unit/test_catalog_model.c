@@ -129,12 +129,15 @@ static unsigned int rounds(unsigned int usual)
 {
 	const char *text = getenv("MRMR_TEST_ROUNDS");
 
-	return text != NULL ? (unsigned int)atoi(text) : usual;
+	if (text != NULL) {
+		return (unsigned int)atoi(text);
+	}
+	return getenv("MRMR_TEST_FULL") != NULL ? 5 * usual : usual;
 }
 
 static void test_random_changes(void **state)
 {
-	run(*state, rounds(200));
+	run(*state, rounds(80));
 }
 
 static void test_random_changes_over_many_files(void **state)
@@ -142,7 +145,7 @@ static void test_random_changes_over_many_files(void **state)
 	struct catalog_world *w = *state;
 
 	catalog_world_make_small_files(w);
-	run(w, rounds(200));
+	run(w, rounds(80));
 	assert_true(catalog_world_num_files(w, MRMR_MEMBER_NONE) > 3);
 }
 
@@ -154,7 +157,7 @@ static void test_parts_are_written_by_several_threads(void **state)
 
 	catalog_world_make_small_files(w);
 	catalog_world_use_threads(w, 4);
-	run(w, rounds(200));
+	run(w, rounds(80));
 	/* some of them may have been lost just now */
 	for (member = 0; member < MODEL_MEMBERS; member++) {
 		files += catalog_world_num_files(w, member);
