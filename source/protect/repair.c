@@ -25,16 +25,19 @@
  * (After a reboot everything counts as guarded until a writer has finished this
  * and made the table anew.)
  *
- * Clients. Nobody may have the file open for writing, and nobody may come before
- * it has happened: he would write to the bad file, whose name is in the trash by
- * then. So it is done under a read lease, which tells when somebody wants to
- * write; then all is put back. Readers go on with the bad file.
+ * Clients. Nobody may have the file open for writing, and who comes to write while
+ * it happens has to wait: a read lease on each of the two makes him, and tells of
+ * him. If he has found the bad file, all is put back. If he has found the copy, that
+ * keeps the name; to put it back, nobody may have come to it. An smbd that has
+ * waited for the one that has not got the name sees that the file has moved, and
+ * opens the other one. Readers go on with the bad file.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -51,6 +54,7 @@
 #include <mrmr/move.h>
 #include <mrmr/names.h>
 #include <mrmr/repair.h>
+#include <mrmr/shared.h>
 #include <mrmr/staging.h>
 #include <mrmr/trash.h>
 #include <mrmr/undo.h>
@@ -218,6 +222,7 @@ static int exchange(struct repair *r, const struct spot *spot)
 		return -1;
 	}
 	r->is_exchanged = !r->is_exchanged;
+	atomic_store(&r->engine->pool->shared->moved_ns, mrmr_now_ns());
 	return mrmr_sync(spot->fd);
 }
 
@@ -236,6 +241,13 @@ static int exchange_back(struct repair *r)
 	}
 	errno = saved_errno;
 	return ret;
+}
+
+/* Does somebody wait to write to the bad file, or to its copy? After the time that
+   the kernel gives us, he may have done so. */
+static bool is_wanted(int leased_fd)
+{
+	return fcntl(leased_fd, F_GETLEASE) != F_RDLCK;
 }
 
 enum taking {
@@ -266,13 +278,8 @@ static enum taking take_name(struct repair *r)
 		return NOT_TAKEN;
 	}
 	/* on the disk it may be one or the other */
-	return exchange_back(r) == 0 ? NOT_TAKEN : UNCLEAR;
-}
-
-/* Does somebody want to write to the bad file? */
-static bool is_wanted(const struct repair *r)
-{
-	return fcntl(r->fd, F_GETLEASE) != F_RDLCK;
+	return !is_wanted(r->new_fd) && exchange_back(r) == 0 ? NOT_TAKEN
+							      : UNCLEAR;
 }
 
 /* --- the records ------------------------------------------------------------------- */
@@ -329,12 +336,18 @@ static int commit_inode(struct repair *r)
 static const char in_use[] = "somebody has it open for writing; the next scrub "
 			     "tries again";
 
-static int take_lease(struct repair *r)
+static int take_lease(int fd)
 {
 	/* The signal that tells of a wish is one that is ignored: it is looked
 	   for when that matters. */
-	if (fcntl(r->fd, F_SETSIG, SIGURG) == -1 ||
-	    fcntl(r->fd, F_SETLEASE, F_RDLCK) == -1) {
+	return fcntl(fd, F_SETSIG, SIGURG) == -1
+		       ? -1
+		       : fcntl(fd, F_SETLEASE, F_RDLCK);
+}
+
+static int take_leases(struct repair *r)
+{
+	if (take_lease(r->new_fd) == -1 || take_lease(r->fd) == -1) {
 		if (errno == EAGAIN) {
 			return repair_fail(r, EBUSY, in_use);
 		}
@@ -384,7 +397,8 @@ static int swap(struct repair *r)
 		return repair_fail_errno(r, "its copy cannot take its name");
 	}
 	nanosleep(&settle, NULL);
-	if (is_wanted(r) || mrmr_fault("repair-renamed") != 0) {
+	if ((is_wanted(r->fd) || mrmr_fault("repair-renamed") != 0) &&
+	    !is_wanted(r->new_fd)) {
 		repair_fail(r, EBUSY, in_use);
 		return exchange_back(r) == 0 ? take_back(r) : -1;
 	}
@@ -392,10 +406,25 @@ static int swap(struct repair *r)
 			    pool_path(r), r->trash_path) == -1) {
 		repair_fail_errno(r,
 				  "its bad copy cannot be kept in the trash");
-		return exchange_back(r) == 0 ? take_back(r) : -1;
+		if (!is_wanted(r->new_fd)) {
+			return exchange_back(r) == 0 ? take_back(r) : -1;
+		}
+	} else {
+		r->is_in_trash = true;
 	}
 	/* If this fails, the note stays for the next writer. */
 	return commit_inode(r);
+}
+
+/* Where it is in the end. */
+static const char *bad_copy(struct repair *r)
+{
+	const char *path =
+		talloc_asprintf(r, "%s/%s/%s", MRMR_DIR,
+				r->is_in_trash ? MRMR_TRASH : MRMR_REBUILD,
+				r->is_in_trash ? r->trash_path : r->staged);
+
+	return path != NULL ? path : MRMR_DIR;
 }
 
 static int replace(struct repair *r)
@@ -409,7 +438,7 @@ static int replace(struct repair *r)
 				   "when its "
 				   "member is back");
 	}
-	if (repair_copy(r) == -1 || take_lease(r) == -1) {
+	if (repair_copy(r) == -1 || take_leases(r) == -1) {
 		return -1;
 	}
 	if (mrmr_guard_declare(r->engine->guard, id, r->new_inode,
@@ -423,12 +452,12 @@ static int replace(struct repair *r)
 	if (swap(r) == -1) {
 		return -1;
 	}
-	if (is_wanted(r)) {
-		mrmr_log(MRMR_LOG_ERROR,
+	if (is_wanted(r->fd)) {
+		mrmr_log(MRMR_LOG_WARNING,
 			 "member %s: while %s was repaired, somebody came to "
-			 "write to it; what he writes is in " MRMR_DIR
-			 "/" MRMR_TRASH "/%s",
-			 mrmr_member_name(r->member), r->path, r->trash_path);
+			 "write to it; if that was not through the share, what "
+			 "he writes is in %s",
+			 mrmr_member_name(r->member), r->path, bad_copy(r));
 	}
 	if (mrmr_fault("repair-committed") == 0) {
 		mrmr_guard_forget(r->engine->guard, id, r->node->inode);
@@ -443,10 +472,10 @@ static int replace(struct repair *r)
 static int close_repair(struct repair *r)
 {
 	if (r->new_fd != -1) {
-		close(r->new_fd);
 		if (!r->is_exchanged) {
 			unlinkat(r->rebuild_fd, r->staged, 0);
 		}
+		close(r->new_fd);
 	}
 	if (r->rebuild_fd != -1) {
 		close(r->rebuild_fd);
@@ -490,9 +519,8 @@ int mrmr_repair_file(struct mrmr_engine *engine, uint64_t id,
 	}
 	if (ret == 0) {
 		mrmr_log(MRMR_LOG_INFO,
-			 "member %s: %s was repaired; the bad copy is "
-			 "in " MRMR_DIR "/" MRMR_TRASH "/%s",
-			 mrmr_member_name(r->member), r->path, r->trash_path);
+			 "member %s: %s was repaired; the bad copy is in %s",
+			 mrmr_member_name(r->member), r->path, bad_copy(r));
 	}
 	saved_errno = errno;
 	talloc_free(r);

@@ -170,5 +170,13 @@ int repair_copy(struct repair *r)
 		return repair_fail_errno(r, "its copy cannot be written");
 	}
 	r->new_inode = (uint64_t)st.st_ino;
+	close(r->new_fd);
+	r->new_fd = openat(r->rebuild_fd, r->staged,
+			   O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	if (r->new_fd == -1) {
+		repair_fail_errno(r, "its copy cannot be opened");
+		unlinkat(r->rebuild_fd, r->staged, 0);
+		return -1;
+	}
 	return 0;
 }

@@ -27,10 +27,11 @@ struct repair {
 	bool in_trash;
 	int rebuild_fd;
 	char staged[96];
-	int new_fd; /* -1: there is no copy */
+	int new_fd; /* for reading, once it is complete; -1: there is none */
 	uint64_t new_inode;
 	uint32_t generation;
 	bool is_exchanged; /* the copy has the name, the bad file has `staged` */
+	bool is_in_trash;  /* the bad file; as */
 	char trash_path[MRMR_TRASH_PATH_MAX];
 	struct mrmr_error *err;
 };
@@ -39,7 +40,8 @@ struct repair {
 int repair_fail(struct repair *r, int code, const char *why);
 int repair_fail_errno(struct repair *r, const char *what);
 
-/* Make the copy, with all attributes, durable; new_fd and new_inode. */
+/* Make the copy, with all attributes, durable; new_fd and new_inode. Nobody has it
+   open for writing. */
 int repair_copy(struct repair *r);
 
 /* --- what is under way ---------------------------------------------------------- */

@@ -10,6 +10,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -628,6 +630,95 @@ static void test_in_use(void **state)
 	free_pool(&k);
 }
 
+/* Writes to what has the name as soon as that is another file; and wants to write
+   to the one that had it, and was found before. */
+struct comer {
+	char path[512];
+	int found_fd;
+	ino_t inode;
+	atomic_bool stop;
+	bool has_come;
+	pthread_t thread;
+};
+
+#define WRITTEN "written meanwhile"
+
+static void *come(void *arg)
+{
+	struct comer *comer = arg;
+	char path[64];
+	struct stat st;
+	int fd;
+
+	do {
+		if (atomic_load(&comer->stop)) {
+			return NULL;
+		}
+	} while (stat(comer->path, &st) == -1 || st.st_ino == comer->inode);
+	if (comer->found_fd != -1) {
+		snprintf(path, sizeof(path), "/proc/self/fd/%d",
+			 comer->found_fd);
+		fd = open(path, O_WRONLY | O_NONBLOCK);
+		if (fd != -1) {
+			close(fd);
+		}
+	}
+	fd = open(comer->path, O_WRONLY);
+	comer->has_come = fd != -1 && pwrite(fd, WRITTEN, sizeof(WRITTEN), 0) ==
+					      (ssize_t)sizeof(WRITTEN);
+	close(fd);
+	return NULL;
+}
+
+/* Who has found the copy has written to the file, whatever becomes of the repair. */
+static void test_comes_meanwhile(void **state)
+{
+	static const char *const faults[] = {
+		"", "trash=ENOSPC", "repair-renamed=EIO", "", "trash=ENOSPC",
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+		struct run mend = {.options = {.repair = true}};
+		char got[sizeof(WRITTEN)] = "";
+		struct comer comer = {.found_fd = -1};
+		struct pool k;
+		struct stat st;
+		int fd;
+
+		make_pool(&k);
+		protected_flip(protected_where(k.p, k.files[0]), 70000, 1);
+		snprintf(comer.path, sizeof(comer.path), "%s",
+			 protected_where(k.p, k.files[0]));
+		if (i < 3) {
+			comer.found_fd = open(comer.path, O_PATH | O_CLOEXEC);
+			assert_return_code(comer.found_fd, errno);
+		}
+		assert_return_code(stat(comer.path, &st), errno);
+		comer.inode = st.st_ino;
+		setenv("MRMR_FAULT", faults[i], 1);
+		assert_int_equal(pthread_create(&comer.thread, NULL, come,
+						&comer),
+				 0);
+		scrub(&k, &mend);
+		atomic_store(&comer.stop, true);
+		pthread_join(comer.thread, NULL);
+		unsetenv("MRMR_FAULT");
+		if (comer.found_fd != -1) {
+			close(comer.found_fd);
+		}
+		if (comer.has_come) {
+			fd = open(comer.path, O_RDONLY);
+			assert_return_code(fd, errno);
+			assert_int_equal(read(fd, got, sizeof(got)),
+					 sizeof(got));
+			assert_string_equal(got, WRITTEN);
+			close(fd);
+		}
+		free_pool(&k);
+	}
+}
+
 /* --- which, and in which order --------------------------------------------------------- */
 
 static void test_order(void **state)
@@ -917,6 +1008,7 @@ int main(void)
 		cmocka_unit_test(test_away),
 		cmocka_unit_test(test_goes_away),
 		cmocka_unit_test(test_in_use),
+		cmocka_unit_test(test_comes_meanwhile),
 		cmocka_unit_test(test_order),
 		cmocka_unit_test(test_stop),
 		cmocka_unit_test(test_ages),
