@@ -37,6 +37,8 @@ int mrmr_unlinkat(struct vfs_handle_struct *handle, struct files_struct *dirfsp,
 {
 	struct mrmr_pool *pool = mrmr_pool_of(handle);
 	struct mrmr_place place;
+	unsigned int tries = 0;
+	int ret;
 
 	if (pool == NULL || is_named_stream(smb_fname)) {
 		return SMB_VFS_NEXT_UNLINKAT(handle, dirfsp, smb_fname, flags);
@@ -47,7 +49,12 @@ int mrmr_unlinkat(struct vfs_handle_struct *handle, struct files_struct *dirfsp,
 	if ((flags & AT_REMOVEDIR) != 0) {
 		return mrmr_name_rmdir(place.dir, place.name);
 	}
-	return mrmr_name_unlink(place.dir, place.name);
+	/* its place in the trash wants room */
+	do {
+		ret = mrmr_name_unlink(place.dir, place.name);
+	} while (ret == -1 && errno == ENOSPC &&
+		 mrmr_may_have_room(handle, 0, &tries));
+	return ret;
 }
 
 /*
@@ -83,14 +90,18 @@ int mrmr_renameat(struct vfs_handle_struct *handle,
 	struct mrmr_pool *pool = mrmr_pool_of(handle);
 	struct mrmr_place from_place;
 	struct mrmr_place to_place;
+	unsigned int tries = 0;
 	int ret;
 
 	if (mrmr_place_at(pool, from_dirfsp, from, &from_place) == -1 ||
 	    mrmr_place_at(pool, to_dirfsp, to, &to_place) == -1) {
 		return -1;
 	}
-	ret = mrmr_name_rename(from_place.dir, from_place.name, to_place.dir,
-			       to_place.name);
+	do {
+		ret = mrmr_name_rename(from_place.dir, from_place.name,
+				       to_place.dir, to_place.name);
+	} while (ret == -1 && errno == ENOSPC &&
+		 mrmr_may_have_room(handle, 0, &tries));
 	if (ret == -1 && errno == EEXIST) {
 		ret = rename_over_directory(&from_place, &to_place);
 	}
