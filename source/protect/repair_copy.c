@@ -18,6 +18,7 @@
 #include <mrmr/fault.h>
 #include <mrmr/file.h>
 #include <mrmr/live.h>
+#include <mrmr/shortage.h>
 #include <mrmr/staging.h>
 #include <mrmr/xattrs.h>
 
@@ -45,6 +46,7 @@ static int compute_extent(struct repair *r, uint32_t index,
 			  const struct mrmr_extent *extent, uint8_t *buf)
 {
 	struct mrmr_decode *job = NULL;
+	int error;
 	int ret;
 
 	if (extent->state == MRMR_EXTENT_ZERO) {
@@ -60,8 +62,13 @@ static int compute_extent(struct repair *r, uint32_t index,
 		return -1;
 	}
 	ret = mrmr_decode_run(job, buf);
+	error = ret == -1 ? errno : 0;
 	mrmr_decode_report(job, r->engine);
 	talloc_free(job);
+	if (mrmr_is_shortage(error)) {
+		errno = error;
+		return repair_fail_errno(r, "bytes cannot be computed now");
+	}
 	if (ret == -1 || !is_right(extent, buf)) {
 		return repair_fail(r, EIO,
 				   "bytes cannot be computed: too much of "

@@ -25,6 +25,7 @@
 
 #include <mrmr/blob.h>
 #include <mrmr/fault.h>
+#include <mrmr/shortage.h>
 
 #include "scrub_note.h"
 #include "scrub_private.h"
@@ -83,6 +84,11 @@ static int fail_memory(struct scrub *s)
 
 static int fail_catalog(struct scrub *s)
 {
+	if (mrmr_is_shortage(errno)) {
+		return mrmr_error_set(s->err, errno,
+				      "it cannot be scrubbed on now: %s",
+				      strerror(errno));
+	}
 	return mrmr_error_set(s->err, errno,
 			      "the catalogue in %s cannot be used: %s",
 			      s->pool->config->state_dir, strerror(errno));

@@ -24,6 +24,7 @@
 #include <mrmr/fault.h>
 #include <mrmr/protection.h>
 #include <mrmr/repair.h>
+#include <mrmr/shortage.h>
 
 #include "scrub_private.h"
 
@@ -138,31 +139,39 @@ static void tell_changed(struct suspect *s, const struct piece *piece)
 	}
 }
 
-/* Could it be computed? */
-static enum mrmr_scrub_outcome try_extent(struct suspect *s,
-					  const struct piece *piece,
-					  uint32_t index,
-					  struct mrmr_error *err)
+/*
+ * Could it be computed? 0, and *outcome; -1 with errno if this process is short of
+ * what it takes to tell. job may be NULL, for the reason in *err.
+ */
+static int try_job(struct suspect *s, struct mrmr_decode *job,
+		   enum mrmr_scrub_outcome *outcome, struct mrmr_error *err)
 {
-	struct mrmr_engine *engine = s->judge->engine;
-	struct mrmr_decode *job =
-		mrmr_decode_extent(s, engine, piece->node, index, err);
-	enum mrmr_scrub_outcome outcome = MRMR_SCRUB_LOST;
+	int error = 0;
 
-	if (job != NULL && buffer(s, mrmr_decode_len(job)) != NULL &&
-	    mrmr_decode_run(job, s->buf) == 0) {
-		outcome = MRMR_SCRUB_LEFT;
-	} else if (job != NULL) {
+	*outcome = MRMR_SCRUB_LOST;
+	if (job == NULL) {
+		error = err->code;
+	} else if (buffer(s, mrmr_decode_len(job)) == NULL) {
+		error = ENOMEM;
+	} else if (mrmr_decode_run(job, s->buf) == 0) {
+		*outcome = MRMR_SCRUB_LEFT;
+	} else {
+		error = errno;
 		mrmr_error_set(err, EIO,
 			       "it cannot be computed: too much of its stripe "
 			       "is bad");
 	}
 	talloc_free(job);
-	return outcome;
+	if (mrmr_is_shortage(error)) {
+		errno = error;
+		return -1;
+	}
+	return 0;
 }
 
-static void judge_bad(struct suspect *s, struct piece *piece,
-		      struct mrmr_scrub_finding *finding)
+/* 1: it is told. -1: errno. */
+static int judge_bad(struct suspect *s, struct piece *piece,
+		     struct mrmr_scrub_finding *finding)
 {
 	struct mrmr_engine *engine = s->judge->engine;
 	struct mrmr_error err = {0};
@@ -171,9 +180,14 @@ static void judge_bad(struct suspect *s, struct piece *piece,
 		finding->kind = MRMR_SCRUB_CHANGED;
 		tell_changed(s, piece);
 		report(s, finding);
-		return;
+		return 1;
 	}
-	finding->outcome = try_extent(s, piece, finding->index, &err);
+	if (try_job(s,
+		    mrmr_decode_extent(s, engine, piece->node, finding->index,
+				       &err),
+		    &finding->outcome, &err) == -1) {
+		return -1;
+	}
 	/* our own look at it is not to be taken for a client's */
 	TALLOC_FREE(piece->live);
 	if (finding->outcome == MRMR_SCRUB_LEFT && s->judge->options->repair) {
@@ -184,6 +198,7 @@ static void judge_bad(struct suspect *s, struct piece *piece,
 	}
 	finding->why = err.text;
 	report(s, finding);
+	return 1;
 }
 
 /* 0: right. 1: it is told what is not. -1: errno. */
@@ -195,18 +210,20 @@ static int judge_bytes(struct suspect *s, struct piece *piece,
 	if (buffer(s, finding->len_bytes) == NULL) {
 		return -1;
 	}
+	if (piece->live == NULL) {
+		errno = piece->error;
+	}
 	if (piece->live == NULL ||
 	    mrmr_live_read(piece->live, s->buf, finding->len_bytes,
 			   piece->offset) == -1) {
 		finding->kind = MRMR_SCRUB_UNREADABLE;
-		judge_bad(s, piece, finding);
-		return 1;
+		return mrmr_is_shortage(errno) ? -1
+					       : judge_bad(s, piece, finding);
 	}
 	mrmr_sha256(s->buf, finding->len_bytes, sha256);
 	if (memcmp(sha256, finding->sha256, sizeof(sha256)) != 0) {
 		finding->kind = MRMR_SCRUB_WRONG;
-		judge_bad(s, piece, finding);
-		return 1;
+		return judge_bad(s, piece, finding);
 	}
 	if (mrmr_checksum(s->buf, finding->len_bytes) !=
 	    piece->extent.checksum) {
@@ -327,7 +344,7 @@ static int read_all(int fd, uint8_t *buf, size_t len)
 	return 0;
 }
 
-/* 0: right. 1: *kind tells what is not. -1: ENOMEM. */
+/* 0: right. 1: *kind tells what is not. -1: errno. */
 static int look_at_row(struct suspect *s, const struct mrmr_member *member,
 		       const struct mrmr_row *row, enum mrmr_scrub_kind *kind)
 {
@@ -340,6 +357,9 @@ static int look_at_row(struct suspect *s, const struct mrmr_member *member,
 		return -1;
 	}
 	fd = mrmr_blob_open(member->private_fd, row->sha256);
+	if (fd == -1 && mrmr_is_shortage(errno)) {
+		return -1;
+	}
 	if (fd == -1 || fstat(fd, &st) == -1 ||
 	    (uint64_t)st.st_size != row->len_bytes) {
 		*kind = fd == -1 && errno != ENOENT ? MRMR_SCRUB_UNREADABLE
@@ -358,26 +378,6 @@ static int look_at_row(struct suspect *s, const struct mrmr_member *member,
 	mrmr_sha256(s->buf, row->len_bytes, sha256);
 	*kind = MRMR_SCRUB_WRONG;
 	return memcmp(sha256, row->sha256, sizeof(sha256)) != 0;
-}
-
-static enum mrmr_scrub_outcome try_row(struct suspect *s,
-				       const struct mrmr_row *row,
-				       struct mrmr_error *err)
-{
-	struct mrmr_decode *job =
-		mrmr_decode_row(s, s->judge->engine, s->stripe, row->row, err);
-	enum mrmr_scrub_outcome outcome = MRMR_SCRUB_LOST;
-
-	if (job != NULL && buffer(s, mrmr_decode_len(job)) != NULL &&
-	    mrmr_decode_run(job, s->buf) == 0) {
-		outcome = MRMR_SCRUB_LEFT;
-	} else if (job != NULL) {
-		mrmr_error_set(err, EIO,
-			       "it cannot be computed: too much of its stripe "
-			       "is bad");
-	}
-	talloc_free(job);
-	return outcome;
 }
 
 static int judge_row(struct suspect *s, const struct mrmr_row *row)
@@ -404,7 +404,10 @@ static int judge_row(struct suspect *s, const struct mrmr_row *row)
 		return ret;
 	}
 	memcpy(finding.sha256, row->sha256, sizeof(finding.sha256));
-	finding.outcome = try_row(s, row, &err);
+	if (try_job(s, mrmr_decode_row(s, engine, s->stripe, row->row, &err),
+		    &finding.outcome, &err) == -1) {
+		return -1;
+	}
 	if (finding.outcome == MRMR_SCRUB_LEFT && s->judge->options->repair) {
 		finding.outcome = MRMR_SCRUB_REPAIRED;
 		if (mrmr_repair_row(engine, s->stripe, row->row, &err) == -1) {

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
@@ -630,6 +631,65 @@ static void test_in_use(void **state)
 	free_pool(&k);
 }
 
+/* The next ones that are to be had are so many; less what is open already. */
+static void leave_descriptors(struct rlimit *usual, unsigned int num)
+{
+	int first = open("/", O_RDONLY);
+	struct rlimit low;
+
+	assert_return_code(first, errno);
+	close(first);
+	assert_return_code(getrlimit(RLIMIT_NOFILE, usual), errno);
+	low = *usual;
+	low.rlim_cur = (rlim_t)first + num;
+	assert_return_code(setrlimit(RLIMIT_NOFILE, &low), errno);
+}
+
+/* A process that is short of descriptors takes nothing for bad, or for lost. */
+static void test_short_of_descriptors(void **state)
+{
+	unsigned int num_told = 0;
+	unsigned int num;
+	struct pool k;
+
+	make_pool(&k);
+	protected_flip(protected_where(k.p, k.files[0]), 70000, 1);
+	protected_flip(protected_blob(k.p,
+				      protected_get_stripe(k.p, k.stripes[2]),
+				      0),
+		       1, 1);
+	for (num = 2; num <= 60; num++) {
+		struct run run = {.options = {.found = take}};
+		struct mrmr_error err = {0};
+		struct rlimit usual;
+		size_t i;
+		int ret;
+
+		run.options.private_data = &run;
+		TALLOC_FREE(k.p->engine);
+		leave_descriptors(&usual, num);
+		ret = mrmr_scrub(k.p->w->pool, &run.options, &run.result, &err);
+		assert_return_code(setrlimit(RLIMIT_NOFILE, &usual), errno);
+		for (i = 0; i < run.num; i++) {
+			if (run.findings[i].kind != MRMR_SCRUB_WRONG ||
+			    run.findings[i].outcome != MRMR_SCRUB_LEFT) {
+				fail_msg("%u descriptors: kind %d, outcome %d",
+					 num, run.findings[i].kind,
+					 run.findings[i].outcome);
+			}
+		}
+		if (ret == 0 && run.num != 2) {
+			fail_msg("%u descriptors: %zu of 2 found", num,
+				 run.num);
+		}
+		num_told += ret == 0;
+		protected_reopen(k.p);
+	}
+	/* some did, and some were too few */
+	assert_in_range(num_told, 1, 55);
+	free_pool(&k);
+}
+
 /* Writes to what has the name as soon as that is another file; and wants to write
    to the one that had it, and was found before. */
 struct comer {
@@ -1008,6 +1068,7 @@ int main(void)
 		cmocka_unit_test(test_away),
 		cmocka_unit_test(test_goes_away),
 		cmocka_unit_test(test_in_use),
+		cmocka_unit_test(test_short_of_descriptors),
 		cmocka_unit_test(test_comes_meanwhile),
 		cmocka_unit_test(test_order),
 		cmocka_unit_test(test_stop),
