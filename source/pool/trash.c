@@ -24,6 +24,7 @@
 #include <mrmr/log.h>
 #include <mrmr/marker.h>
 #include <mrmr/protection.h>
+#include <mrmr/reserve.h>
 #include <mrmr/staging.h>
 #include <mrmr/trash.h>
 
@@ -271,6 +272,7 @@ static int into_trash(struct mrmr_pool *pool, size_t index, int clone_fd,
 {
 	int ret = try_place(pool, index, clone_fd, name, path, give, trash_path,
 			    false);
+	int saved_errno;
 
 	/* The name is taken, or a file is where a directory should be, or the
 	   folder was removed. */
@@ -279,6 +281,13 @@ static int into_trash(struct mrmr_pool *pool, size_t index, int clone_fd,
 		ret = try_place(pool, index, clone_fd, name, path, give,
 				trash_path, true);
 	}
+	saved_errno = errno;
+	if (ret == -1 && (errno == ENOSPC || errno == EDQUOT) &&
+	    mrmr_reserve_give(&pool->members[index])) {
+		return try_place(pool, index, clone_fd, name, path, give,
+				 trash_path, false);
+	}
+	errno = saved_errno;
 	return ret;
 }
 

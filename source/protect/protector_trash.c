@@ -28,6 +28,7 @@
 #include <mrmr/fault.h>
 #include <mrmr/log.h>
 #include <mrmr/protection.h>
+#include <mrmr/reserve.h>
 #include <mrmr/staging.h>
 
 #include "protector_trash.h"
@@ -346,5 +347,8 @@ int trash_run(struct protector *p, bool *any, struct mrmr_error *err)
 	talloc_free(due.list);
 	talloc_free(trashes);
 	p->trash_is_seen = ret == 0;
+	if (ret == 0) {
+		mrmr_reserve_keep(p->pool);
+	}
 	return ret;
 }
