@@ -93,6 +93,16 @@ save_options() {
 # directories that quickstart makes.
 # --- the processes of a private smbd -----------------------------------------
 
+# A tenth of a second, without a process for it. Nothing ever comes from there.
+nap() {
+	read -r -t 0.1 -u "$nothing" || true
+}
+
+open_nothing() {
+	[ -p "$dir/run/nothing" ] || mkfifo -m 0600 "$dir/run/nothing"
+	exec {nothing}<>"$dir/run/nothing"
+}
+
 # Every process in the mount namespace of D's smbd has a mount there whose
 # source is the tag, a random word: no other process can be mistaken for one of
 # ours, whatever its name or number.
@@ -110,28 +120,33 @@ find_inside() {
 # Is the main smbd alive, and the one that was recorded? Its number is left in
 # main_pid.
 is_running() {
-	local started
+	local recorded
 	main_pid=
 	[ -s "$dir/run/smbd" ] || return 1
-	read -r main_pid started <"$dir/run/smbd"
-	[ -n "$started" ] && [ "$(start_time "$main_pid")" = "$started" ]
+	read -r main_pid recorded <"$dir/run/smbd"
+	find_start_time "$main_pid"
+	[ -n "$start_time" ] && [ "$start_time" = "$recorded" ]
 }
 
-# Of a process that lives (a zombie does not); the name before it, in brackets,
-# may have blanks.
-start_time() {
+# Left in start_time, of a process that lives (a zombie does not); the name before
+# it, in brackets, may have blanks.
+find_start_time() {
 	local line fields
+	start_time=
 	{ read -r line <"/proc/$1/stat"; } 2>/dev/null || return 0
 	read -r -a fields <<<"${line##*) }"
-	[ "${fields[0]}" = Z ] || echo "${fields[19]}"
+	[ "${fields[0]}" = Z ] || start_time=${fields[19]}
 }
 
 wait_until_gone() {
 	local tenths=$1
-	while find_inside && [ ${#inside[@]} -gt 0 ]; do
-		[ "$tenths" -gt 0 ] || return 1
+	while is_running || { find_inside && [ ${#inside[@]} -gt 0 ]; }; do
+		if [ "$tenths" -eq 0 ]; then
+			find_inside
+			return 1
+		fi
 		tenths=$((tenths - 1))
-		sleep 0.1
+		nap
 	done
 }
 
@@ -256,9 +271,14 @@ prepare_root() {
 port_in_use() {
 	# local address, ADDRESS:PORT in hex; that of the other side, none; 0A:
 	# listening
-	local hex
-	printf -v hex ':%04X' "$1"
-	grep -qsE "$hex 0+:0000 0A " /proc/net/tcp /proc/net/tcp6
+	local hex sockets
+	printf -v hex ':%04X 00000000:0000 0A ' "$1"
+	mapfile -t sockets </proc/net/tcp
+	[[ ${sockets[*]} != *$hex* ]] || return 0
+	[ -e /proc/net/tcp6 ] || return 1
+	printf -v hex ':%04X %032d:0000 0A ' "$1" 0
+	mapfile -t sockets </proc/net/tcp6
+	[[ ${sockets[*]} == *$hex* ]]
 }
 
 choose_port() {
@@ -525,15 +545,16 @@ start_smbd() {
 	echo "mrmr-quickstart-$(random_word 16)" >"$dir/run/tag"
 	export owner_name owner_gid built smbd_program
 	setsid unshare -m --propagation slave -- "$self" enter-namespace \
-		--dir "$dir" </dev/null >"$dir/log/start.log" 2>&1 9>&- &
+		--dir "$dir" </dev/null >"$dir/log/start.log" 2>&1 9>&- {nothing}>&- &
 	disown $!
-	echo "$! $(start_time $!)" >"$dir/run/smbd"
+	find_start_time $!
+	echo "$! $start_time" >"$dir/run/smbd"
 	until port_in_use "$port"; do
 		if ! is_running || [ "$tries" -eq 0 ]; then
 			give_up "smbd did not start"
 		fi
 		tries=$((tries - 1))
-		sleep 0.1
+		nap
 	done
 	fingerprint >"$dir/run/started-with"
 }
@@ -668,6 +689,7 @@ cmd_up() {
 	check_dir
 	exec 9>"$dir/run/lock"
 	flock 9
+	open_nothing
 
 	[ ! -e "$dir/options" ] || . "$dir/options"
 	if [ -e "$dir/mrmr.json" ] && [ ${#asked_members[@]} -gt 0 ] &&
@@ -752,6 +774,7 @@ cmd_down() {
 	[ -d "$dir/run" ] || fail "there is no quickstart in $dir"
 	exec 9>"$dir/run/lock"
 	flock 9
+	open_nothing
 	find_inside
 	if ! is_running && [ ${#inside[@]} -eq 0 ]; then
 		say "nothing runs in $dir"

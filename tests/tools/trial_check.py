@@ -215,7 +215,7 @@ def leftovers(trial):
     return ''
 
 
-PRIVATE = ('config.json', 'parity', 'trash', 'undo', 'rebuild',
+PRIVATE = ('config.json', 'parity', 'trash', 'undo', 'rebuild', 'reserve',
            'deduplicated')
 
 

@@ -145,7 +145,7 @@ static void test_random_changes_over_many_files(void **state)
 	struct catalog_world *w = *state;
 
 	catalog_world_make_small_files(w);
-	run(w, rounds(80));
+	run(w, rounds(200));
 	assert_true(catalog_world_num_files(w, MRMR_MEMBER_NONE) > 3);
 }
 
@@ -157,7 +157,7 @@ static void test_parts_are_written_by_several_threads(void **state)
 
 	catalog_world_make_small_files(w);
 	catalog_world_use_threads(w, 4);
-	run(w, rounds(80));
+	run(w, rounds(200));
 	/* some of them may have been lost just now */
 	for (member = 0; member < MODEL_MEMBERS; member++) {
 		files += catalog_world_num_files(w, member);
