@@ -89,8 +89,6 @@ save_options() {
 	mv "$dir/options.new" "$dir/options"
 }
 
-# D/users has a line NAME:UID:PASSWORD for each; the first one owns the
-# directories that quickstart makes.
 # --- the processes of a private smbd -----------------------------------------
 
 # A tenth of a second, without a process for it. Nothing ever comes from there.
@@ -105,8 +103,7 @@ open_nothing() {
 
 # Every process in the mount namespace of D's smbd has a mount there whose
 # source is the tag, a random word: no other process can be mistaken for one of
-# ours, whatever its name or number.
-# They are left in the array inside.
+# ours, whatever its name or number. They are left in the array inside.
 find_inside() {
 	local tag
 	inside=()
@@ -208,7 +205,9 @@ free_uid() {
 	echo "$uid"
 }
 
-# Adds what was asked for to D/users; a user that is there gets the password.
+# Adds what was asked for to D/users, which has a line NAME:UID:PASSWORD for each;
+# a user that is there gets the password. The first one owns the directories that
+# quickstart makes.
 record_users() {
 	local spec name password uid
 	touch "$dir/users"
