@@ -15,6 +15,10 @@ struct mrmr_error {
 	char text[1024]; /* one sentence, without a newline at its end */
 };
 
+/* Put a question mark for each byte of a control character (C0, DEL, C1 in UTF-8):
+   a file name may hold any, and none may break a line or steer a terminal. */
+void mrmr_blank_controls(char *text);
+
 /*
  * Fill *err with code and a sentence, set errno to code, and return -1, so
  * that "return mrmr_error_set(err, EINVAL, ...)" reads as one step. err may

@@ -21,24 +21,11 @@ void *admin_need(void *pointer)
 	return pointer;
 }
 
-/* U+0080 to U+009F in UTF-8, which steer some terminals too. */
-static bool is_c1(const unsigned char *c)
-{
-	return c[0] == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0;
-}
-
 char *admin_printable(void *mem_ctx, const char *text)
 {
 	char *copy = admin_need(talloc_strdup(mem_ctx, text));
-	char *c = NULL;
 
-	for (c = copy; *c != '\0'; c++) {
-		if ((unsigned char)*c < 0x20 || *c == 0x7f) {
-			*c = '?';
-		} else if (is_c1((const unsigned char *)c)) {
-			*c = *(c + 1) = '?';
-		}
-	}
+	mrmr_blank_controls(copy);
 	return copy;
 }
 
@@ -84,6 +71,12 @@ json_t *admin_json_uuid(const struct mrmr_uuid *uuid)
 
 	mrmr_uuid_format(uuid, text);
 	return admin_need(json_string(text));
+}
+
+/* U+0080 to U+009F in UTF-8, which steer some terminals too. */
+static bool is_c1(const unsigned char *c)
+{
+	return c[0] == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0;
 }
 
 /*

@@ -10,12 +10,7 @@
 
 #include <mrmr/error.h>
 
-/*
- * A sentence may quote a file name, and a file name may hold anything: one
- * with a newline in it must not look like two lines of a log, and none may
- * steer a terminal.
- */
-static void blank_control_characters(char *text)
+void mrmr_blank_controls(char *text)
 {
 	for (; *text != '\0'; text++) {
 		unsigned char c = (unsigned char)*text;
@@ -58,7 +53,7 @@ int mrmr_error_set(struct mrmr_error *err, int code, const char *fmt, ...)
 	} else if ((size_t)len >= sizeof(err->text)) {
 		drop_last_character(err->text);
 	}
-	blank_control_characters(err->text);
+	mrmr_blank_controls(err->text);
 	err->code = code;
 	errno = code;
 	return -1;
