@@ -704,9 +704,10 @@ static void rename_above_or_make(struct world *w, unsigned int number)
 	int fd = -1;
 
 	if (number > 0) {
-		fd = open(world_spine(w, "x/sub"), O_PATH | O_DIRECTORY);
-		if (fd == -1) {
-			fd = open(world_spine(w, "y/sub"),
+		/* it goes back and forth meanwhile */
+		while (fd == -1 && !time_is_up()) {
+			fd = open(world_spine(w,
+					      lot(2) == 0 ? "x/sub" : "y/sub"),
 				  O_PATH | O_DIRECTORY);
 		}
 		if (fd == -1) {
