@@ -173,6 +173,10 @@ void mrmr_protector_start(struct mrmr_pool *pool,
    of stripes, have waited; or the config has changed. */
 bool mrmr_protector_has_work(const struct mrmr_pool *pool);
 
+/* Does one run, or was it started and has not come up yet? Costs two memory accesses;
+   of one that was killed or could not be started it says yes for some time. */
+bool mrmr_protector_is_at_work(const struct mrmr_pool *pool);
+
 /*
  * Wait until a file that was just closed is protected, or cannot be now; for
  * mrmr:protect = wait. Has a protector run, and not wait for the settle time. -1

@@ -158,6 +158,12 @@ bool mrmr_protector_has_work(const struct mrmr_pool *pool)
 	return atomic_load(&pool->shared->has_work) != 0;
 }
 
+bool mrmr_protector_is_at_work(const struct mrmr_pool *pool)
+{
+	return atomic_load(&pool->shared->protector) != 0 ||
+	       atomic_load(&pool->shared->protect.started_ns) != 0;
+}
+
 /* One that was killed while it waited does not count. */
 static bool is_alive(uint32_t pid)
 {

@@ -20,6 +20,7 @@
 
 #include <mrmr/move.h>
 #include <mrmr/protection.h>
+#include <mrmr/protector.h>
 
 #include <poll.h>
 #include <sys/statvfs.h>
@@ -158,7 +159,14 @@ void mrmr_job_tried(struct mrmr_job *job, bool full)
 
 #define ASK_MS 100
 #define ASK_TIMES 100
-#define ASK_TIMES_NOW 30
+/* Where the whole of smbd waits, and no protector has anything to do. */
+#define ASK_TIMES_IDLE 30
+
+static bool may_still_come(const struct mrmr_pool *pool, unsigned int times)
+{
+	return times < ASK_TIMES_IDLE ||
+	       (times < ASK_TIMES && mrmr_protector_is_at_work(pool));
+}
 
 static uint64_t free_bytes(int fd)
 {
@@ -200,10 +208,12 @@ static uint64_t ask_for_room(struct vfs_handle_struct *handle,
 int mrmr_wait_for_room(struct vfs_handle_struct *handle,
 		       struct files_struct *fsp, uint64_t growth_bytes)
 {
+	struct mrmr_pool *pool = mrmr_share_of(handle)->pool;
 	uint64_t need_bytes = ask_for_room(handle, fsp, growth_bytes);
 	unsigned int times;
 
-	for (times = 0; need_bytes > 0 && times < ASK_TIMES_NOW; times++) {
+	for (times = 0; need_bytes > 0 && may_still_come(pool, times);
+	     times++) {
 		if (free_bytes(fsp_get_pathref_fd(fsp)) >= need_bytes) {
 			return 0;
 		}
@@ -221,7 +231,7 @@ bool mrmr_may_have_room(struct vfs_handle_struct *handle, uint64_t need_bytes,
 	bool asked = false;
 	size_t i;
 
-	if (pool->guard == NULL || *tries == ASK_TIMES_NOW) {
+	if (pool->guard == NULL || !may_still_come(pool, *tries)) {
 		errno = ENOSPC;
 		return false;
 	}
