@@ -83,6 +83,7 @@ int catalog_world_setup(void **state)
 	usual_threads_from = parts_threads_from;
 	usual_clean_bytes = parts_clean_bytes;
 	usual_fresh_bytes = parts_fresh_bytes;
+	store_limits.hash_size = 1021; /* copied by each commit */
 	/* the same each time, unless asked for another one */
 	w->seed = seed != NULL ? strtoull(seed, NULL, 0) : 1;
 	w->random = w->seed;

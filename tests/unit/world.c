@@ -29,6 +29,7 @@
 #include <mrmr/marker.h>
 #include <mrmr/path.h>
 
+#include "../../source/catalog/store.h"
 #include "world.h"
 
 #define DRIVE_SIZE "32m"
@@ -318,6 +319,8 @@ struct world *world_new(const struct world_shape *shape)
 	if (w->shape.per_drive == 0) {
 		w->shape.per_drive = 1;
 	}
+	/* a transaction of tdb copies this table, however few records there are */
+	store_limits.hash_size = 1021;
 	umask(0);
 	world_user(0);
 	world_log();
