@@ -16,7 +16,8 @@ What comes out, in bin/ or where -o says:
     mrmr.so          the VFS module: source/vfs + core, in Samba's vfs directory
     mrmr-admin       the command: source/admin + core
     mrmr-remote      the helper that speaks SMB and SFTP: source/remote + core
-    unit/ tools/     one program per file of tests/unit and tests/tools
+    unit/ tools/ fuzz/  one program per file of tests/unit, tests/tools and
+                     fuzz_*.c of tests/fuzz
 
 Sources are found by pattern, so a new file needs no line here. Two checks stand
 in for rules that a compiler does not know: the core is compiled without Samba's
@@ -249,14 +250,21 @@ def vfs_directory(conf):
 # --- build -------------------------------------------------------------------
 
 def build(bld):
+    build_without_unit_tests(bld)
+    if not bld.env.FUZZ:
+        build_unit_tests(bld)
+
+
+def build_without_unit_tests(bld):
     build_core(bld)
+    build_verbs(bld)
+    build_fuzz(bld)
     if bld.env.FUZZ:
-        build_fuzz(bld)
         return
     build_programs(bld)
     if bld.env.BUILD_MODULE:
         build_module(bld)
-    build_tests(bld)
+    build_tools(bld)
     build_units(bld)
     install_documents(bld)
 
@@ -297,12 +305,19 @@ def build_module(bld):
     bld.add_manual_dependency(sources[0], symbols)
 
 
+def build_verbs(bld):
+    """mrmr-admin without its main(), which a fuzz target calls as well."""
+    bld.objects(target='mrmr-verbs',
+                source=bld.path.ant_glob('source/admin/*.c',
+                                         excl='source/admin/main.c'),
+                includes='include', use=['POPT'] + bld.env.CORE_USE)
+
+
 def build_programs(bld):
-    admin = bld.path.ant_glob('source/admin/*.c')
-    if admin:
-        bld.program(target='mrmr-admin', source=admin, includes='include',
-                    use=['mrmr-core', 'POPT'] + bld.env.CORE_USE,
-                    install_path=bld.env.SBINDIR)
+    bld.program(target='mrmr-admin', source='source/admin/main.c',
+                includes='include',
+                use=['mrmr-verbs', 'mrmr-core', 'POPT'] + bld.env.CORE_USE,
+                install_path=bld.env.SBINDIR)
 
     # Never part of the module: libsmbclient must not be loaded into smbd.
     remote = bld.path.ant_glob('source/remote/*.c')
@@ -316,53 +331,63 @@ def build_programs(bld):
                     install_path=bld.env.LIBEXECDIR)
 
 
-def build_tests(bld):
-    """Each tests/unit/test_*.c and tests/tools/*.c is a program. Other files
-    in tests/unit are shared by the unit tests, and tests/tools/preload_*.c
-    become libraries for LD_PRELOAD."""
-    use = ['mrmr-core'] + bld.env.CORE_USE
-
-    unit = bld.path.ant_glob('tests/unit/test_*.c')
-    if unit and not bld.env.LIB_CMOCKA:
+def build_unit_tests(bld):
+    """Each tests/unit/test_*.c is a program."""
+    if not bld.env.LIB_CMOCKA:
         Logs.warn('the unit tests are left out: they need cmocka '
                   '(source/build/deps.sh build)')
-        unit = []
-    shared = bld.path.ant_glob('tests/unit/*.c', excl='tests/unit/test_*.c')
-    if unit and shared:
-        bld.stlib(target='unit/mrmr-unit', name='mrmr-unit', source=shared,
-                  includes='include', use=['CMOCKA'] + use)
-    for source in unit:
+        return
+    for source in bld.path.ant_glob('tests/unit/test_*.c'):
         bld.program(target='unit/' + stem(source), source=[source],
                     includes='include tests/unit',
                     defines=['MRMR_TESTS="%s"' % bld.path.find_node(
                         'tests').abspath()],
-                    use=(['mrmr-unit'] if shared else []) + use + ['CMOCKA'],
+                    use=['mrmr-unit', 'mrmr-core', 'CMOCKA']
+                    + bld.env.CORE_USE,
                     features='unit_test', install_path=None)
 
+
+def build_tools(bld):
+    """Each tests/tools/*.c is a program, and preload_*.c become libraries for
+    LD_PRELOAD. Some make pools as the unit tests do."""
+    use = ['mrmr-core'] + bld.env.CORE_USE
+    if bld.env.LIB_CMOCKA:
+        bld.stlib(target='unit/mrmr-unit', name='mrmr-unit',
+                  source=bld.path.ant_glob('tests/unit/*.c',
+                                           excl='tests/unit/test_*.c'),
+                  includes='include', use=['CMOCKA'] + use)
     for source in bld.path.ant_glob('tests/tools/*.c'):
-        build_test_program(bld, source, use)
+        build_tool(bld, source, use)
 
 
 def build_fuzz(bld):
     """Each tests/fuzz/fuzz_*.c is a target; what is not named so is shared by
-    those that include its header."""
+    those that include its header. Without libFuzzer they are fed with the files
+    that are named to them."""
     use = ['mrmr-core', 'POPT'] + bld.env.CORE_USE
+    if not bld.env.FUZZ:
+        bld.objects(target='fuzz-replay', source='tests/fuzz/replay.c',
+                    includes='include')
+        use.append('fuzz-replay')
     for source in bld.path.ant_glob('tests/fuzz/fuzz_*.c'):
         included = re.findall('"([a-z_]+)\\.h"', source.read())
         sources = [source] + [shared for shared in bld.path.ant_glob(
             'tests/fuzz/*.c', excl='tests/fuzz/fuzz_*.c')
             if stem(shared) in included]
-        defines = []
+        flags = []
+        verbs = []
         if 'mrmr_admin_main' in source.read():
-            sources += bld.path.ant_glob('source/admin/*.c')
-            defines = ['main=mrmr_admin_main']
+            sources.append('source/admin/main.c')
+            flags = ['-Dmain=mrmr_admin_main', '-Wno-missing-prototypes']
+            verbs = ['mrmr-verbs']
         bld.program(target='fuzz/' + stem(source)[len('fuzz_'):],
-                    source=sources, use=use, defines=defines,
+                    source=sources, use=verbs + use, cflags=flags,
                     includes='include source/catalog tests/fuzz',
-                    linkflags=['-fsanitize=fuzzer'], install_path=None)
+                    linkflags=['-fsanitize=fuzzer'] if bld.env.FUZZ else [],
+                    install_path=None)
 
 
-def build_test_program(bld, source, use):
+def build_tool(bld, source, use):
     target = 'tools/' + stem(source)
     common = dict(source=[source], includes='include tests/tools tests/unit',
                   install_path=None)
@@ -428,6 +453,12 @@ def install_documents(bld):
 
 
 # --- test, bench, dist -------------------------------------------------------
+
+class IntegrationContext(Build.BuildContext):
+    """builds everything but the unit tests"""
+    cmd = 'integration'
+    fun = 'build_without_unit_tests'
+
 
 class TestContext(Build.BuildContext):
     """builds everything and runs the unit tests"""

@@ -297,7 +297,7 @@ build() {
 		return
 	fi
 	if [ -z "$module_dir" ]; then
-		"$top/source/build/make.sh"
+		"$top/source/build/make.sh" --targets=mrmr,mrmr-admin
 		built=$top/bin
 	else
 		built=$module_dir
@@ -631,7 +631,7 @@ build_before_root() {
 	can_be_root
 	[ "$EUID" -ne 0 ] || return 0
 	[ -z "$module_dir" ] && [ -z "$stand_in" ] || return 0
-	"$top/source/build/make.sh"
+	"$top/source/build/make.sh" --targets=mrmr,mrmr-admin
 }
 
 install_missing() {

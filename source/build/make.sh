@@ -11,7 +11,8 @@
 #   --targets=T,T,...  only these, by waf's names: mrmr, mrmr-admin, tools/...
 #   options   as wscript has them: --without-samba, --sanitize, --debug,
 #             --prefix=DIR, --modulesdir=DIR, ...
-#   commands  test, bench, install, uninstall, dist, clean; default is build
+#   commands  test, bench, install, uninstall, dist, clean; default is build;
+#             integration is all of that but the unit tests
 #
 #   make.sh                                  module, mrmr-admin, tests
 #   make.sh -o bin-asan --sanitize test      the same under the sanitizers
@@ -131,7 +132,7 @@ if [ ${#commands[@]} -eq 0 ]; then
 fi
 for command in "${commands[@]}"; do
 	case $command in
-	build | clean)
+	build | integration | clean)
 		quietly "${waf[@]}" "$command" "${build_options[@]}"
 		;;
 	install | uninstall)
