@@ -271,7 +271,9 @@ static int open_rest(struct store *store, bool *is_new, struct mrmr_error *err)
 						    "its own record is damaged",
 						    err);
 	}
-	num = tdb_traverse_read(store->files[0].tdb, stop, NULL);
+	num = store->files[0].is_made
+		      ? 0
+		      : tdb_traverse_read(store->files[0].tdb, stop, NULL);
 	if (num == -1) {
 		return store_damaged(store, "its records cannot be walked",
 				     err);

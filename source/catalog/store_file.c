@@ -239,6 +239,7 @@ int store_open_file(struct store *store, size_t file, bool make,
 				      strerror(errno));
 	}
 	store->files[file].tdb = tdb;
+	store->files[file].is_made = !is_there;
 	if (file >= store->num_files) {
 		store->num_files = file + 1;
 	}

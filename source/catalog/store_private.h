@@ -16,6 +16,7 @@
 struct store_file {
 	struct tdb_context *tdb;
 	uint64_t live_bytes; /* about what its records take */
+	bool is_made;        /* it was not there, so it has no record */
 };
 
 struct store {
