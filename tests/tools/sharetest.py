@@ -208,6 +208,16 @@ class Pool(testpool.Pool):
         return [i for i, member in enumerate(self.members)
                 if os.path.lexists(os.path.join(member, path))]
 
+    def put_on_all(self, c, directory):
+        """Files f0, f1, ... of one byte, a dozen at least, until each member has
+        one: with placement by lot, some number never is enough. How many."""
+        for num in range(1, 200):
+            c.put('%s\\f%d' % (directory, num - 1), b'x')
+            if num >= 12 and len(self.where(directory.replace('\\', '/'))) == \
+                    len(self.members):
+                break
+        return num
+
     def on(self, member, path):
         return os.path.join(self.members[member], path)
 
