@@ -76,8 +76,8 @@ bool protector_is_urgent(void *private_data)
 	struct protector *p = private_data;
 	bool turn = false;
 
-	return protector_must_hurry(p) || protector_is_wanted(p->pool, &turn) ||
-	       trash_is_wished(p);
+	return p->makes_room || protector_must_hurry(p) ||
+	       protector_is_wanted(p->pool, &turn) || trash_is_wished(p);
 }
 
 bool protector_gives_way(struct protector *p)
@@ -363,10 +363,30 @@ static bool is_over(struct protector *p)
 	return false;
 }
 
+/* Nothing here is as urgent as what clients do, unless one of them waits for it.
+   This thread, which holds locks, has a small share of the processors in any case;
+   those that do the most have none that anybody else wants (stripes_pipeline.c). */
+static void set_pace(struct protector *p)
+{
+	const int idle_class = 3 << 13; /* IOPRIO_CLASS_IDLE */
+	bool steps_back = p->options->background && !protector_is_urgent(p);
+
+	if (steps_back == p->steps_back) {
+		return;
+	}
+	p->steps_back = steps_back;
+	syscall(SYS_ioprio_set, 1 /* IOPRIO_WHO_PROCESS */, 0,
+		steps_back ? idle_class : 0);
+	if (p->own_nice < NICE) {
+		setpriority(PRIO_PROCESS, 0, steps_back ? NICE : p->own_nice);
+	}
+}
+
 /* One turn. *any tells if it has changed anything. */
 static int turn(struct protector *p, bool *any, struct mrmr_error *err)
 {
 	TALLOC_FREE(p->removed);
+	set_pace(p);
 	if (mrmr_engine_look(p->engine, err) == -1) {
 		*any = true;
 		return protector_try_again(p, err);
@@ -384,11 +404,19 @@ static int turn(struct protector *p, bool *any, struct mrmr_error *err)
 		*any = true;
 		return protector_try_again(p, err);
 	}
-	if (events_take(p, any, err) == -1 || scan_run(p, any, err) == -1 ||
-	    batches_run(p, any, err) == -1) {
+	if (events_take(p, any, err) == -1) {
+		return -1;
+	}
+	/* Who waits for room does not wait for a scan, or for a backlog. */
+	if (trash_is_wished(p) && trash_run(p, any, err) == -1) {
+		*any = true;
+		return protector_try_again(p, err);
+	}
+	if (scan_run(p, any, err) == -1 || batches_run(p, any, err) == -1) {
 		return -1;
 	}
 	if ((!*any && !p->trash_is_seen) || trash_is_wished(p)) {
+		set_pace(p);
 		if (trash_run(p, any, err) == -1) {
 			*any = true;
 			return protector_try_again(p, err);
@@ -460,19 +488,6 @@ static int run(struct protector *p, struct mrmr_error *err)
 	return 0;
 }
 
-/* Nothing here is as urgent as what clients do. This thread, which holds locks,
-   has a small share of the processors in any case; those that do the most have
-   none that anybody else wants (stripes_pipeline.c). */
-static void step_back(void)
-{
-	const int idle_class = 3 << 13; /* IOPRIO_CLASS_IDLE */
-
-	syscall(SYS_ioprio_set, 1 /* IOPRIO_WHO_PROCESS */, 0, idle_class);
-	if (getpriority(PRIO_PROCESS, 0) < NICE) {
-		setpriority(PRIO_PROCESS, 0, NICE);
-	}
-}
-
 int mrmr_protect(struct mrmr_engine *engine,
 		 const struct mrmr_protect_options *options,
 		 struct mrmr_protect_result *result, struct mrmr_error *err)
@@ -501,8 +516,9 @@ int mrmr_protect(struct mrmr_engine *engine,
 	p->pending = pending_load(p, engine->catalog, err);
 	/* how the kernel asks for a lease back */
 	sigaction(SIGIO, &ignore, &before);
+	p->own_nice = getpriority(PRIO_PROCESS, 0);
+	set_pace(p);
 	if (options->background) {
-		step_back();
 		/* clients have the others */
 		mrmr_catalog_set_threads(p->catalog, 1);
 	}

@@ -552,9 +552,10 @@ static int run_due(struct protector *p, bool with_last, bool *has_last,
 			left += lists[i].num - lists[i].next;
 		}
 		/* What happens meanwhile is taken between two batches, so that
-		   names do not get too far behind. */
+		   names do not get too far behind; nor does who waits for room
+		   wait for all of them. */
 	} while (ret == 0 && !again && left > 0 && num > 0 &&
-		 mrmr_queue_is_empty(p->engine->queue) &&
+		 mrmr_queue_is_empty(p->engine->queue) && !trash_is_wished(p) &&
 		 !protector_gives_way(p) && !protector_should_stop(p));
 	due_end(p, lists);
 	if (again || p->has_changed) {

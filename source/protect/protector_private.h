@@ -61,6 +61,9 @@ struct protector {
 	struct mrmr_protect_result before; /* the transaction */
 	unsigned int failures;             /* of batches, one after another */
 	bool in_transaction;
+	bool makes_room;      /* of the trash, for which clients wait */
+	bool steps_back;      /* behind what clients do */
+	int own_nice;         /* when it does not */
 	bool trash_is_seen;   /* since something came into it */
 	bool has_sought_bare; /* files that lost their parity */
 	bool has_noted_room;  /* for those that found none */

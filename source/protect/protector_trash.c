@@ -281,6 +281,7 @@ static int look_at_all(struct protector *p, struct trash **trashes,
 			continue;
 		}
 		trashes[i]->wanted_bytes = wanted_bytes;
+		p->makes_room = p->makes_room || wanted_bytes > 0;
 		if (add_due(due, trashes[i],
 			    count_due(trashes[i], wanted_bytes)) == -1) {
 			return -1;
@@ -334,6 +335,7 @@ int trash_run(struct protector *p, bool *any, struct mrmr_error *err)
 	ret = look_at_all(p, trashes, &due) == 0 ? empty(p, &due, err)
 						 : protector_no_memory(err);
 	tell_left(p, trashes);
+	p->makes_room = false;
 	if (has_freed(p, trashes)) {
 		*any = true;
 		mrmr_pool_look_at_space(p->pool);

@@ -153,6 +153,64 @@ static void trash_makes_room_for_clients(void **state)
 	world_free(w);
 }
 
+struct waiter {
+	struct world *w;
+	unsigned int batches;
+	unsigned int while_it_waits;
+};
+
+/* After the first batch, a client finds the member full. */
+static void ask_for_room(const struct mrmr_protect_progress *progress,
+			 void *private_data)
+{
+	struct waiter *waiter = private_data;
+
+	(void)progress;
+	if (waiter->batches++ == 0) {
+		mrmr_room_ask(waiter->w->pool, 0, UINT64_MAX / 2);
+	} else if (world_trashed(waiter->w, 0, "f0") != 0) {
+		waiter->while_it_waits++;
+	}
+}
+
+static void clients_do_not_wait_for_a_backlog(void **state)
+{
+	struct world *w = new_world("1", "");
+	struct waiter waiter = {.w = w};
+	const struct mrmr_protect_options options = {
+		.everything = true,
+		.batch_bytes = BLOCK,
+		.progress = ask_for_room,
+		.private_data = &waiter,
+	};
+	struct mrmr_protect_result result;
+	struct mrmr_engine *engine = NULL;
+	struct mrmr_error err = {0};
+	char path[16];
+	unsigned int i;
+
+	(void)state;
+	make_files(w);
+	protect(w);
+	assert_int_equal(do_unlink(w, "f0"), 0);
+	protect(w);
+	for (i = 0; i < 8; i++) {
+		snprintf(path, sizeof(path), "more%u", i);
+		client_write_on(w, i % 4, path, 20 + i, 2 * BLOCK);
+	}
+	engine = open_engine(w, MRMR_ENGINE_WRITE);
+	if (mrmr_protect(engine, &options, &result, &err) == -1) {
+		fail_msg("%s", err.text);
+	}
+	talloc_free(engine);
+	assert_true(waiter.batches > 2);
+	assert_int_equal(waiter.while_it_waits, 0);
+	assert_int_equal(world_trashed(w, 0, "f0"), 0);
+	verify_files(w, 1, 1);
+	verify_tidy(w);
+	world_free(w);
+}
+
 static void a_link_in_the_trash_is_no_file(void **state)
 {
 	struct world *w = new_world("1", ", \"trash_days\": 0");
@@ -679,6 +737,7 @@ int main(void)
 		cmocka_unit_test(young_trash_stays),
 		cmocka_unit_test(trash_beyond_its_share_goes),
 		cmocka_unit_test(trash_makes_room_for_clients),
+		cmocka_unit_test(clients_do_not_wait_for_a_backlog),
 		cmocka_unit_test(a_link_in_the_trash_is_no_file),
 		cmocka_unit_test(what_is_kept_in_the_trash_goes_bad),
 #ifdef MRMR_WITH_FAULTS
