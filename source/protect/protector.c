@@ -363,13 +363,9 @@ static bool is_over(struct protector *p)
 	return false;
 }
 
-/* Nothing here is as urgent as what clients do, unless one of them waits for it.
-   This thread, which holds locks, has a small share of the processors in any case;
-   those that do the most have none that anybody else wants (stripes_pipeline.c). */
-static void set_pace(struct protector *p)
+static void set_pace(struct protector *p, bool steps_back)
 {
 	const int idle_class = 3 << 13; /* IOPRIO_CLASS_IDLE */
-	bool steps_back = p->options->background && !protector_is_urgent(p);
 
 	if (steps_back == p->steps_back) {
 		return;
@@ -382,11 +378,19 @@ static void set_pace(struct protector *p)
 	}
 }
 
+/* Nothing here is as urgent as what clients do, unless one of them waits for it.
+   This thread, which holds locks, has a small share of the processors in any case;
+   those that do the most have none that anybody else wants (stripes_pipeline.c). */
+static void find_pace(struct protector *p)
+{
+	set_pace(p, p->options->background && !protector_is_urgent(p));
+}
+
 /* One turn. *any tells if it has changed anything. */
 static int turn(struct protector *p, bool *any, struct mrmr_error *err)
 {
 	TALLOC_FREE(p->removed);
-	set_pace(p);
+	find_pace(p);
 	if (mrmr_engine_look(p->engine, err) == -1) {
 		*any = true;
 		return protector_try_again(p, err);
@@ -408,6 +412,7 @@ static int turn(struct protector *p, bool *any, struct mrmr_error *err)
 		return -1;
 	}
 	/* Who waits for room does not wait for a scan, or for a backlog. */
+	find_pace(p);
 	if (trash_is_wished(p) && trash_run(p, any, err) == -1) {
 		*any = true;
 		return protector_try_again(p, err);
@@ -416,7 +421,7 @@ static int turn(struct protector *p, bool *any, struct mrmr_error *err)
 		return -1;
 	}
 	if ((!*any && !p->trash_is_seen) || trash_is_wished(p)) {
-		set_pace(p);
+		find_pace(p);
 		if (trash_run(p, any, err) == -1) {
 			*any = true;
 			return protector_try_again(p, err);
@@ -517,7 +522,7 @@ int mrmr_protect(struct mrmr_engine *engine,
 	/* how the kernel asks for a lease back */
 	sigaction(SIGIO, &ignore, &before);
 	p->own_nice = getpriority(PRIO_PROCESS, 0);
-	set_pace(p);
+	find_pace(p);
 	if (options->background) {
 		/* clients have the others */
 		mrmr_catalog_set_threads(p->catalog, 1);
@@ -540,6 +545,7 @@ int mrmr_protect(struct mrmr_engine *engine,
 		protector_fail_catalog(p, err);
 	}
 	saved_errno = errno;
+	set_pace(p, false);
 	sigaction(SIGIO, &before, NULL);
 	talloc_free(p);
 	errno = saved_errno;
