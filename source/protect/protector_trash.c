@@ -232,7 +232,9 @@ bool trash_is_wished(struct protector *p)
 	for (i = 0; i < p->pool->num_members; i++) {
 		const struct mrmr_member *member = &p->pool->members[i];
 
+		/* of one that cannot be written, nothing can be had now */
 		if (member->slot != -1 && member->state == MRMR_MEMBER_ONLINE &&
+		    !member->read_only &&
 		    atomic_load(
 			    &p->pool->shared->room[member->slot].wanted_bytes) >
 			    0) {

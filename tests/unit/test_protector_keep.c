@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -205,6 +206,45 @@ static void clients_do_not_wait_for_a_backlog(void **state)
 	talloc_free(engine);
 	assert_true(waiter.batches > 2);
 	assert_int_equal(waiter.while_it_waits, 0);
+	assert_int_equal(world_trashed(w, 0, "f0"), 0);
+	verify_files(w, 1, 1);
+	verify_tidy(w);
+	world_free(w);
+}
+
+static void make_read_only(struct world *w, size_t member, bool read_only)
+{
+	mrmr_pool_let_go(w->pool);
+	assert_return_code(mount(NULL, world_member(w, member, ""), NULL,
+				 MS_REMOUNT | MS_BIND |
+					 (read_only ? MS_RDONLY : 0),
+				 NULL),
+			   errno);
+	world_later(w);
+	assert_int_equal(w->pool->members[member].read_only, read_only);
+}
+
+/* Nothing can be had of a member that cannot be written: the protector comes to
+   its end, and grants the wish when it can. */
+static void room_on_a_read_only_member_is_not_waited_for(void **state)
+{
+	struct world *w = new_world("1", "");
+
+	(void)state;
+	make_files(w);
+	protect(w);
+	assert_int_equal(do_unlink(w, "f0"), 0);
+	protect(w);
+	make_read_only(w, 0, true);
+	mrmr_room_ask(w->pool, 0, UINT64_MAX / 2);
+	/* as one that has its turn (protector_start.c) */
+	atomic_store(&w->pool->shared->protector, 1);
+	alarm(60);
+	protect(w);
+	alarm(0);
+	assert_int_equal(world_trashed(w, 0, "f0"), 1);
+	make_read_only(w, 0, false);
+	protect(w);
 	assert_int_equal(world_trashed(w, 0, "f0"), 0);
 	verify_files(w, 1, 1);
 	verify_tidy(w);
@@ -739,6 +779,7 @@ int main(void)
 		cmocka_unit_test(trash_beyond_its_share_goes),
 		cmocka_unit_test(trash_makes_room_for_clients),
 		cmocka_unit_test(clients_do_not_wait_for_a_backlog),
+		cmocka_unit_test(room_on_a_read_only_member_is_not_waited_for),
 		cmocka_unit_test(a_link_in_the_trash_is_no_file),
 		cmocka_unit_test(what_is_kept_in_the_trash_goes_bad),
 #ifdef MRMR_WITH_FAULTS
