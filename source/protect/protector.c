@@ -411,7 +411,8 @@ static int turn(struct protector *p, bool *any, struct mrmr_error *err)
 	if (events_take(p, any, err) == -1) {
 		return -1;
 	}
-	/* Who waits for room does not wait for a scan, or for a backlog. */
+	/* Who waits for room does not wait for a scan, or for a backlog (nor for
+	   all that is to be mended: protector_mend.c). */
 	find_pace(p);
 	if (trash_is_wished(p) && trash_run(p, any, err) == -1) {
 		*any = true;

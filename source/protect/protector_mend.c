@@ -169,6 +169,12 @@ static int look_at_next(struct protector *p, struct mrmr_stripes *work,
 	return 1;
 }
 
+/* Who waits for room does not wait for all of them, but for the one that is begun. */
+static bool is_in_the_way(struct protector *p, unsigned int looked_at)
+{
+	return looked_at > 0 && trash_is_wished(p);
+}
+
 static int mend_some(struct protector *p, struct mrmr_stripes *work,
 		     struct course *course, struct mrmr_error *err)
 {
@@ -176,7 +182,8 @@ static int mend_some(struct protector *p, struct mrmr_stripes *work,
 	unsigned int mended = 0;
 
 	while (looked_at < LOOKED_AT && mended < p->mend_most &&
-	       course->phase != PHASE_OVER && !protector_should_stop(p)) {
+	       course->phase != PHASE_OVER && !is_in_the_way(p, looked_at) &&
+	       !protector_should_stop(p)) {
 		bool was_mended = false;
 		int ret = look_at_next(p, work, course, &was_mended, err);
 
