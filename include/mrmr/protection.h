@@ -63,11 +63,27 @@ void mrmr_room_ask(struct mrmr_pool *pool, size_t member, uint64_t bytes);
 /* What was asked for since the last time, 0: nothing. For the protector. */
 uint64_t mrmr_room_take_wish(struct mrmr_pool *pool, size_t member);
 
-/* How much could be had by asking: the protector says so after it has looked
-   at the trash. It counts as free in mrmr_pool_space(). */
+/* How much could be had by asking. It counts as free in mrmr_pool_space(). */
 uint64_t mrmr_room_reclaimable(const struct mrmr_pool *pool, size_t member);
-void mrmr_room_set_reclaimable(struct mrmr_pool *pool, size_t member,
-			       uint64_t bytes);
+
+/* What a protector finds in a member's trash, and leaves there. */
+struct mrmr_trash_seen {
+	int64_t at_ns;     /* since 1970: when it began to look */
+	int64_t oldest_ns; /* when the oldest of it had come; at_ns: none */
+	uint64_t bytes;    /* that could be had */
+};
+
+/* The last of them. False: nobody has looked, or others have taken something out
+   since, or the member was away. */
+bool mrmr_room_trash_seen(const struct mrmr_pool *pool, size_t member,
+			  struct mrmr_trash_seen *seen);
+/* known_bytes: mrmr_room_reclaimable() when it began to look. If something has come
+   since, which it may have seen or not, the next protector has to look again. */
+void mrmr_room_see_trash(struct mrmr_pool *pool, size_t member,
+			 const struct mrmr_trash_seen *seen,
+			 uint64_t known_bytes);
+/* The next protector has to look. Nothing is done if there is no page. */
+void mrmr_room_forget_trash(struct mrmr_pool *pool, size_t member);
 
 /* Between two looks: so much went to the trash. */
 void mrmr_room_add_reclaimable(struct mrmr_pool *pool, size_t member,

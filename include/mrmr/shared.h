@@ -19,7 +19,7 @@
 #include <mrmr/error.h>
 
 #define MRMR_SHARED_NAME "shared"
-#define MRMR_SHARED_MAGIC UINT64_C(0x374445524148534d)
+#define MRMR_SHARED_MAGIC UINT64_C(0x384445524148534d)
 #define MRMR_MOVES_MAX 1024
 #define MRMR_SWAPS 64
 #define MRMR_SHARED_WANTED 128
@@ -55,6 +55,10 @@ struct mrmr_shared_member {
 struct mrmr_shared_room {
 	_Atomic uint64_t wanted_bytes;
 	_Atomic uint64_t reclaimable_bytes;
+	/* When a protector last looked through the trash (0: look), and when
+	   the oldest that it left had come there; ns since 1970. */
+	_Atomic int64_t trash_seen_ns;
+	_Atomic int64_t trash_oldest_ns;
 };
 
 /* What a member that is there did not give as it should: mrmr/trouble.h. */

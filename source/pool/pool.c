@@ -15,6 +15,7 @@
 #include <mrmr/log.h>
 #include <mrmr/missed.h>
 #include <mrmr/pool.h>
+#include <mrmr/protection.h>
 #include <mrmr/shared.h>
 #include <mrmr/trash.h>
 
@@ -214,6 +215,7 @@ static void note_absence(struct mrmr_pool *pool,
 	case MRMR_MEMBER_ONLINE:
 		if (atomic_load(was_away) != 0 &&
 		    atomic_exchange(was_away, 0) != 0) {
+			mrmr_room_forget_trash(pool, member->index);
 			atomic_store(&pool->shared->has_work, 1);
 			atomic_fetch_add(&pool->shared->members_gen, 1);
 		}

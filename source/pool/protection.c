@@ -167,10 +167,37 @@ uint64_t mrmr_room_reclaimable(const struct mrmr_pool *pool, size_t member)
 				    memory_order_relaxed);
 }
 
-void mrmr_room_set_reclaimable(struct mrmr_pool *pool, size_t member,
-			       uint64_t bytes)
+bool mrmr_room_trash_seen(const struct mrmr_pool *pool, size_t member,
+			  struct mrmr_trash_seen *seen)
 {
-	atomic_store(&room_of(pool, member)->reclaimable_bytes, bytes);
+	struct mrmr_shared_room *room = room_of(pool, member);
+
+	*seen = (struct mrmr_trash_seen){
+		.at_ns = atomic_load(&room->trash_seen_ns),
+		.oldest_ns = atomic_load(&room->trash_oldest_ns),
+		.bytes = atomic_load(&room->reclaimable_bytes),
+	};
+	return seen->at_ns != 0;
+}
+
+void mrmr_room_see_trash(struct mrmr_pool *pool, size_t member,
+			 const struct mrmr_trash_seen *seen,
+			 uint64_t known_bytes)
+{
+	struct mrmr_shared_room *room = room_of(pool, member);
+	uint64_t before =
+		atomic_exchange(&room->reclaimable_bytes, seen->bytes);
+
+	atomic_store(&room->trash_oldest_ns, seen->oldest_ns);
+	atomic_store(&room->trash_seen_ns,
+		     before == known_bytes ? seen->at_ns : 0);
+}
+
+void mrmr_room_forget_trash(struct mrmr_pool *pool, size_t member)
+{
+	if (pool->shared != NULL && pool->members[member].slot != -1) {
+		atomic_store(&room_of(pool, member)->trash_seen_ns, 0);
+	}
 }
 
 void mrmr_room_add_reclaimable(struct mrmr_pool *pool, size_t member,

@@ -142,6 +142,7 @@ static void give_slot(struct mrmr_shared *shared, int number,
 
 	atomic_store(&shared->room[number].wanted_bytes, 0);
 	atomic_store(&shared->room[number].reclaimable_bytes, 0);
+	atomic_store(&shared->room[number].trash_seen_ns, 0);
 	atomic_store(&shared->trouble[number].refused_reads, 0);
 	atomic_store(&shared->trouble[number].wrong_blocks, 0);
 	atomic_store(&slot->dev, 0);

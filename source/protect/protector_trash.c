@@ -96,7 +96,7 @@ static int close_trash(struct trash *trash)
 	return 0;
 }
 
-/* NULL: it is empty, or cannot be read, which is told. */
+/* NULL: it cannot be read, which is told. */
 static struct trash *look(struct protector *p, struct mrmr_member *member)
 {
 	struct trash *trash = talloc_zero(p, struct trash);
@@ -104,17 +104,18 @@ static struct trash *look(struct protector *p, struct mrmr_member *member)
 	if (trash == NULL) {
 		return NULL;
 	}
+	trash->begun_ns = protector_now_ns();
+	trash->known_bytes = mrmr_room_reclaimable(p->pool, member->index);
 	trash->p = p;
 	trash->member = member;
 	trash->number = p->engine->number[member->index];
 	trash->fd = openat(member->private_fd, MRMR_TRASH,
 			   O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	talloc_set_destructor(trash, close_trash);
-	if (trash->fd == -1) {
-		talloc_free(trash);
-		return NULL;
+	if (trash->fd == -1 && errno == ENOENT) {
+		return trash; /* nothing was ever deleted */
 	}
-	if (trash_walk(member, add_file, trash) == -1) {
+	if (trash->fd == -1 || trash_walk(member, add_file, trash) == -1) {
 		mrmr_log(MRMR_LOG_WARNING,
 			 "member %s: its trash cannot be read: %s",
 			 mrmr_member_name(member), strerror(errno));
@@ -130,14 +131,43 @@ static struct trash *look(struct protector *p, struct mrmr_member *member)
 
 /* --- what is to go ----------------------------------------------------------------- */
 
+/* What came before this is over its time. */
+static int64_t find_over_ns(const struct protector *p)
+{
+	return protector_now_ns() -
+	       (int64_t)p->pool->config->trash_days * DAY_NS;
+}
+
+static uint64_t find_most(const struct protector *p,
+			  const struct mrmr_member *member)
+{
+	return member->total_bytes / 100 * p->pool->config->trash_max_percent;
+}
+
+/*
+ * Is there a reason to look through a member's trash? A protector runs after each
+ * file that is closed, and a drive that is asleep should not be woken for that: what
+ * the last one left tells when something of it is over its time, or too much. Once
+ * a day it is looked at nevertheless, as people do things there by hand; and always
+ * if somebody says sync.
+ */
+static bool is_due(const struct protector *p, const struct mrmr_member *member)
+{
+	struct mrmr_trash_seen seen;
+	int64_t now_ns = protector_now_ns();
+
+	return !p->options->background ||
+	       !mrmr_room_trash_seen(p->pool, member->index, &seen) ||
+	       now_ns < seen.at_ns || now_ns - seen.at_ns >= DAY_NS ||
+	       seen.oldest_ns < find_over_ns(p) ||
+	       seen.bytes > find_most(p, member);
+}
+
 /* How many of the oldest. */
 static size_t count_due(struct trash *trash, uint64_t wanted_bytes)
 {
-	const struct mrmr_config *config = trash->p->pool->config;
-	int64_t over_ns =
-		protector_now_ns() - (int64_t)config->trash_days * DAY_NS;
-	uint64_t most =
-		trash->member->total_bytes / 100 * config->trash_max_percent;
+	int64_t over_ns = find_over_ns(trash->p);
+	uint64_t most = find_most(trash->p, trash->member);
 	uint64_t left = trash->bytes;
 	uint64_t freed = 0;
 	size_t i;
@@ -267,6 +297,7 @@ static int add_due(struct due_files *due, struct trash *trash, size_t num)
 static int look_at_all(struct protector *p, struct trash **trashes,
 		       struct due_files *due)
 {
+	const struct mrmr_trash_seen none = {.at_ns = 0};
 	size_t i;
 
 	for (i = 0; i < p->pool->num_members; i++) {
@@ -277,9 +308,14 @@ static int look_at_all(struct protector *p, struct trash **trashes,
 			continue;
 		}
 		wanted_bytes = take_wish(p, member);
+		if (wanted_bytes == 0 && !is_due(p, member)) {
+			continue;
+		}
+		/* unless all goes well, the next one looks again */
+		mrmr_room_forget_trash(p->pool, i);
 		trashes[i] = look(p, member);
 		if (trashes[i] == NULL) {
-			mrmr_room_set_reclaimable(p->pool, i, 0);
+			mrmr_room_see_trash(p->pool, i, &none, 0);
 			continue;
 		}
 		trashes[i]->wanted_bytes = wanted_bytes;
@@ -295,18 +331,38 @@ static int look_at_all(struct protector *p, struct trash **trashes,
 	return 0;
 }
 
+/* When the oldest that is left had come there; if none is, when it was looked at. */
+static int64_t find_oldest_ns(const struct trash *trash)
+{
+	size_t i;
+
+	for (i = 0; i < trash->num; i++) {
+		if (!trash->files[i].is_removed) {
+			return trash->files[i].time_ns < trash->begun_ns
+				       ? trash->files[i].time_ns
+				       : trash->begun_ns;
+		}
+	}
+	return trash->begun_ns;
+}
+
 static void tell_left(struct protector *p, struct trash **trashes)
 {
 	size_t i;
 
 	for (i = 0; i < p->pool->num_members; i++) {
 		const struct trash *trash = trashes[i];
+		struct mrmr_trash_seen seen;
 
-		if (trash != NULL) {
-			mrmr_room_set_reclaimable(p->pool, i,
-						  trash->bytes -
-							  trash->freed_bytes);
+		if (trash == NULL) {
+			continue;
 		}
+		seen = (struct mrmr_trash_seen){
+			.at_ns = trash->has_failed ? 0 : trash->begun_ns,
+			.oldest_ns = find_oldest_ns(trash),
+			.bytes = trash->bytes - trash->freed_bytes,
+		};
+		mrmr_room_see_trash(p->pool, i, &seen, trash->known_bytes);
 	}
 }
 

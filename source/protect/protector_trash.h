@@ -14,12 +14,15 @@ struct trash {
 	struct protector *p;
 	struct mrmr_member *member;
 	uint16_t number;
-	int fd;
+	int fd; /* -1: there is none */
+	int64_t begun_ns;
+	uint64_t known_bytes;  /* that could be had, as was said then */
 	struct trashed *files; /* talloc; the oldest first */
 	size_t num;
 	uint64_t bytes;        /* of all */
 	uint64_t wanted_bytes; /* that clients wait for */
 	uint64_t freed_bytes;
+	bool has_failed; /* something of it cannot be removed */
 };
 
 struct trashed {

@@ -230,6 +230,7 @@ void trash_remove_file(struct trashed *file)
 	    errno == ENOENT) {
 		trash->freed_bytes += file->bytes;
 	} else {
+		trash->has_failed = true;
 		mrmr_log(MRMR_LOG_WARNING,
 			 "member %s: %s cannot be removed from its trash: %s",
 			 mrmr_member_name(trash->member), file->path,

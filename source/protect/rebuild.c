@@ -29,6 +29,7 @@
 #include <talloc.h>
 
 #include <mrmr/absent.h>
+#include <mrmr/protection.h>
 #include <mrmr/recover.h>
 
 #include "rebuild_private.h"
@@ -238,6 +239,7 @@ int mrmr_rebuild(struct mrmr_engine *engine,
 	struct rebuild *r = rebuild_begin(engine, options, result, err);
 	bool is_left = true;
 	int saved_errno;
+	size_t i;
 	int ret;
 
 	if (r == NULL) {
@@ -260,6 +262,10 @@ int mrmr_rebuild(struct mrmr_engine *engine,
 		ret = mrmr_error_set(err, errno,
 				     "the catalogue cannot be read: %s",
 				     strerror(errno));
+	}
+	/* what was in the trash is in that of others now */
+	for (i = 0; i < r->pool->num_members; i++) {
+		mrmr_room_forget_trash(r->pool, i);
 	}
 	result->is_stopped = rebuild_should_stop(r);
 	result->is_complete = ret == 0 && !is_left;

@@ -25,6 +25,7 @@
 #include <mrmr/fault.h>
 #include <mrmr/live.h>
 #include <mrmr/log.h>
+#include <mrmr/protection.h>
 #include <mrmr/staging.h>
 #include <mrmr/stripes.h>
 #include <mrmr/trash.h>
@@ -404,6 +405,7 @@ static int remove_files(struct batch *b)
 					      strerror(errno));
 		}
 		trash_prune(member, item->trash_path);
+		mrmr_room_forget_trash(b->pool, item->member);
 		b->result->num_removed++;
 		b->result->removed_bytes += (uint64_t)item->st.st_size;
 	}

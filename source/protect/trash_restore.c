@@ -356,6 +356,7 @@ int mrmr_trash_restore(struct mrmr_pool *pool, struct mrmr_engine *engine,
 		return fail(&r);
 	}
 	ret = bring_back(&r, &place);
+	mrmr_room_forget_trash(pool, item->member);
 	mrmr_dir_unlock(place.dir);
 	return ret;
 }

@@ -351,8 +351,12 @@ int main(int argc, char **argv)
 	} else if (strcmp(verb, "verify") == 0) {
 		verify(pool);
 	} else if (strcmp(verb, "room") == 0 && argc == 5) {
-		mrmr_room_set_reclaimable(pool, member_of(pool, argv[3])->index,
-					  strtoull(argv[4], NULL, 10));
+		const struct mrmr_trash_seen seen = {
+			.bytes = strtoull(argv[4], NULL, 10),
+		};
+
+		mrmr_room_see_trash(pool, member_of(pool, argv[3])->index,
+				    &seen, 0);
 	} else if (strcmp(verb, "wish") == 0 && argc == 4) {
 		printf("%" PRIu64 "\n",
 		       mrmr_room_take_wish(pool,

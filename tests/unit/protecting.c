@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -254,6 +255,33 @@ static void protect_in_child(struct world *w, void *private_data)
 
 	(void)private_data;
 	try_protect(w, &result);
+}
+
+void protect_in_background(struct world *w)
+{
+	pid_t pid = fork();
+	int status = 0;
+
+	assert_return_code(pid, errno);
+	if (pid == 0) {
+		const struct mrmr_protect_options options = {
+			.background = true,
+			.settle_ns = 1,
+		};
+		struct mrmr_protect_result result;
+		struct mrmr_engine *engine = NULL;
+		int ret = -1;
+
+		world_open_in_child(w);
+		engine = mrmr_engine_open(NULL, w->pool, MRMR_ENGINE_WRITE,
+					  NULL);
+		if (engine != NULL) {
+			ret = mrmr_protect(engine, &options, &result, NULL);
+		}
+		_exit(ret == 0 ? 0 : 1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
 bool protect_killed(struct world *w, const char *fault)

@@ -57,6 +57,9 @@ struct mrmr_protect_result protect_and_scan(struct world *w);
 /* As protect(), that may fail: -1. */
 int try_protect(struct world *w, struct mrmr_protect_result *result);
 
+/* In a process of its own, as smbd starts it. */
+void protect_in_background(struct world *w);
+
 /* In a process of its own, with MRMR_FAULT set to fault. True if it was killed
    by it. */
 bool protect_killed(struct world *w, const char *fault);

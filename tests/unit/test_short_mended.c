@@ -10,7 +10,6 @@
 #include <stdint.h>
 #include <errno.h>
 #include <stdio.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -31,34 +30,6 @@ static const char *path_of(unsigned int i)
 
 	snprintf(path, sizeof(path), "f%u", i);
 	return path;
-}
-
-/* As smbd starts it. */
-static void protect_in_background(struct world *w)
-{
-	pid_t pid = fork();
-	int status = 0;
-
-	assert_return_code(pid, errno);
-	if (pid == 0) {
-		const struct mrmr_protect_options options = {
-			.background = true,
-			.settle_ns = 1,
-		};
-		struct mrmr_protect_result result;
-		struct mrmr_engine *engine = NULL;
-		int ret = -1;
-
-		world_open_in_child(w);
-		engine = mrmr_engine_open(NULL, w->pool, MRMR_ENGINE_WRITE,
-					  NULL);
-		if (engine != NULL) {
-			ret = mrmr_protect(engine, &options, &result, NULL);
-		}
-		_exit(ret == 0 ? 0 : 1);
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
 static struct world *new_world(const char *parity, const char *config)

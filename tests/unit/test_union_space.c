@@ -358,7 +358,7 @@ static void trash_that_can_be_had_is_free(void **state)
 				      .parity = "1",
 				      .sizes = {"30m", "30m", "30m"}});
 
-	mrmr_room_set_reclaimable(w->pool, 1, 5 * MB);
+	mrmr_room_add_reclaimable(w->pool, 1, 5 * MB);
 	assert_near(free_of(w), 65 * MB);
 	/* not that of a member that is away */
 	world_unplug(w, 1);
