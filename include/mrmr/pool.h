@@ -125,6 +125,7 @@ struct mrmr_pool {
 				     least parity that is wanted */
 	uint64_t not_data_bytes; /* on them: parity, and what is kept for it */
 	bool all_online;         /* at the last look */
+	bool was_any_away;       /* at any look: there may be ghosts in hand */
 	struct mrmr_dir_cache *dirs;
 	struct mrmr_hints *hints;
 	uint64_t last_hints_serial;

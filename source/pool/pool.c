@@ -279,6 +279,7 @@ void mrmr_pool_look(struct mrmr_pool *pool)
 
 	pool->seen_members_gen = members_gen;
 	pool->all_online = all_online;
+	pool->was_any_away = pool->was_any_away || !all_online;
 	pool->holds_members = true;
 	pool->checked_ns = mrmr_now_ns();
 }

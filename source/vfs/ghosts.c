@@ -2,9 +2,10 @@
  * MRMR: the Samba module: ghosts: files of members that are away.
  *
  * How is a ghost told from other files? It lies on the spine's file system, on
- * which there are no other files. That is asked of the descriptor, each time:
- * what smbd keeps for an open file outlives the descriptor, and descriptors of
- * ghosts outlive the absence of the member.
+ * which there are no other files, unless members are there too, as in a try-out.
+ * That is asked of the descriptor, each time: what smbd keeps for an open file
+ * outlives the descriptor, and descriptors of ghosts outlive the absence of the
+ * member. Where no member was ever seen to be away, no ghost was opened.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
@@ -18,8 +19,9 @@ bool mrmr_fd_is_ghost(const struct mrmr_pool *pool, int fd,
 {
 	struct stat st;
 
-	return fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
-	       st.st_dev == pool->spine_dev && mrmr_ghost_read(fd, ghost) == 0;
+	return pool->was_any_away && fd >= 0 && fstat(fd, &st) == 0 &&
+	       S_ISREG(st.st_mode) && st.st_dev == pool->spine_dev &&
+	       mrmr_ghost_read(fd, ghost) == 0;
 }
 
 bool mrmr_fsp_is_ghost(struct vfs_handle_struct *handle,
@@ -27,13 +29,7 @@ bool mrmr_fsp_is_ghost(struct vfs_handle_struct *handle,
 {
 	struct mrmr_share *share = mrmr_share_of(handle);
 
-	if (share == NULL) {
-		return false;
-	}
-	/* Handles may be had of ghosts when all members are back. */
-	share->had_ghosts =
-		share->had_ghosts || mrmr_any_is_absent(share->pool);
-	return share->had_ghosts &&
+	return share != NULL &&
 	       mrmr_fd_is_ghost(share->pool, fsp_get_pathref_fd(fsp), ghost);
 }
 
@@ -53,7 +49,8 @@ static void as_the_file(const struct mrmr_pool *pool,
 static bool may_be_ghost(const struct mrmr_pool *pool,
 			 const SMB_STRUCT_STAT *sbuf)
 {
-	return S_ISREG(sbuf->st_ex_mode) && sbuf->st_ex_dev == pool->spine_dev;
+	return pool->was_any_away && S_ISREG(sbuf->st_ex_mode) &&
+	       sbuf->st_ex_dev == pool->spine_dev;
 }
 
 void mrmr_ghost_stat(const struct mrmr_pool *pool, int fd,

@@ -16,7 +16,7 @@
 
 /*
  * Is the file behind fsp a ghost? Costs a memory access as long as no member was
- * away since the share was connected, and then a system call or two.
+ * away since the pool was opened, and then a system call or two.
  */
 bool mrmr_fsp_is_ghost(struct vfs_handle_struct *handle,
 		       const struct files_struct *fsp,

@@ -82,7 +82,6 @@ struct mrmr_share {
 	uint64_t announced_bytes; /* size of the file that is being created */
 	enum mrmr_protect_mode protect;
 	struct mrmr_protector_command protector;
-	bool had_ghosts;                     /* a member was away */
 	uint64_t rescued_reads;              /* that a drive refused */
 	struct mrmr_rebuilding *rebuildings; /* rebuilding.h */
 };
