@@ -317,10 +317,26 @@ bool look_is_not_in_trash(struct protector *p, const struct mrmr_node *node,
 
 /* --- the names in the catalogue (protector_names.c) --------------------------- */
 
+/* The path of (dir_id, name); talloc. NULL with errno. */
+char *names_path(struct protector *p, void *mem_ctx, uint64_t dir_id,
+		 const char *name);
+/* Ask for a scan of what is at and below path, "" for everything. */
+int names_ask_scan(struct protector *p, const char *path);
+/* Set what the attributes of a node are; extents and the version that is
+   protected stay. */
+int names_set(struct protector *p, const struct mrmr_node *node,
+	      const struct look *look);
+bool names_differ(const struct mrmr_node *node, const struct look *look);
+/* A node that is new; sets *id. */
+int names_create(struct protector *p, uint64_t dir_id, const char *name,
+		 const struct look *look, uint64_t *id);
 /* The directory that holds the last component of path, made with what is above
    it if it is missing. *name points into path. */
 int names_parent(struct protector *p, const char *path, uint64_t *dir_id,
 		 const char **name);
+
+/* --- names that are there (protector_names_seen.c) ----------------------------- */
+
 /* A file has this name as well, which the share shows of another member. If it is
    known, it is not taken for lost: names_set_aside(). */
 int names_see_hidden(struct protector *p, uint64_t dir_id, const char *name,
@@ -336,16 +352,6 @@ int names_see_path(struct protector *p, const char *path,
    any more: later events tell where it went. */
 int names_promise(struct protector *p, const char *path, uint16_t member,
 		  uint64_t inode, uint64_t *id);
-/* Set what the attributes of a node are; extents and the version that is
-   protected stay. */
-int names_set(struct protector *p, const struct mrmr_node *node,
-	      const struct look *look);
-bool names_differ(const struct mrmr_node *node, const struct look *look);
-/* The path of (dir_id, name); talloc. NULL with errno. */
-char *names_path(struct protector *p, void *mem_ctx, uint64_t dir_id,
-		 const char *name);
-/* Ask for a scan of what is at and below path, "" for everything. */
-int names_ask_scan(struct protector *p, const char *path);
 
 /* --- names that are gone (protector_detach.c) ---------------------------------- */
 
