@@ -210,8 +210,7 @@ free_uid() {
 # quickstart makes.
 record_users() {
 	local spec name password uid
-	touch "$dir/users"
-	chmod 0600 "$dir/users"
+	[ -e "$dir/users" ] || (umask 077 && : >"$dir/users")
 	[ $# -gt 0 ] || [ -s "$dir/users" ] || set -- mrmr
 	for spec in "$@"; do
 		name=${spec%%:*}
@@ -249,22 +248,23 @@ record_users() {
 # its owner and mode.
 prepare_root() {
 	local path=$1 content
-	mkdir -p "$path"
+	[ -d "$path" ] || mkdir -p "$path"
 	content=$(find "$path" -mindepth 1 -maxdepth 1 ! -name lost+found \
 		! -name .mrmr -print -quit)
-	if [ -z "$content" ] && [ "$(stat -c %u "$path")" -eq 0 ]; then
+	if [ -z "$content" ] && [ -O "$path" ]; then
 		chown "$owner_uid:$owner_gid" "$path"
 		chmod 0775 "$path"
 	fi
+	# who may write to what is in it may enter it, too
+	setpriv --reuid "$owner_uid" --regid "$owner_gid" --clear-groups \
+		test -w "$path/." && return
 	setpriv --reuid "$owner_uid" --regid "$owner_gid" --clear-groups \
 		test -x "$path" ||
 		fail "the user $owner_name may not enter $path: one of the" \
 			"directories above it is closed to others; choose another place"
-	setpriv --reuid "$owner_uid" --regid "$owner_gid" --clear-groups \
-		test -w "$path" ||
-		say "note: $owner_name may not write to $path (it has files and" \
-			"belongs to $(stat -c %U:%G "$path")), so the share is" \
-			"read-only there"
+	say "note: $owner_name may not write to $path (it has files and" \
+		"belongs to $(stat -c %U:%G "$path")), so the share is" \
+		"read-only there"
 }
 
 port_in_use() {
@@ -507,7 +507,7 @@ enter_namespace() {
 	if [ -n "$built" ]; then
 		modules_directory
 		cp -a "$modules" "$ns/vfs"
-		rm -f "$ns/vfs/mrmr.so"
+		[ ! -e "$ns/vfs/mrmr.so" ] || rm "$ns/vfs/mrmr.so"
 		cp "$built/mrmr.so" "$ns/vfs/mrmr.so"
 		mount --bind "$ns/vfs" "$modules"
 	fi
