@@ -244,6 +244,10 @@ record_users() {
 		"$owner_password" >"$dir/auth")
 }
 
+as_owner() {
+	setpriv --reuid "$owner_uid" --regid "$owner_gid" --clear-groups "$@"
+}
+
 # An empty directory is given to the share's user; what has files in it keeps
 # its owner and mode.
 prepare_root() {
@@ -256,10 +260,8 @@ prepare_root() {
 		chmod 0775 "$path"
 	fi
 	# who may write to what is in it may enter it, too
-	setpriv --reuid "$owner_uid" --regid "$owner_gid" --clear-groups \
-		test -w "$path/." && return
-	setpriv --reuid "$owner_uid" --regid "$owner_gid" --clear-groups \
-		test -x "$path" ||
+	as_owner test -w "$path/." && return
+	as_owner test -x "$path" ||
 		fail "the user $owner_name may not enter $path: one of the" \
 			"directories above it is closed to others; choose another place"
 	say "note: $owner_name may not write to $path (it has files and" \
@@ -570,22 +572,30 @@ give_up() {
 	fail "$*"
 }
 
-# A file goes in and comes out again, through SMB.
+# A file goes in and comes out again, through SMB. Where the user may not write to
+# the share's root, it is listed.
 try_share() {
-	local share=$1 name out tries=5
+	local share=$1 path=$2 name commands trouble out tries=5
 	name=.quickstart-$(random_word 4)
 	random_word 16 >"$dir/run/sent"
 	rm -f "$dir/run/received"
+	if as_owner test -w "$path/."; then
+		commands="put \"$dir/run/sent\" $name; \
+			get $name \"$dir/run/received\"; rm $name"
+		trouble="a file that was written to it could not be read back"
+	else
+		commands=ls
+		trouble="it could not be listed"
+	fi
 	# smbd may be listening a moment before it is ready. smbclient's status
 	# is that of the last command, so what came back is looked at instead.
-	until out=$(smb "//127.0.0.1/$share" -c "put \"$dir/run/sent\" $name; \
-		get $name \"$dir/run/received\"; rm $name" 2>&1) &&
-		cmp -s "$dir/run/sent" "$dir/run/received"; do
+	until out=$(smb "//127.0.0.1/$share" -c "$commands" 2>&1) &&
+		{ [ "$commands" = ls ] ||
+			cmp -s "$dir/run/sent" "$dir/run/received"; }; do
 		tries=$((tries - 1))
 		if [ "$tries" -eq 0 ]; then
 			echo "$out" >&2
-			give_up "a file that was written to the share $share could not" \
-				"be read back"
+			give_up "the share $share does not work: $trouble"
 		fi
 		sleep 1
 	done
@@ -742,8 +752,8 @@ cmd_up() {
 	write_smb_conf
 	save_options
 	start_smbd
-	try_share pool
-	[ -z "$plain" ] || try_share plain
+	try_share pool "$pool_path"
+	[ -z "$plain" ] || try_share plain "$plain"
 	write_env
 	how_to_connect
 }
