@@ -10,7 +10,7 @@ and on Samba over mergerfs.
   --dirs N         directories they are spread over, per client [1]
   --big N          MiB of the big files, of all clients together [512]
   --big-times N    how often they are written and read in a round: it takes half a
-                   second, and its rate scatters by a tenth [4]
+                   second, and its rate scatters by a tenth [10]
   --huge-dir N     entries of the directory that is listed alone, 0: none
                    [100000]
   --shares LIST    [plain,pool,mergerfs]
@@ -27,8 +27,8 @@ All shares belong to one smbd. Every member, and the plain share, is a tmpfs of
 its own, so that no disk hides what the software costs; smbd's databases and
 the pool's state lie on another. In a round, every kind of operation is done on
 one share after the other before the next kind begins, and the order of the
-shares is turned around from round to round (plain, pool, mergerfs, mergerfs,
-pool, plain, ...). The tables show medians over the rounds: rates, which include
+shares is another in each round (as it is, turned around, with the next one
+first, ...). The tables show medians over the rounds: rates, which include
 the client's work, and the processor time of the server's processes (smbd,
 mergerfs) per operation, which does not and is the steadier number. A ratio is
 the median of the ratios within the rounds, as its two sides were measured one
@@ -59,6 +59,8 @@ NAMES = {'create': 'create /s', 'list': 'list entries/s', 'stat': 'stat /s',
 OF_PLAIN = {'small': {3: 0.90, 12: 0.85}, 'big': 0.97, 'dir': 0.80}
 OF_MERGERFS = {'create': 2.2, 'rename': 2.2, 'list': 5.0, 'dir': 5.0}
 
+CPUS = sorted(os.sched_getaffinity(0))
+
 MERGERFS = ('allow_other,use_ino,cache.files=off,dropcacheonclose=true,'
             'category.create=mfs,minfreespace=16M')
 
@@ -75,7 +77,8 @@ class Bench:
     def __init__(self, work, options, members):
         self.options = options
         self.members = members
-        self.cpus = sorted(os.sched_getaffinity(0))
+        # the one before this may have pinned this process, and so mergerfs
+        os.sched_setaffinity(0, CPUS)
         self.directory = work.join('s%d' % members)
         os.mkdir(self.directory)
         name = os.path.join('s%d' % members, '%s')
@@ -158,23 +161,29 @@ class Bench:
         """One client and its smbd: whether the scheduler puts them on one
         processor or on two changes the rates by half, at random. So each gets
         its own; smbd's children inherit it from their parent."""
-        cpus = self.cpus
+        cpus = CPUS
         alone = self.options.pin and clients == 1 and len(cpus) > 1
         os.sched_setaffinity(self.pool.main_pid(), cpus[:1] if alone else cpus)
         os.sched_setaffinity(0, cpus[1:2] if alone else cpus)
 
+    def order(self, number):
+        """Each share comes first, in the middle and last as often as others."""
+        shares = self.options.shares
+        first = number // 2 % len(shares)
+        shares = shares[first:] + shares[:first]
+        return shares[::-1] if number % 2 else shares
+
     def round(self, number):
         options = self.options
-        orders = options.shares, options.shares[::-1]
-        shares = orders[number % 2]
+        shares = self.order(number)
         for clients in options.clients:
             self.load(shares, clients, FILE_PHASES,
                       '--files', str(options.files),
                       '--dirs', str(options.dirs),
                       '--repeat', str(max(1, 20000 // options.files)))
             for time in range(options.big_times if options.big else 0):
-                self.load(orders[(number + time) % 2], clients, BIG_PHASES,
-                          '--files', '0',
+                self.load(self.order(number * options.big_times + time),
+                          clients, BIG_PHASES, '--files', '0',
                           '--big', str(options.big // clients))
         if options.huge_dir:
             self.load(shares, 1, ['dir'], '--entries', str(options.huge_dir))
@@ -251,7 +260,7 @@ def main():
     parser.add_argument('--files', type=int, default=1000)
     parser.add_argument('--dirs', type=int, default=1)
     parser.add_argument('--big', type=int, default=512)
-    parser.add_argument('--big-times', type=int, default=4)
+    parser.add_argument('--big-times', type=int, default=10)
     parser.add_argument('--huge-dir', type=int, default=100000)
     parser.add_argument('--shares', type=lambda text: text.split(','),
                         default=['plain', 'pool', 'mergerfs'])
