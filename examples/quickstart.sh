@@ -83,8 +83,10 @@ remembered=(port parity members plain vfs module_dir smbd smbd_env stand_in
 	protect)
 
 save_options() {
+	local text
+	text=$'\n'$(declare -p "${remembered[@]}")
 	# -g: it is read inside functions
-	declare -p "${remembered[@]}" | sed 's/^declare -/declare -g -/' \
+	printf '%s\n' "${text//$'\n'declare -/$'\n'declare -g -}" \
 		>"$dir/options.new"
 	mv "$dir/options.new" "$dir/options"
 }
@@ -181,18 +183,22 @@ check_dir() {
 	[ ${#dir} -le 72 ] || fail "$dir is too long a name: choose a shorter --dir"
 	if [ -e "$dir" ]; then
 		[ -d "$dir" ] || fail "$dir is not a directory"
-		[ "$(stat -c %u "$dir")" -eq 0 ] ||
+		[ -O "$dir" ] ||
 			fail "$dir does not belong to root: choose another --dir"
 		[ -e "$dir/run/lock" ] || [ -z "$(ls -A "$dir")" ] ||
 			fail "$dir is not empty and no quickstart made it:" \
 				"choose another --dir"
 	fi
-	mkdir -p "$dir"/{run,log,samba}
-	chmod 0755 "$dir" "$dir/run" "$dir/samba"
-	chmod 1777 "$dir/log"
-	mkdir -p "$dir"/samba/{private,lock,state,cache,pid,ncalrpc,usershares}
-	chmod 0700 "$dir/samba/private"
-	[ -d "$dir/run/ns" ] || mkdir "$dir/run/ns"
+	local open d
+	open=("$dir" "$dir"/run{,/ns}
+		"$dir"/samba{,/lock,/state,/cache,/pid,/ncalrpc,/usershares})
+	for d in "${open[@]}" "$dir/log" "$dir/samba/private"; do
+		if [ ! -d "$d" ]; then
+			install -d -m 0755 "${open[@]}"
+			install -d -m 1777 "$dir/log"
+			install -d -m 0700 "$dir/samba/private"
+		fi
+	done
 }
 
 # A uid that is free on this machine, in the range of ordinary users.
@@ -256,8 +262,7 @@ prepare_root() {
 	content=$(find "$path" -mindepth 1 -maxdepth 1 ! -name lost+found \
 		! -name .mrmr -print -quit)
 	if [ -z "$content" ] && [ -O "$path" ]; then
-		chown "$owner_uid:$owner_gid" "$path"
-		chmod 0775 "$path"
+		install -d -o "$owner_uid" -g "$owner_gid" -m 0775 "$path"
 	fi
 	# who may write to what is in it may enter it, too
 	as_owner test -w "$path/." && return
@@ -456,13 +461,13 @@ write_env() {
 		{
 			echo "MRMR_URL=smb://127.0.0.1:$port/pool"
 			echo "MRMR_USER=$owner_name"
-			echo "MRMR_PASSWORD=$(printf %q "$owner_password")"
+			printf 'MRMR_PASSWORD=%q\n' "$owner_password"
 			echo "MRMR_PORT=$port"
-			echo "MRMR_CONFIG=$(printf %q "$dir/mrmr.json")"
-			echo "MRMR_ADMIN=$(printf %q "$dir/mrmr-admin")"
-			echo "MRMR_SMB_CONF=$(printf %q "$dir/smb.conf")"
-			echo "MRMR_AUTH=$(printf %q "$dir/auth")"
-			echo "MRMR_DIR=$(printf %q "$dir")"
+			printf 'MRMR_CONFIG=%q\n' "$dir/mrmr.json"
+			printf 'MRMR_ADMIN=%q\n' "$dir/mrmr-admin"
+			printf 'MRMR_SMB_CONF=%q\n' "$dir/smb.conf"
+			printf 'MRMR_AUTH=%q\n' "$dir/auth"
+			printf 'MRMR_DIR=%q\n' "$dir"
 			[ -z "$plain" ] ||
 				echo "MRMR_PLAIN_URL=smb://127.0.0.1:$port/plain"
 		} >"$dir/env.new"
@@ -485,9 +490,10 @@ modules_directory() {
 
 # In the new mount namespace, as root, before smbd takes over this process.
 enter_namespace() {
-	local ns=$dir/run/ns modules name password uid
+	local ns=$dir/run/ns tag modules name password uid
 
-	mount -t tmpfs -o mode=0755,size=64m "$(cat "$dir/run/tag")" "$ns"
+	read -r tag <"$dir/run/tag"
+	mount -t tmpfs -o mode=0755,size=64m "$tag" "$ns"
 
 	cp /etc/passwd /etc/group "$ns/"
 	while IFS=: read -r name uid password; do
@@ -529,11 +535,8 @@ enter_namespace() {
 
 # What a running smbd was started with: if that is the same now, it can stay.
 fingerprint() {
-	{
-		cat "$dir/smb.conf" "$dir/users"
-		printf '%s\n' "$smbd_program" "${smbd_env[@]}"
-		[ -z "$built" ] || cat "$built/mrmr.so"
-	} | sha256sum | cut -d' ' -f1
+	printf '%s\n' "$smbd_program" "${smbd_env[@]}"
+	sha256sum "$dir/smb.conf" "$dir/users" ${built:+"$built/mrmr.so"}
 }
 
 smb() {
@@ -575,10 +578,11 @@ give_up() {
 # A file goes in and comes out again, through SMB. Where the user may not write to
 # the share's root, it is listed.
 try_share() {
-	local share=$1 path=$2 name commands trouble out tries=5
+	local share=$1 path=$2 name commands trouble out sent received= tries=5
 	name=.quickstart-$(random_word 4)
-	random_word 16 >"$dir/run/sent"
-	rm -f "$dir/run/received"
+	sent=$(random_word 16)
+	echo "$sent" >"$dir/run/sent"
+	: >"$dir/run/received"
 	if as_owner test -w "$path/."; then
 		commands="put \"$dir/run/sent\" $name; \
 			get $name \"$dir/run/received\"; rm $name"
@@ -590,8 +594,9 @@ try_share() {
 	# smbd may be listening a moment before it is ready. smbclient's status
 	# is that of the last command, so what came back is looked at instead.
 	until out=$(smb "//127.0.0.1/$share" -c "$commands" 2>&1) &&
-		{ [ "$commands" = ls ] ||
-			cmp -s "$dir/run/sent" "$dir/run/received"; }; do
+		{ [ "$commands" = ls ] || {
+			read -r received <"$dir/run/received" &&
+				[ "$received" = "$sent" ]; }; }; do
 		tries=$((tries - 1))
 		if [ "$tries" -eq 0 ]; then
 			echo "$out" >&2
@@ -738,7 +743,8 @@ cmd_up() {
 
 	if is_running && [ "$port" = "$old_port" ]; then
 		write_smb_conf
-		if [ "$(fingerprint)" = "$(cat "$dir/run/started-with" 2>/dev/null)" ]; then
+		if [ -e "$dir/run/started-with" ] &&
+			[ "$(fingerprint)" = "$(<"$dir/run/started-with")" ]; then
 			save_options
 			how_to_connect
 			return
