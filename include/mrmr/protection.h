@@ -77,8 +77,12 @@ struct mrmr_trash_seen {
    since, or the member was away. */
 bool mrmr_room_trash_seen(const struct mrmr_pool *pool, size_t member,
 			  struct mrmr_trash_seen *seen);
+/* Before it looks: begun_ns, since 1970, is what it will tell as at_ns. */
+void mrmr_room_look_at_trash(struct mrmr_pool *pool, size_t member,
+			     int64_t begun_ns);
 /* known_bytes: mrmr_room_reclaimable() when it began to look. If something has come
-   since, which it may have seen or not, the next protector has to look again. */
+   since, or others have taken something out, which it may have seen or not, the next
+   protector has to look again; as it does if at_ns is 0. */
 void mrmr_room_see_trash(struct mrmr_pool *pool, size_t member,
 			 const struct mrmr_trash_seen *seen,
 			 uint64_t known_bytes);

@@ -55,8 +55,9 @@ struct mrmr_shared_member {
 struct mrmr_shared_room {
 	_Atomic uint64_t wanted_bytes;
 	_Atomic uint64_t reclaimable_bytes;
-	/* When a protector last looked through the trash (0: look), and when
-	   the oldest that it left had come there; ns since 1970. */
+	/* When a protector last looked through the trash (0: look; less: one has
+	   begun to, at that time without the sign), and when the oldest that it
+	   left had come there; ns since 1970. */
 	_Atomic int64_t trash_seen_ns;
 	_Atomic int64_t trash_oldest_ns;
 };

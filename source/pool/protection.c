@@ -177,7 +177,13 @@ bool mrmr_room_trash_seen(const struct mrmr_pool *pool, size_t member,
 		.oldest_ns = atomic_load(&room->trash_oldest_ns),
 		.bytes = atomic_load(&room->reclaimable_bytes),
 	};
-	return seen->at_ns != 0;
+	return seen->at_ns > 0;
+}
+
+void mrmr_room_look_at_trash(struct mrmr_pool *pool, size_t member,
+			     int64_t begun_ns)
+{
+	atomic_store(&room_of(pool, member)->trash_seen_ns, -begun_ns);
 }
 
 void mrmr_room_see_trash(struct mrmr_pool *pool, size_t member,
@@ -187,10 +193,12 @@ void mrmr_room_see_trash(struct mrmr_pool *pool, size_t member,
 	struct mrmr_shared_room *room = room_of(pool, member);
 	uint64_t before =
 		atomic_exchange(&room->reclaimable_bytes, seen->bytes);
+	int64_t begun_ns = -seen->at_ns;
 
 	atomic_store(&room->trash_oldest_ns, seen->oldest_ns);
-	atomic_store(&room->trash_seen_ns,
-		     before == known_bytes ? seen->at_ns : 0);
+	/* unless it was forgotten meanwhile */
+	atomic_compare_exchange_strong(&room->trash_seen_ns, &begun_ns,
+				       before == known_bytes ? seen->at_ns : 0);
 }
 
 void mrmr_room_forget_trash(struct mrmr_pool *pool, size_t member)

@@ -105,6 +105,8 @@ static struct trash *look(struct protector *p, struct mrmr_member *member)
 		return NULL;
 	}
 	trash->begun_ns = protector_now_ns();
+	/* unless all goes well, the next one looks again */
+	mrmr_room_look_at_trash(p->pool, member->index, trash->begun_ns);
 	trash->known_bytes = mrmr_room_reclaimable(p->pool, member->index);
 	trash->p = p;
 	trash->member = member;
@@ -311,8 +313,6 @@ static int look_at_all(struct protector *p, struct trash **trashes,
 		if (wanted_bytes == 0 && !is_due(p, member)) {
 			continue;
 		}
-		/* unless all goes well, the next one looks again */
-		mrmr_room_forget_trash(p->pool, i);
 		trashes[i] = look(p, member);
 		if (trashes[i] == NULL) {
 			mrmr_room_see_trash(p->pool, i, &none, 0);
