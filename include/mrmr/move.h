@@ -13,6 +13,7 @@
 #ifndef MRMR_MOVE_H
 #define MRMR_MOVE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -58,6 +59,13 @@ struct mrmr_move *mrmr_move_begin_ghost(void *mem_ctx, struct mrmr_dir *dir,
 struct mrmr_move *mrmr_move_begin(void *mem_ctx, struct mrmr_pool *pool, int fd,
 				  uint64_t size_bytes);
 int mrmr_move_copy(struct mrmr_move *move);
+
+/*
+ * After a copy that failed: was it because the member that was chosen cannot be
+ * written, though it has room for all that it says? Then it is not chosen for some
+ * seconds, and a move that is begun anew may go better. Not for a thread.
+ */
+bool mrmr_move_blame_target(struct mrmr_move *move);
 
 /*
  * Instead, of a ghost: a part at a time, from the beginning on, for a source that

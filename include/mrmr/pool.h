@@ -74,6 +74,7 @@ struct mrmr_member {
 	bool is_behind;        /* an intent could not be carried out on it */
 	bool needs_sync;       /* before what was changed is forgotten */
 	int64_t held_off_until_ns; /* not to be looked at before */
+	int64_t avoided_until_ns;  /* see mrmr_move_blame_target */
 	dev_t dev;                 /* of the root; valid once it was online */
 	uint64_t mount_id; /* of the root, as the kernel counts mounts */
 	ino_t root_ino;

@@ -12,7 +12,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -34,87 +33,7 @@
 #include "move_private.h"
 #include "names_private.h"
 
-#define COPY_CHUNK (1024 * 1024)
-
-static int copy_range(int from_fd, int to_fd, off_t pos, off_t end,
-		      char *buffer)
-{
-	while (pos < end) {
-		size_t want = end - pos < COPY_CHUNK ? (size_t)(end - pos)
-						     : COPY_CHUNK;
-		ssize_t len = pread(from_fd, buffer, want, pos);
-
-		if (len == -1 && errno == EINTR) {
-			continue;
-		}
-		if (len <= 0) {
-			return (int)len;
-		}
-		if (mrmr_write_fully(to_fd, buffer, (size_t)len,
-				     (uint64_t)pos) == -1) {
-			return -1;
-		}
-		pos += len;
-	}
-	return 0;
-}
-
-/* Data only: holes stay holes. */
-static int copy_content(int from_fd, int to_fd, off_t size)
-{
-	char *buffer = malloc(COPY_CHUNK);
-	off_t data = 0;
-	int ret = 0;
-
-	if (buffer == NULL) {
-		return -1;
-	}
-	while (ret == 0 && data < size) {
-		off_t hole;
-
-		data = lseek(from_fd, data, SEEK_DATA);
-		if (data == -1) {
-			ret = errno == ENXIO ? 0 : -1;
-			break;
-		}
-		hole = lseek(from_fd, data, SEEK_HOLE);
-		if (hole == -1) {
-			hole = size;
-		}
-		ret = mrmr_fault("move-copy") == 0
-			      ? copy_range(from_fd, to_fd, data, hole, buffer)
-			      : -1;
-		data = hole;
-	}
-	free(buffer);
-	return ret == 0 ? ftruncate(to_fd, size) : -1;
-}
-
-/* What the source gives of a range; how much of it that was, or -1 if nothing. */
-static ssize_t copy_computed(struct mrmr_move *m, uint64_t begin, uint64_t end)
-{
-	uint8_t *buffer = malloc(COPY_CHUNK);
-	uint64_t pos = begin;
-
-	while (buffer != NULL && pos < end) {
-		size_t want = end - pos < COPY_CHUNK ? (size_t)(end - pos)
-						     : COPY_CHUNK;
-		ssize_t got = m->source.read(buffer, want, pos,
-					     m->source.private_data);
-
-		if (got == 0) {
-			errno = EIO;
-		}
-		if (got <= 0 || mrmr_fault("move-copy") != 0 ||
-		    mrmr_write_fully(m->new_fd, buffer, (size_t)got, pos) ==
-			    -1) {
-			break;
-		}
-		pos += (uint64_t)got;
-	}
-	free(buffer);
-	return pos > begin || begin == end ? (ssize_t)(pos - begin) : -1;
-}
+/* --- where to ---------------------------------------------------------------- */
 
 static int make_target(struct mrmr_move *m)
 {
@@ -147,6 +66,17 @@ static void drop_copy(struct mrmr_move *m)
 	errno = saved_errno;
 }
 
+static bool may_take_it(const struct mrmr_move *m, size_t index,
+			uint64_t need_bytes)
+{
+	const struct mrmr_member *member = &m->pool->members[index];
+
+	return index != m->from &&
+	       (m->is_ghost || member->dev != m->pool->members[m->from].dev) &&
+	       mrmr_member_room(member) >= need_bytes &&
+	       member->avoided_until_ns <= mrmr_now_ns();
+}
+
 /* The best other member with room for all of it. */
 static int choose_target(struct mrmr_move *m, uint64_t need_bytes)
 {
@@ -154,15 +84,13 @@ static int choose_target(struct mrmr_move *m, uint64_t need_bytes)
 	int error = ENOSPC;
 	size_t n, i;
 
+	m->need_bytes = need_bytes;
 	mrmr_pool_look_at_space(m->pool);
 	n = mrmr_name_place(m->dir, m->name, need_bytes, order);
 	for (i = 0; i < n; i++) {
 		const struct mrmr_member *member = &m->pool->members[order[i]];
 
-		if (order[i] == m->from ||
-		    (!m->is_ghost &&
-		     member->dev == m->pool->members[m->from].dev) ||
-		    mrmr_member_room(member) < need_bytes) {
+		if (!may_take_it(m, order[i], need_bytes)) {
 			continue;
 		}
 		m->to = order[i];
@@ -176,6 +104,8 @@ static int choose_target(struct mrmr_move *m, uint64_t need_bytes)
 	errno = error;
 	return -1;
 }
+
+/* --- taking effect ----------------------------------------------------------- */
 
 /* Is the old file still what has the name, and the only one? */
 static int check_names(struct mrmr_move *m)
@@ -312,6 +242,8 @@ static int swap_names(struct mrmr_move *m)
 	return ret;
 }
 
+/* --- a move -------------------------------------------------------------------- */
+
 static int move_destructor(struct mrmr_move *m)
 {
 	drop_copy(m);
@@ -422,49 +354,6 @@ fail:
 	talloc_free(m);
 	errno = saved_errno;
 	return NULL;
-}
-
-ssize_t mrmr_move_copy_part(struct mrmr_move *m, uint64_t offset, size_t len)
-{
-	uint64_t size = (uint64_t)m->st.st_size;
-	uint64_t end = size - offset < len ? size : offset + len;
-	ssize_t done = copy_computed(m, offset, end);
-
-	if (done != -1 && offset + (uint64_t)done == size &&
-	    fsync(m->new_fd) == -1) {
-		return -1;
-	}
-	return done;
-}
-
-static int copy_all_computed(struct mrmr_move *m)
-{
-	uint64_t size = (uint64_t)m->st.st_size;
-	uint64_t pos = 0;
-
-	do {
-		ssize_t done = mrmr_move_copy_part(m, pos, COPY_CHUNK);
-
-		if (done == -1) {
-			return -1;
-		}
-		pos += (uint64_t)done;
-	} while (pos < size);
-	return 0;
-}
-
-int mrmr_move_copy(struct mrmr_move *m)
-{
-	if (m->is_ghost) {
-		return copy_all_computed(m);
-	}
-	/* As it is now: what was written since the beginning, too. */
-	if (fstat(m->from_fd, &m->st) == -1 ||
-	    copy_content(m->from_fd, m->new_fd, m->st.st_size) == -1) {
-		return -1;
-	}
-	/* What the client may have synced must not become less durable. */
-	return m->st.st_size > 0 ? fsync(m->new_fd) : 0;
 }
 
 int mrmr_move_new_fd(const struct mrmr_move *m)

@@ -18,12 +18,14 @@ struct mrmr_move {
 	struct stat st; /* of the old file */
 	size_t from;    /* members */
 	size_t to;
+	uint64_t need_bytes;      /* there */
 	char path[MRMR_PATH_MAX]; /* of the file, when it was looked up */
 	struct mrmr_dir *dir;
 	const char *name; /* in path */
 	int staging_fd;   /* on the target */
 	char staged[96];
 	int new_fd;
+	int target_error; /* the copy failed as it could not be written */
 	/* Of a ghost only: */
 	bool is_ghost;
 	struct mrmr_move_source source;

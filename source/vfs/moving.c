@@ -304,12 +304,15 @@ static int finish(struct vfs_handle_struct *handle, struct files_struct *fsp,
 	return ret;
 }
 
-/* Others may have filled the member that was chosen: the next time it is another
-   one, or none. */
-static int why_not_copied(const struct files_struct *fsp, int error)
+/* Others may have filled the member that was chosen, or it takes nothing: the next
+   time it is another one, or none. */
+static int why_not_copied(const struct files_struct *fsp,
+			  struct mrmr_move *move, int error)
 {
+	bool is_targets = mrmr_move_blame_target(move);
+
 	say_cannot(fsp, "could not be copied to another", error);
-	return mrmr_is_full(error) ? EBUSY : ENOSPC;
+	return is_targets || mrmr_is_full(error) ? EBUSY : ENOSPC;
 }
 
 /* 0 or an errno value. */
@@ -326,7 +329,7 @@ static int move_once(struct vfs_handle_struct *handle, struct files_struct *fsp,
 	error = mrmr_move_copy(move) == 0 ? 0 : errno;
 	unbecome_root();
 	if (error != 0) {
-		error = why_not_copied(fsp, error);
+		error = why_not_copied(fsp, move, error);
 	} else if (finish(handle, fsp, move) == -1) {
 		error = errno;
 	}
@@ -453,7 +456,8 @@ static void move_copied(struct tevent_req *subreq)
 	if (ret != 0) {
 		error = ENOSPC;
 	} else if (state->copy_error != 0) {
-		error = why_not_copied(state->fsp, state->copy_error);
+		error = why_not_copied(state->fsp, state->move,
+				       state->copy_error);
 	} else if (*state->spoiled) {
 		error = EBUSY;
 	} else if (finish(state->handle, state->fsp, state->move) == -1) {

@@ -214,6 +214,8 @@ static void count_part(struct mrmr_rebuilding *r)
 		r->done_bytes += (uint64_t)r->got;
 		r->tries = 0;
 	} else if (++r->tries == TRIES) {
+		/* who opens it again has another one */
+		mrmr_move_blame_target(r->move);
 		fail(r, r->error);
 	}
 	if (r->state == UNDER_WAY && r->done_bytes >= r->size_bytes) {

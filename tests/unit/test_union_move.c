@@ -442,6 +442,58 @@ static void where_a_file_is(void **state)
 	world_free(w);
 }
 
+#ifdef MRMR_WITH_FAULTS
+
+/* Does that keep the member with most room from being chosen again? fills: what others
+   write there meanwhile. */
+static void check_blamed(const char *fault, int error, size_t fills,
+			 bool is_blamed)
+{
+	struct world *w = three();
+	struct mrmr_move *m = NULL;
+	size_t to;
+	int fd;
+
+	world_write(world_member(w, 0, "f"), "content");
+	fd = open_drive(w, 0, "f", O_RDWR);
+	world_use(w);
+	m = mrmr_move_begin(NULL, w->pool, fd, MB);
+	assert_non_null(m);
+	if (fills > 0) {
+		int other = open_drive(w, 2, "other", O_RDWR | O_CREAT);
+
+		assert_int_equal(posix_fallocate(other, 0, fills), 0);
+		close(other);
+	}
+	setenv("MRMR_FAULT", fault, 1);
+	assert_int_equal(mrmr_move_copy(m), -1);
+	assert_int_equal(errno, error);
+	unsetenv("MRMR_FAULT");
+	assert_int_equal(mrmr_move_blame_target(m), is_blamed);
+	talloc_free(m);
+	assert_string_equal(world_where(w, "f"), "0");
+	assert_int_equal(num_staged(w), 0);
+
+	assert_int_equal(move(w, fd, MB, &to), 0);
+	assert_int_equal(to, is_blamed || fills > 0 ? 1 : 2);
+	assert_string_equal(world_read(world_member(w, to, "f")), "content");
+	close(fd);
+	world_free(w);
+}
+
+static void target_that_takes_nothing(void **state)
+{
+	check_blamed("move-write#1=EIO", EIO, 0, true);
+	check_blamed("move-sync#1=EIO", EIO, 0, true);
+	check_blamed("move-write#1=EROFS", EROFS, 0, true);
+	check_blamed("move-sync#1=ENOSPC", ENOSPC, 0, true);
+	/* it can be seen to be full, or the file cannot be read */
+	check_blamed("move-write#1=ENOSPC", ENOSPC, 31 * MB + MB / 2, false);
+	check_blamed("move-copy#1=EIO", EIO, 0, false);
+}
+
+#endif
+
 /* Members on one file system give each other no room. */
 static void not_within_a_file_system(void **state)
 {
@@ -470,6 +522,9 @@ int main(void)
 		cmocka_unit_test(target_goes_away),
 		cmocka_unit_test(where_a_file_is),
 		cmocka_unit_test(not_within_a_file_system),
+#ifdef MRMR_WITH_FAULTS
+		cmocka_unit_test(target_that_takes_nothing),
+#endif
 	};
 
 	return WORLD_MAIN("union: moving files", tests);
