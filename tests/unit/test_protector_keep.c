@@ -31,42 +31,7 @@
 #include <mrmr/trash.h>
 #include <mrmr/undo.h>
 
-#include "protecting.h"
-
-#define K 1024
-#define BLOCK (64 * K)
-
-static struct world *new_world(const char *parity, const char *config)
-{
-	struct world_shape shape = {.num_members = 4, .parity = parity};
-	static char text[256];
-
-	snprintf(text, sizeof(text), ", \"block_size\": \"64K\"%s", config);
-	shape.config = text;
-	return world_new(&shape);
-}
-
-static void make_files(struct world *w)
-{
-	char path[16];
-	unsigned int i;
-
-	for (i = 0; i < 8; i++) {
-		snprintf(path, sizeof(path), "f%u", i);
-		client_write_on(w, i % 4, path, i, 2 * BLOCK);
-	}
-}
-
-static void verify_files(struct world *w, unsigned int first, unsigned int lose)
-{
-	char path[16];
-	unsigned int i;
-
-	for (i = first; i < 8; i++) {
-		snprintf(path, sizeof(path), "f%u", i);
-		verify(w, path, i, 2 * BLOCK, lose);
-	}
-}
+#include "two_each.h"
 
 /* --- what was given up ------------------------------------------------------------ */
 
@@ -112,7 +77,7 @@ static struct mrmr_protect_result protect_behind(struct world *w)
    is_told: of a change as well, after that. */
 static void check_lost_by_a_cut(bool is_written, bool is_told)
 {
-	struct world *w = new_world("1", ", \"undo_max_bytes\": \"1M\"");
+	struct world *w = two_each_new("1", ", \"undo_max_bytes\": \"1M\"");
 	struct mrmr_protect_result result;
 	struct mrmr_undo *undo = NULL;
 	bool lost = false;
@@ -176,13 +141,13 @@ static void also_when_it_has_changed_since(void **state)
 static void more_rows_and_fewer(void **state)
 {
 	static const char *const parities[] = {"2", "3", "1"};
-	struct world *w = new_world("1", "");
+	struct world *w = two_each_new("1", "");
 	unsigned int i;
 
 	(void)state;
-	make_files(w);
+	two_each_make(w);
 	protect(w);
-	verify_files(w, 0, 1);
+	two_each_verify(w, 0, 1);
 	for (i = 0; i < 3; i++) {
 		struct mrmr_protect_result result;
 
@@ -192,7 +157,7 @@ static void more_rows_and_fewer(void **state)
 		result = protect(w);
 		assert_true(result.mended_stripes > 0);
 		assert_int_equal(result.protected_bytes, 0);
-		verify_files(w, 0, (unsigned int)atoi(parities[i]));
+		two_each_verify(w, 0, (unsigned int)atoi(parities[i]));
 		verify_tidy(w);
 		assert_int_equal(protect(w).mended_stripes, 0);
 	}
@@ -203,11 +168,11 @@ static void more_rows_and_fewer(void **state)
    come when the member is back, and nobody has to ask. */
 static void rows_come_when_the_member_is_back(void **state)
 {
-	struct world *w = new_world("2", "");
+	struct world *w = two_each_new("2", "");
 	unsigned int turn;
 
 	(void)state;
-	make_files(w);
+	two_each_make(w);
 	protect(w);
 	for (turn = 0; turn < 2; turn++) {
 		world_unplug(w, 3);
@@ -219,7 +184,7 @@ static void rows_come_when_the_member_is_back(void **state)
 		world_later(w);
 		assert_true(protect(w).mended_stripes > 0);
 		verify(w, "new", 50 + turn, 3 * BLOCK, 2);
-		verify_files(w, 1, 2);
+		two_each_verify(w, 1, 2);
 		assert_int_equal(protect(w).mended_stripes, 0);
 		assert_int_equal(do_unlink(w, "new"), 0);
 		protect(w);
@@ -239,9 +204,9 @@ static void killed_while_it_mends(void **state)
 
 	(void)state;
 	for (i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
-		struct world *w = new_world("1", "");
+		struct world *w = two_each_new("1", "");
 
-		make_files(w);
+		two_each_make(w);
 		protect(w);
 		world_close(w);
 		w->shape.parity = "2";
@@ -249,9 +214,9 @@ static void killed_while_it_mends(void **state)
 		if (!protect_killed(w, faults[i])) {
 			fail_msg("%s is not reached", faults[i]);
 		}
-		verify_files(w, 0, 1);
+		two_each_verify(w, 0, 1);
 		protect(w);
-		verify_files(w, 0, 2);
+		two_each_verify(w, 0, 2);
 		verify_tidy(w);
 		world_free(w);
 	}
@@ -290,7 +255,7 @@ static bool comes(const char *path)
 
 static void one_is_started(void **state)
 {
-	struct world *w = new_world("1", "");
+	struct world *w = two_each_new("1", "");
 	const char *out = world_path(w, "out");
 	char script[1024];
 	struct mrmr_protector_command command = {0};
@@ -322,7 +287,7 @@ static void one_is_started(void **state)
 
 static void none_is_started_while_one_runs(void **state)
 {
-	struct world *w = new_world("1", "");
+	struct world *w = two_each_new("1", "");
 	const char *out = world_path(w, "out");
 	struct mrmr_protector_turn *turn = NULL;
 	struct mrmr_error err = {0};
@@ -354,7 +319,7 @@ static void none_is_started_while_one_runs(void **state)
 
 static void one_that_cannot_start_is_told(void **state)
 {
-	struct world *w = new_world("1", "");
+	struct world *w = two_each_new("1", "");
 	const struct mrmr_protector_command nothing = {
 		.path = world_path(w, "nothing")};
 
@@ -371,7 +336,7 @@ static void one_that_cannot_start_is_told(void **state)
 static void one_in_the_background_gives_way(void **state)
 {
 	const struct mrmr_protect_options options = {.background = true};
-	struct world *w = new_world("1", "");
+	struct world *w = two_each_new("1", "");
 	struct mrmr_protect_result result = {0};
 	struct mrmr_engine *engine = NULL;
 	int status = 0;
@@ -411,7 +376,7 @@ static void one_in_the_background_gives_way(void **state)
 
 static void waiting_for_it(void **state)
 {
-	struct world *w = new_world("1", "");
+	struct world *w = two_each_new("1", "");
 	const struct mrmr_protector_command command = {
 		.path = write_command(w, "exit 0")};
 	struct mrmr_uuid member;

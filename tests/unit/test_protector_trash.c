@@ -30,49 +30,14 @@
 #include <mrmr/trash.h>
 #include <mrmr/undo.h>
 
-#include "protecting.h"
-
-#define K 1024
-#define BLOCK (64 * K)
-
-static struct world *new_world(const char *parity, const char *config)
-{
-	struct world_shape shape = {.num_members = 4, .parity = parity};
-	static char text[256];
-
-	snprintf(text, sizeof(text), ", \"block_size\": \"64K\"%s", config);
-	shape.config = text;
-	return world_new(&shape);
-}
-
-static void make_files(struct world *w)
-{
-	char path[16];
-	unsigned int i;
-
-	for (i = 0; i < 8; i++) {
-		snprintf(path, sizeof(path), "f%u", i);
-		client_write_on(w, i % 4, path, i, 2 * BLOCK);
-	}
-}
-
-static void verify_files(struct world *w, unsigned int first, unsigned int lose)
-{
-	char path[16];
-	unsigned int i;
-
-	for (i = first; i < 8; i++) {
-		snprintf(path, sizeof(path), "f%u", i);
-		verify(w, path, i, 2 * BLOCK, lose);
-	}
-}
+#include "two_each.h"
 
 static void trash_over_its_time_goes(void **state)
 {
-	struct world *w = new_world("1", ", \"trash_days\": 0");
+	struct world *w = two_each_new("1", ", \"trash_days\": 0");
 
 	(void)state;
-	make_files(w);
+	two_each_make(w);
 	assert_int_equal(do_mkdir(w, "d", 0755), 0);
 	client_write_on(w, 0, "d/g", 9, 2 * BLOCK);
 	protect(w);
@@ -85,17 +50,17 @@ static void trash_over_its_time_goes(void **state)
 	assert_int_equal(world_trashed(w, 0, "g"), 0);
 	assert_int_equal(world_trashed(w, 0, "d"), 0);
 	assert_int_equal(sums_of(w).trash_bytes, 0);
-	verify_files(w, 1, 1);
+	two_each_verify(w, 1, 1);
 	verify_tidy(w);
 	world_free(w);
 }
 
 static void young_trash_stays(void **state)
 {
-	struct world *w = new_world("1", "");
+	struct world *w = two_each_new("1", "");
 
 	(void)state;
-	make_files(w);
+	two_each_make(w);
 	protect(w);
 	assert_int_equal(do_unlink(w, "f0"), 0);
 	protect(w);
@@ -109,7 +74,7 @@ static void young_trash_stays(void **state)
 static void trash_beyond_its_share_goes(void **state)
 {
 	/* 1% of 32 MiB: two files of 128 KiB fit, three do not */
-	struct world *w = new_world("1", ", \"trash_max_percent\": 1");
+	struct world *w = two_each_new("1", ", \"trash_max_percent\": 1");
 
 	(void)state;
 	client_write_on(w, 0, "old", 1, 2 * BLOCK);
@@ -133,10 +98,10 @@ static void trash_beyond_its_share_goes(void **state)
 
 static void trash_makes_room_for_clients(void **state)
 {
-	struct world *w = new_world("1", "");
+	struct world *w = two_each_new("1", "");
 
 	(void)state;
-	make_files(w);
+	two_each_make(w);
 	protect(w);
 	assert_int_equal(do_unlink(w, "f0"), 0);
 	assert_int_equal(do_unlink(w, "f1"), 0);
@@ -146,7 +111,7 @@ static void trash_makes_room_for_clients(void **state)
 	assert_int_equal(world_trashed(w, 0, "f0"), 0);
 	assert_int_equal(world_trashed(w, 1, "f1"), 1);
 	assert_int_equal(mrmr_room_reclaimable(w->pool, 0), 0);
-	verify_files(w, 2, 1);
+	two_each_verify(w, 2, 1);
 	verify_tidy(w);
 	world_free(w);
 }
@@ -173,7 +138,7 @@ static void ask_for_room(const struct mrmr_protect_progress *progress,
 
 static void clients_do_not_wait_for_a_backlog(void **state)
 {
-	struct world *w = new_world("1", "");
+	struct world *w = two_each_new("1", "");
 	struct waiter waiter = {.w = w};
 	const struct mrmr_protect_options options = {
 		.everything = true,
@@ -188,7 +153,7 @@ static void clients_do_not_wait_for_a_backlog(void **state)
 	unsigned int i;
 
 	(void)state;
-	make_files(w);
+	two_each_make(w);
 	protect(w);
 	assert_int_equal(do_unlink(w, "f0"), 0);
 	protect(w);
@@ -204,7 +169,7 @@ static void clients_do_not_wait_for_a_backlog(void **state)
 	assert_true(waiter.batches > 2);
 	assert_int_equal(waiter.while_it_waits, 0);
 	assert_int_equal(world_trashed(w, 0, "f0"), 0);
-	verify_files(w, 1, 1);
+	two_each_verify(w, 1, 1);
 	verify_tidy(w);
 	world_free(w);
 }
@@ -229,7 +194,7 @@ static bool look_for_it(void *private_data)
 /* The pool gets a row more, so all stripes are to be mended. */
 static void nor_for_stripes_that_are_mended(void **state)
 {
-	struct world *w = new_world("1", "");
+	struct world *w = two_each_new("1", "");
 	struct mending mending = {.w = w};
 	const struct mrmr_protect_options options = {
 		.should_stop = look_for_it,
@@ -243,7 +208,7 @@ static void nor_for_stripes_that_are_mended(void **state)
 	unsigned int i;
 
 	(void)state;
-	make_files(w);
+	two_each_make(w);
 	for (i = 0; i < 80; i++) {
 		snprintf(path, sizeof(path), "more%u", i);
 		client_write_on(w, i % 4, path, 20 + i, 2 * BLOCK);
@@ -262,7 +227,7 @@ static void nor_for_stripes_that_are_mended(void **state)
 	talloc_free(engine);
 	assert_true(mending.looks > 60);
 	assert_in_range(mending.emptied, 1, 20);
-	verify_files(w, 1, 2);
+	two_each_verify(w, 1, 2);
 	verify_tidy(w);
 	world_free(w);
 }
@@ -283,10 +248,10 @@ static void make_read_only(struct world *w, size_t member, bool read_only)
    its end, and grants the wish when it can. */
 static void room_on_a_read_only_member_is_not_waited_for(void **state)
 {
-	struct world *w = new_world("1", "");
+	struct world *w = two_each_new("1", "");
 
 	(void)state;
-	make_files(w);
+	two_each_make(w);
 	protect(w);
 	assert_int_equal(do_unlink(w, "f0"), 0);
 	protect(w);
@@ -301,17 +266,17 @@ static void room_on_a_read_only_member_is_not_waited_for(void **state)
 	make_read_only(w, 0, false);
 	protect(w);
 	assert_int_equal(world_trashed(w, 0, "f0"), 0);
-	verify_files(w, 1, 1);
+	two_each_verify(w, 1, 1);
 	verify_tidy(w);
 	world_free(w);
 }
 
 static void a_link_in_the_trash_is_no_file(void **state)
 {
-	struct world *w = new_world("1", ", \"trash_days\": 0");
+	struct world *w = two_each_new("1", ", \"trash_days\": 0");
 
 	(void)state;
-	make_files(w);
+	two_each_make(w);
 	assert_int_equal(do_link(w, "f0", "l0"), 0);
 	protect(w);
 	assert_int_equal(do_unlink(w, "f0"), 0);
@@ -321,7 +286,7 @@ static void a_link_in_the_trash_is_no_file(void **state)
 	verify_unknown(w, "f0");
 	verify(w, "l0", 0, 2 * BLOCK, 1);
 	assert_string_equal(world_where(w, "l0"), "0");
-	verify_files(w, 1, 1);
+	two_each_verify(w, 1, 1);
 	verify_tidy(w);
 	world_free(w);
 }
@@ -360,7 +325,7 @@ static void what_is_kept_in_the_trash_goes_bad(void **state)
 	size_t i;
 
 	for (i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
-		struct world *w = new_world("1", "");
+		struct world *w = two_each_new("1", "");
 		glob_t kept = {0};
 
 #ifndef MRMR_WITH_FAULTS
@@ -369,7 +334,7 @@ static void what_is_kept_in_the_trash_goes_bad(void **state)
 			break;
 		}
 #endif
-		make_files(w);
+		two_each_make(w);
 		protect(w);
 		client_overwrite(w, "f0", 77, 100, 10);
 		assert_int_equal(do_unlink(w, "f0"), 0);
@@ -391,7 +356,7 @@ static void what_is_kept_in_the_trash_goes_bad(void **state)
 		assert_int_equal(scrub(w).changed_blocks, 0);
 		assert_int_equal(world_trashed(w, 0, "f0"), 1);
 		assert_int_equal(sums_of(w).trash_bytes, 2 * BLOCK);
-		verify_files(w, 1, 1);
+		two_each_verify(w, 1, 1);
 		verify_decodable(w);
 		verify_tidy(w);
 		world_free(w);
@@ -412,9 +377,9 @@ static void killed_while_the_trash_is_emptied(void **state)
 
 	(void)state;
 	for (i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
-		struct world *w = new_world("1", ", \"trash_days\": 0");
+		struct world *w = two_each_new("1", ", \"trash_days\": 0");
 
-		make_files(w);
+		two_each_make(w);
 		protect(w);
 		assert_int_equal(do_unlink(w, "f0"), 0);
 		assert_int_equal(do_unlink(w, "f1"), 0);
@@ -425,7 +390,7 @@ static void killed_while_the_trash_is_emptied(void **state)
 		}
 		verify_decodable(w);
 		protect(w);
-		verify_files(w, 3, 1);
+		two_each_verify(w, 3, 1);
 		assert_int_equal(world_trashed(w, 0, "f0"), 0);
 		assert_int_equal(world_trashed(w, 1, "f1"), 0);
 		assert_int_equal(world_trashed(w, 2, "f2"), 0);
