@@ -55,6 +55,14 @@ static int put_on_stable_storage(struct mrmr_move *m)
 	return on_target(m, ret);
 }
 
+/* What the copy takes, as far as it has come. */
+static uint64_t taken_bytes(const struct mrmr_move *m)
+{
+	struct stat st;
+
+	return fstat(m->new_fd, &st) == 0 ? (uint64_t)st.st_blocks * 512 : 0;
+}
+
 bool mrmr_move_blame_target(struct mrmr_move *m)
 {
 	struct mrmr_member *member = &m->pool->members[m->to];
@@ -64,7 +72,7 @@ bool mrmr_move_blame_target(struct mrmr_move *m)
 	}
 	mrmr_pool_look_at_space(m->pool);
 	if (is_full(m->target_error) &&
-	    mrmr_member_room(member) < m->need_bytes) {
+	    mrmr_member_room(member) + taken_bytes(m) < m->need_bytes) {
 		return false; /* as anybody can see now */
 	}
 	mrmr_log(MRMR_LOG_WARNING,

@@ -481,12 +481,40 @@ static void check_blamed(const char *fault, int error, size_t fills,
 	world_free(w);
 }
 
+/* It has room for all but what the copy takes already. */
+static void check_blamed_for_room(void)
+{
+	struct world *w = three();
+	struct mrmr_move *m = NULL;
+	char *data = calloc(1, 4 * MB);
+	int fd;
+
+	assert_non_null(data);
+	world_write(world_member(w, 0, "f"), "");
+	fd = open_drive(w, 0, "f", O_RDWR);
+	assert_int_equal(write(fd, data, 4 * MB), 4 * MB);
+	world_use(w);
+	mrmr_pool_look_at_space(w->pool);
+	m = mrmr_move_begin(NULL, w->pool, fd,
+			    mrmr_member_room(&w->pool->members[2]) - MB);
+	assert_non_null(m);
+	setenv("MRMR_FAULT", "move-sync#1=ENOSPC", 1);
+	assert_int_equal(mrmr_move_copy(m), -1);
+	unsetenv("MRMR_FAULT");
+	assert_true(mrmr_move_blame_target(m));
+	talloc_free(m);
+	close(fd);
+	free(data);
+	world_free(w);
+}
+
 static void target_that_takes_nothing(void **state)
 {
 	check_blamed("move-write#1=EIO", EIO, 0, true);
 	check_blamed("move-sync#1=EIO", EIO, 0, true);
 	check_blamed("move-write#1=EROFS", EROFS, 0, true);
 	check_blamed("move-sync#1=ENOSPC", ENOSPC, 0, true);
+	check_blamed_for_room();
 	/* it can be seen to be full, or the file cannot be read */
 	check_blamed("move-write#1=ENOSPC", ENOSPC, 31 * MB + MB / 2, false);
 	check_blamed("move-copy#1=EIO", EIO, 0, false);
