@@ -258,6 +258,9 @@ int mrmr_rebuild(struct mrmr_engine *engine,
 	if (ret == 0 && !rebuild_should_stop(r)) {
 		ret = rebuild_rows(r, err);
 	}
+	if (ret == 0 && !rebuild_should_stop(r)) {
+		ret = rebuild_drop_remnants(r, err);
+	}
 	if (ret == 0 && is_any_left(r, &is_left) == -1) {
 		ret = mrmr_error_set(err, errno,
 				     "the catalogue cannot be read: %s",

@@ -10,6 +10,9 @@
  * that is away too, and was as little to be computed, is in no stripe then, until
  * that member is back and the protector finds it.
  *
+ * Nobody is asked about remnants: what a client has deleted, and of which only a part
+ * was ever protected (the pool was full), nobody can have again, whoever returns.
+ *
  *	killed			then
  *	before a commit		nothing has happened: the next run tells of the
  *				same files, and asks again
@@ -41,7 +44,8 @@ struct giving {
 	void *mem_ctx; /* of the batch */
 	struct rebuild_file *files[BATCH_NODES];
 	size_t num;
-	uint64_t bytes;
+	uint64_t bytes; /* that were told to be lost, */
+	size_t num_lost;
 	struct mrmr_change *changes; /* talloc */
 	size_t num_changes;
 	struct mrmr_stripes *work;
@@ -58,7 +62,8 @@ static int fail_catalog(struct mrmr_error *err)
 
 /* --- what this run has told of ------------------------------------------------- */
 
-void rebuild_note_lost(struct rebuild *r, const struct rebuild_file *file)
+void rebuild_note_lost(struct rebuild *r, const struct rebuild_file *file,
+		       bool is_remnant)
 {
 	size_t size = talloc_array_length(r->lost);
 
@@ -75,6 +80,7 @@ void rebuild_note_lost(struct rebuild *r, const struct rebuild_file *file)
 	r->lost[r->num_lost++] = (struct rebuild_lost){
 		.id = file->node->id,
 		.piece = file->lost_piece,
+		.is_remnant = is_remnant,
 	};
 }
 
@@ -194,7 +200,10 @@ static int add_node(struct giving *g, const struct rebuild_lost *lost)
 	}
 	file->target = MRMR_IN_SPINE;
 	g->files[g->num++] = file;
-	g->bytes += node->size_bytes;
+	if (!lost->is_remnant) {
+		g->num_lost++;
+		g->bytes += node->size_bytes;
+	}
 	return add_changes(g, node);
 }
 
@@ -284,7 +293,7 @@ static void let_go(struct giving *g)
 		}
 		rebuild_drop_ghosts(r, g->files[i]);
 	}
-	r->result->given_up_files += g->num;
+	r->result->given_up_files += g->num_lost;
 	r->result->given_up_bytes += g->bytes;
 }
 
@@ -317,7 +326,8 @@ static int give_up_some(struct giving *g, struct mrmr_error *err)
 
 /* --- all of them ------------------------------------------------------------------- */
 
-static int give_up_batch(struct rebuild *r, size_t *at, struct mrmr_error *err)
+static int give_up_batch(struct rebuild *r, size_t *at, bool remnants,
+			 struct mrmr_error *err)
 {
 	struct giving g = {.r = r, .mem_ctx = talloc_new(r)};
 	int saved_errno;
@@ -325,7 +335,11 @@ static int give_up_batch(struct rebuild *r, size_t *at, struct mrmr_error *err)
 
 	while (ret == 0 && *at < r->num_lost && g.num < BATCH_NODES &&
 	       g.num_changes < BATCH_CHANGES) {
-		ret = add_node(&g, &r->lost[(*at)++]);
+		const struct rebuild_lost *lost = &r->lost[(*at)++];
+
+		if (lost->is_remnant == remnants) {
+			ret = add_node(&g, lost);
+		}
 	}
 	if (ret == -1) {
 		fail_catalog(err);
@@ -341,12 +355,24 @@ static int give_up_batch(struct rebuild *r, size_t *at, struct mrmr_error *err)
 	return ret;
 }
 
+static bool has_any(const struct rebuild *r, bool remnants)
+{
+	size_t i;
+
+	for (i = 0; i < r->num_lost; i++) {
+		if (r->lost[i].is_remnant == remnants) {
+			return true;
+		}
+	}
+	return false;
+}
+
 int rebuild_give_up(struct rebuild *r, struct mrmr_error *err)
 {
 	const struct mrmr_rebuild_options *options = r->options;
 	size_t at = 0;
 
-	if (r->num_lost == 0 || options->accept_loss == NULL ||
+	if (!has_any(r, false) || options->accept_loss == NULL ||
 	    !options->accept_loss(r->result, options->private_data)) {
 		return 0;
 	}
@@ -360,8 +386,28 @@ int rebuild_give_up(struct rebuild *r, struct mrmr_error *err)
 			r->result->has_returned = true;
 			return 0;
 		}
-		if (give_up_batch(r, &at, err) == -1) {
+		if (give_up_batch(r, &at, false, err) == -1) {
 			return -1;
+		}
+	}
+	return 0;
+}
+
+int rebuild_drop_remnants(struct rebuild *r, struct mrmr_error *err)
+{
+	size_t at = 0;
+
+	while (has_any(r, true) && at < r->num_lost &&
+	       !rebuild_should_stop(r)) {
+		if (rebuild_between(r, err) == -1) {
+			return -1;
+		}
+		if (give_up_batch(r, &at, true, err) == -1) {
+			rebuild_tell(r, MRMR_REBUILD_FAILED,
+				     "what is left of deleted files", 0,
+				     err->text);
+			*err = (struct mrmr_error){0};
+			return 0;
 		}
 	}
 	return 0;

@@ -85,6 +85,9 @@ struct rebuild_job {
 struct rebuild_lost {
 	uint64_t id;
 	uint32_t piece; /* that could not be computed */
+	/* It was deleted, and never protected in whole: the trash of a member
+	   that is lost had the rest of it. Nobody is asked about it. */
+	bool is_remnant;
 };
 
 struct rebuild {
@@ -319,12 +322,17 @@ int rebuild_rows(struct rebuild *r, struct mrmr_error *err);
 
 /* --- rebuild_give_up.c ------------------------------------------------------- */
 
-/* Remember what was told to be lost, and who was there then. */
-void rebuild_note_lost(struct rebuild *r, const struct rebuild_file *file);
+/* Remember what was told to be lost (or is a remnant, and was not), and who was there
+   then. */
+void rebuild_note_lost(struct rebuild *r, const struct rebuild_file *file,
+		       bool is_remnant);
 void rebuild_note_online(struct rebuild *r);
 
 /* What is lost goes for good, if somebody accepts that. */
 int rebuild_give_up(struct rebuild *r, struct mrmr_error *err);
+
+/* The remnants go. If they cannot, that is told, and the next run tries it again. */
+int rebuild_drop_remnants(struct rebuild *r, struct mrmr_error *err);
 
 /* --- rebuild_plan.c ---------------------------------------------------------- */
 

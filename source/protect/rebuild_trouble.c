@@ -91,14 +91,32 @@ void rebuild_trouble(struct rebuild *r, const struct mrmr_node *node,
 	rebuild_tell(r, kind, path, node->size_bytes, why);
 }
 
+static bool is_deleted(const struct rebuild_file *file)
+{
+	size_t i;
+
+	for (i = 0; i < file->num_names; i++) {
+		if (!file->names[i].is_trash) {
+			return false;
+		}
+	}
+	return file->num_names > 0;
+}
+
 void rebuild_drop(struct rebuild *r, struct rebuild_file *file,
 		  enum mrmr_rebuild_trouble kind, const char *why)
 {
+	bool is_remnant = kind == MRMR_REBUILD_UNPROTECTED && is_deleted(file);
+
 	rebuild_unstage(r, file);
 	file->state = REBUILD_DROPPED;
 	if ((kind == MRMR_REBUILD_LOST || kind == MRMR_REBUILD_UNPROTECTED) &&
 	    !rebuild_is_settled(r, file->node->id)) {
-		rebuild_note_lost(r, file);
+		rebuild_note_lost(r, file, is_remnant);
+	}
+	if (is_remnant) {
+		settle(r, file->node->id);
+		return;
 	}
 	rebuild_trouble(r, file->node, kind, rebuild_path(file), why);
 }

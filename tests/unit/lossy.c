@@ -172,25 +172,32 @@ static void add_link(struct lossy *l, const char *path, const char *dir,
 	commit(l);
 }
 
-/* As a client deletes it. */
-static void into_trash(struct lossy *l, const char *path)
+void lossy_delete(struct lossy *l, uint64_t id, const char *path,
+		  const char *folder)
 {
-	struct thing *thing = lossy_thing(l, path);
 	struct mrmr_node *node = NULL;
 	char name[700];
 
-	must(mkdir(world_drive(l->p->w, LOSSY_LOST, ".mrmr/trash"), 0700));
-	must(mkdir(world_drive(l->p->w, LOSSY_LOST, ".mrmr/trash/2026"), 0700));
+	mkdir(world_drive(l->p->w, LOSSY_LOST, ".mrmr/trash"), 0700);
+	snprintf(name, sizeof(name), ".mrmr/trash/%s", folder);
+	must(mkdir(world_drive(l->p->w, LOSSY_LOST, name), 0700));
+	snprintf(name, sizeof(name), ".mrmr/trash/%s/deleted", folder);
 	must(rename(world_drive(l->p->w, LOSSY_LOST, path),
-		    world_drive(l->p->w, LOSSY_LOST,
-				".mrmr/trash/2026/deleted")));
-	must(mrmr_catalog_get(catalog(l), l->p->engine, thing->id, &node));
-	snprintf(name, sizeof(name), "%u/2026/deleted", node->member);
+		    world_drive(l->p->w, LOSSY_LOST, name)));
+	must(mrmr_catalog_get(catalog(l), l->p->engine, id, &node));
+	snprintf(name, sizeof(name), "%u/%s/deleted", node->member, folder);
 	must(mrmr_catalog_begin(catalog(l)));
 	must(mrmr_catalog_rename(catalog(l), node->dir_id, node->name,
 				 MRMR_ID_TRASH, name));
 	commit(l);
 	talloc_free(node);
+}
+
+static void into_trash(struct lossy *l, const char *path)
+{
+	struct thing *thing = lossy_thing(l, path);
+
+	lossy_delete(l, thing->id, path, "2026");
 	thing->in_trash = true;
 	snprintf(thing->path, sizeof(thing->path), "2026/deleted");
 }
@@ -214,10 +221,9 @@ static void add_directory(struct lossy *l, const char *name)
 
 /* --- stripes ------------------------------------------------------------------------ */
 
-/* An extent of the lost member, one of member 1, parity on 3 (and 5). */
-static void add_stripe(struct lossy *l, size_t num_rows,
-		       const struct pfile *file, uint32_t index,
-		       unsigned int seed)
+void lossy_add_stripe(struct lossy *l, size_t num_rows,
+		      const struct pfile *file, uint32_t index,
+		      unsigned int seed)
 {
 	const struct prow rows[2] = {{0, 3}, {1, 5}};
 	struct pslot slots[3] = {{0}};
@@ -282,8 +288,8 @@ static void fill(struct lossy *l, size_t num_rows)
 
 	large = add_file(l, "films/large", 1, 3 * GRID + 777);
 	for (i = 0; i < 4; i++) {
-		add_stripe(l, num_rows, large, (uint32_t)i,
-			   (unsigned int)(100 + i));
+		lossy_add_stripe(l, num_rows, large, (uint32_t)i,
+				 (unsigned int)(100 + i));
 	}
 	set_attributes(l, "films/large");
 	add_link(l, "films/large", "films", "same");

@@ -57,6 +57,17 @@ void lossy_open_in_child(struct lossy *l);
 void lossy_set_pending(struct mrmr_catalog *catalog, const uint64_t *ids,
 		       size_t num);
 
+/* As a client deletes a file of the lost member: it is in that folder of the trash,
+   as "deleted". */
+void lossy_delete(struct lossy *l, uint64_t id, const char *path,
+		  const char *folder);
+
+/* A stripe with an extent of a file of the lost member, one of a new file of member 1,
+   which depends on seed, and parity on 3 (and 5). */
+void lossy_add_stripe(struct lossy *l, size_t num_rows,
+		      const struct pfile *file, uint32_t index,
+		      unsigned int seed);
+
 /* A thing by its path. */
 struct thing *lossy_thing(struct lossy *l, const char *path);
 

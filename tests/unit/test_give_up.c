@@ -177,6 +177,37 @@ static void test_never_protected(void **state)
 	lossy_free(l);
 }
 
+/* What clients have deleted of which the pool, as it was full, had never protected
+   more than a part: nobody misses it. */
+static void test_remnants_of_deleted_files(void **state)
+{
+	struct lossy *l = lossy_new(1, NULL);
+	struct pfile *half = protected_file(l->p, LOSSY_LOST, "films/half", 98,
+					    2 * 65536, 65536);
+	struct pfile *bare =
+		protected_file(l->p, LOSSY_LOST, "films/bare", 99, 5000, 65536);
+	struct mrmr_rebuild_result result;
+	struct told told = {0};
+	uint64_t half_id = half->id;
+	uint64_t bare_id = bare->id;
+
+	lossy_add_stripe(l, 1, half, 0, 200);
+	lossy_delete(l, half_id, "films/half", "2027");
+	lossy_delete(l, bare_id, "films/bare", "2028");
+	lossy_lose(l);
+
+	result = run(l, &told);
+	assert_int_equal(told.asked, 0);
+	assert_string_equal(told.names, "");
+	assert_int_equal(result.lost_files, 0);
+	assert_int_equal(result.given_up_files, 0);
+	assert_true(result.is_complete);
+	check_gone(l, half_id);
+	check_gone(l, bare_id);
+	check_all_but(l, NULL);
+	lossy_free(l);
+}
+
 /* Nobody is asked if nothing is lost. */
 static void test_nothing_is_lost(void **state)
 {
@@ -429,6 +460,7 @@ static void test_failing(void **state)
 
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_never_protected),
+	cmocka_unit_test(test_remnants_of_deleted_files),
 	cmocka_unit_test(test_nothing_is_lost),
 	cmocka_unit_test(test_beyond_redundancy),
 	cmocka_unit_test(test_other_is_away),
