@@ -202,6 +202,9 @@ uint16_t mrmr_catalog_num_members(struct mrmr_catalog *cat);
  */
 void mrmr_catalog_attach(struct mrmr_catalog *cat, uint16_t member,
 			 struct mrmr_catalog *part);
+/* It could not be written, as what it has makes no sense (EILSEQ): who opens it next
+   looks at all of it, and is told if it is damaged. */
+void mrmr_catalog_doubt_part(struct mrmr_catalog *part);
 /* From then on; 1 if it is not set. Only attached parts count. */
 void mrmr_catalog_set_copies(struct mrmr_catalog *cat, unsigned int copies);
 /* So many threads write the parts of a large commit; 1 if it is not set. */

@@ -25,7 +25,7 @@ static const struct {
 	int error;
 } actions[] = {
 	{"EIO", EIO},       {"ENOSPC", ENOSPC}, {"EROFS", EROFS},
-	{"EACCES", EACCES}, {"EPERM", EPERM},
+	{"EACCES", EACCES}, {"EPERM", EPERM},   {"EILSEQ", EILSEQ},
 };
 
 /* What happens to bytes; no error numbers. */

@@ -287,6 +287,11 @@ struct mrmr_catalog *mrmr_catalog_open_part(void *mem_ctx, int private_fd,
 	return open_store(mem_ctx, private_fd, &shape, pool_id, err);
 }
 
+void mrmr_catalog_doubt_part(struct mrmr_catalog *part)
+{
+	store_doubt(part->store);
+}
+
 struct mrmr_catalog *part_open_as(void *mem_ctx, int private_fd,
 				  const struct mrmr_uuid *pool_id,
 				  const char *name, struct mrmr_error *err)

@@ -189,7 +189,7 @@ int store_load_self(struct store *store)
 static int store_destructor(struct store *store)
 {
 	store_close_files(store);
-	if (store->is_marked) {
+	if (store->is_marked && !store->is_doubted) {
 		unlinkat(store->dir_fd, store->unclean_name, 0);
 	}
 	if (store->dir_fd != -1) {

@@ -65,6 +65,10 @@ int store_fetch(struct store *store, const struct key *key, void *mem_ctx,
 int store_write(struct store *store, const struct change *changes,
 		size_t num_changes);
 
+/* What was met in it makes no sense: who opens it next is to look at all of it, as
+   after an unclean end. */
+void store_doubt(struct store *store);
+
 /*
  * For those who only read: between lock and unlock, all records are of the same
  * commit. *has_changed: since the last lock. A store that was replaced by

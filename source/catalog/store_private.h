@@ -29,6 +29,7 @@ struct store {
 	size_t num_files; /* 0: closed by a failure */
 	uint32_t seqnum;
 	bool is_marked;
+	bool is_doubted; /* the mark stays */
 };
 
 static inline TDB_DATA tdb_key(const struct key *key)

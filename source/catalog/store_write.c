@@ -42,6 +42,13 @@ static int mark_unclean(struct store *store)
 	return 0;
 }
 
+void store_doubt(struct store *store)
+{
+	if (mark_unclean(store) == 0) {
+		store->is_doubted = true;
+	}
+}
+
 static int prepare(struct commit *c)
 {
 	struct store *store = c->store;

@@ -279,6 +279,10 @@ static int refresh(struct mrmr_engine *engine, size_t index,
 				      why.text);
 	}
 	p->is_attached_only = false;
+	if (ret == 1 && why.code == EILSEQ && p->part != NULL) {
+		/* the next to open it makes it anew, if it is damaged */
+		mrmr_catalog_doubt_part(p->part);
+	}
 	if (ret == 1) {
 		detach(engine, index);
 		do_without(engine, index, &why);

@@ -194,6 +194,10 @@ void store_unlock(struct store *store)
 {
 }
 
+void store_doubt(struct store *store)
+{
+}
+
 int store_check(struct store *store,
 		int (*fn)(const uint8_t *key, size_t key_len,
 			  const uint8_t *value, size_t len, void *private_data),

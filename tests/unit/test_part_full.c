@@ -124,6 +124,36 @@ static void a_full_member_is_named(void **state)
 	}
 }
 
+/* What makes no sense was met in it, and not where opening it looks: all of it is
+   looked at the next time, and if it is damaged, it is made anew then. */
+static void a_doubtful_part_is_looked_at(void **state)
+{
+	struct world *w = new_world();
+	struct mrmr_error err = {0};
+	struct mrmr_engine *engine = NULL;
+	char mark[512];
+	const char *log = NULL;
+
+	(void)state;
+	snprintf(mark, sizeof(mark), "%s",
+		 world_drive(w, 0, ".mrmr/mrmr.db.unclean"));
+	engine = open_with(w, "catalog-part#1=EILSEQ", &err);
+	if (engine == NULL) {
+		fail_msg("%s", err.text);
+	}
+	assert_true(is_behind(engine, 0));
+	talloc_free(engine);
+	assert_true(world_there(mark));
+	world_log();
+	protect(w);
+	log = world_log();
+	assert_non_null(
+		strstr(log, "was not closed as it should be: checking"));
+	assert_null(strstr(log, "does not get its part"));
+	assert_false(world_there(mark));
+	verify_all(w);
+}
+
 static void the_catalogue_is_no_members_fault(void **state)
 {
 	struct world *w = new_world();
@@ -160,6 +190,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 #ifdef MRMR_WITH_FAULTS
 		cmocka_unit_test(a_full_member_is_named),
+		cmocka_unit_test(a_doubtful_part_is_looked_at),
 		cmocka_unit_test(the_catalogue_is_no_members_fault),
 #else
 		cmocka_unit_test(it_needs_faults),
