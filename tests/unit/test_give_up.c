@@ -177,36 +177,100 @@ static void test_never_protected(void **state)
 	lossy_free(l);
 }
 
-/* What clients have deleted of which the pool, as it was full, had never protected
-   more than a part: nobody misses it. */
-static void test_remnants_of_deleted_files(void **state)
+/* A file that clients have deleted, of which the pool, as it was full, had protected
+   a part, and one of which it had nothing. Their ids. */
+static struct lossy *with_remnants(uint64_t ids[2])
 {
 	struct lossy *l = lossy_new(1, NULL);
 	struct pfile *half = protected_file(l->p, LOSSY_LOST, "films/half", 98,
 					    2 * 65536, 65536);
-	struct pfile *bare =
-		protected_file(l->p, LOSSY_LOST, "films/bare", 99, 5000, 65536);
-	struct mrmr_rebuild_result result;
-	struct told told = {0};
-	uint64_t half_id = half->id;
-	uint64_t bare_id = bare->id;
 
+	ids[0] = half->id;
+	ids[1] = protected_file(l->p, LOSSY_LOST, "films/bare", 99, 5000, 65536)
+			 ->id;
 	lossy_add_stripe(l, 1, half, 0, 200);
-	lossy_delete(l, half_id, "films/half", "2027");
-	lossy_delete(l, bare_id, "films/bare", "2028");
+	lossy_delete(l, ids[0], "films/half", "2027");
+	lossy_delete(l, ids[1], "films/bare", "2028");
 	lossy_lose(l);
+	return l;
+}
 
-	result = run(l, &told);
+/* Nobody misses them: they go, and that is all. */
+static void check_remnants_go(struct lossy *l, const uint64_t ids[2])
+{
+	struct told told = {0};
+	struct mrmr_rebuild_result result = run(l, &told);
+
 	assert_int_equal(told.asked, 0);
 	assert_string_equal(told.names, "");
 	assert_int_equal(result.lost_files, 0);
 	assert_int_equal(result.given_up_files, 0);
 	assert_true(result.is_complete);
-	check_gone(l, half_id);
-	check_gone(l, bare_id);
+	check_gone(l, ids[0]);
+	check_gone(l, ids[1]);
 	check_all_but(l, NULL);
 	lossy_free(l);
 }
+
+static void test_remnants_of_deleted_files(void **state)
+{
+	uint64_t ids[2];
+	struct lossy *l = with_remnants(ids);
+
+	check_remnants_go(l, ids);
+}
+
+#ifdef MRMR_WITH_FAULTS
+
+static void test_remnants_that_cannot_go(void **state)
+{
+	static const char *const faults[] = {"rebuild-give-up#1=EIO",
+					     "rebuild-give-up#1=ENOSPC"};
+	uint64_t ids[2];
+	size_t i;
+
+	for (i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+		struct lossy *l = with_remnants(ids);
+		struct told told = {0};
+		struct mrmr_rebuild_result result;
+
+		setenv("MRMR_FAULT", faults[i], 1);
+		result = run(l, &told);
+		unsetenv("MRMR_FAULT");
+		/* all else is back */
+		assert_int_equal(told.num[MRMR_REBUILD_FAILED], 1);
+		assert_false(result.is_complete);
+		lossy_check_things(l);
+		lossy_check_stripes(l);
+		check_remnants_go(l, ids);
+	}
+}
+
+static void test_killed_at_remnants(void **state)
+{
+	uint64_t ids[2];
+	struct lossy *l = with_remnants(ids);
+	struct told told = {0};
+	int status = 0;
+	pid_t pid;
+
+	lossy_close(l);
+	pid = fork();
+	assert_return_code(pid, errno);
+	if (pid == 0) {
+		lossy_open_in_child(l);
+		setenv("MRMR_FAULT", "rebuild-give-up#1=kill", 1);
+		run(l, &told);
+		_exit(0);
+	}
+	assert_return_code(waitpid(pid, &status, 0), errno);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	lossy_open(l);
+	lossy_check_stripes(l);
+	check_remnants_go(l, ids);
+}
+
+#endif
 
 /* Nobody is asked if nothing is lost. */
 static void test_nothing_is_lost(void **state)
@@ -466,6 +530,8 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_other_is_away),
 	cmocka_unit_test(test_other_returns),
 #ifdef MRMR_WITH_FAULTS
+	cmocka_unit_test(test_remnants_that_cannot_go),
+	cmocka_unit_test(test_killed_at_remnants),
 	cmocka_unit_test(test_failed_for_a_moment),
 	cmocka_unit_test(test_killed),
 	cmocka_unit_test(test_failing),
