@@ -38,13 +38,15 @@ static bool concerns_names(const struct mrmr_event *event)
 	return event->kind == MRMR_EVENT_RENAMED ||
 	       event->kind == MRMR_EVENT_REMOVED ||
 	       event->kind == MRMR_EVENT_TRASHED ||
+	       event->kind == MRMR_EVENT_LINKED ||
 	       event->kind == MRMR_EVENT_MOVED;
 }
 
-/* It has the name that it had. */
+/* It has the names that it had. */
 static bool leaves_names(const struct name_event *event)
 {
-	return event->kind == MRMR_EVENT_MOVED;
+	return event->kind == MRMR_EVENT_LINKED ||
+	       event->kind == MRMR_EVENT_MOVED;
 }
 
 static int keep(struct queue_names *names, const struct mrmr_event *event)
@@ -388,6 +390,41 @@ int mrmr_queue_moved(struct mrmr_queue *queue, void *mem_ctx,
 	return 0;
 }
 
+int mrmr_queue_linked(struct mrmr_queue *queue, void *mem_ctx,
+		      const struct mrmr_uuid *member, uint64_t inode,
+		      char ***paths, size_t *num)
+{
+	size_t i;
+
+	*num = 0;
+	*paths = NULL;
+	if (look_as_root(queue) == -1) {
+		return -1;
+	}
+	for (i = 0; i < queue->names->num; i++) {
+		const struct name_event *event = &queue->names->events[i];
+		char **more = NULL;
+		char *path = NULL;
+
+		if (event->kind != MRMR_EVENT_LINKED ||
+		    !is_of(event, member, inode)) {
+			continue;
+		}
+		path = follow(queue, mem_ctx, member, inode, event->to, i + 1);
+		if (path == NULL && errno == ENOENT) {
+			continue;
+		}
+		more = talloc_realloc(mem_ctx, *paths, char *, *num + 1);
+		if (path == NULL || more == NULL) {
+			errno = ENOMEM;
+			return -1;
+		}
+		more[(*num)++] = path;
+		*paths = more;
+	}
+	return 0;
+}
+
 int mrmr_queue_renamed(struct mrmr_queue *queue, void *mem_ctx,
 		       const struct mrmr_uuid *member, uint64_t **inodes,
 		       size_t *num, bool *has_any)
@@ -408,7 +445,8 @@ int mrmr_queue_renamed(struct mrmr_queue *queue, void *mem_ctx,
 	for (i = 0; i < queue->names->num; i++) {
 		const struct name_event *event = &queue->names->events[i];
 
-		if (event->kind == MRMR_EVENT_RENAMED &&
+		if ((event->kind == MRMR_EVENT_RENAMED ||
+		     event->kind == MRMR_EVENT_LINKED) &&
 		    is_of(event, member, event->inode)) {
 			(*inodes)[(*num)++] = event->inode;
 		}

@@ -299,22 +299,6 @@ static size_t find_member(const struct mrmr_pool *pool,
 	return SIZE_MAX;
 }
 
-/* Where the file is now, by what the catalogue and the log say. */
-static char *path_of(struct mrmr_engine *engine, void *mem_ctx,
-		     const struct mrmr_ghost *ghost)
-{
-	bool in_trash = false;
-	char *then = mrmr_catalog_path(engine->catalog, mem_ctx, ghost->node,
-				       &in_trash);
-
-	if (then == NULL || in_trash) {
-		errno = ENOENT;
-		return NULL;
-	}
-	return mrmr_queue_resolve_file(engine->queue, mem_ctx, &ghost->member,
-				       ghost->inode, then);
-}
-
 static int open_returned(struct serving *s, const struct mrmr_ghost *ghost,
 			 size_t member, int flags)
 {
@@ -323,16 +307,20 @@ static int open_returned(struct serving *s, const struct mrmr_ghost *ghost,
 	struct mrmr_engine *engine = serve_engine(s, &err);
 	void *mem_ctx = talloc_new(NULL);
 	struct mrmr_place place;
-	const char *path = NULL;
+	char **paths = NULL;
 	struct stat st;
+	size_t num = 0;
 	int dir_fd = -1;
 	int fd = -1;
 
-	if (engine != NULL) {
-		path = path_of(engine, mem_ctx, ghost);
+	if (engine != NULL &&
+	    serve_paths(engine, mem_ctx, &ghost->member, ghost->node,
+			ghost->inode, &paths, &num) == 0 &&
+	    num == 0) {
+		errno = ENOENT;
 	}
-	if (path != NULL &&
-	    mrmr_place_find(pool, pool->spine_fd, path, &place) == 0) {
+	if (num > 0 &&
+	    mrmr_place_find(pool, pool->spine_fd, paths[0], &place) == 0) {
 		dir_fd = mrmr_dir_on_member(place.dir, member);
 	}
 	if (dir_fd != -1) {

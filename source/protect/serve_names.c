@@ -138,35 +138,35 @@ static int take_listed(const struct mrmr_node *node, void *private_data)
 	return ret;
 }
 
-/* A file that was renamed; into this directory, perhaps. */
+/* A file that was renamed, or got a further name; in this directory, perhaps. */
 static int take_renamed(struct filling *f, void *mem_ctx, uint64_t inode)
 {
 	struct mrmr_catalog *cat = f->engine->catalog;
 	struct mrmr_node *node = NULL;
-	const char *name = NULL;
-	bool in_trash = false;
-	char *then = NULL;
-	char *now = NULL;
+	char **paths = NULL;
+	size_t num = 0;
 	uint64_t id;
+	size_t i;
 
 	if (mrmr_catalog_find_inode(cat, f->number, inode, &id) == -1 ||
 	    mrmr_catalog_get(cat, mem_ctx, id, &node) == -1) {
 		return errno == ENOENT ? 0 : -1;
 	}
-	then = mrmr_catalog_path(cat, mem_ctx, id, &in_trash);
-	if (then == NULL) {
-		return -1;
-	}
-	if (in_trash || !is_ours(f, node)) {
+	if (!is_ours(f, node)) {
 		return 0;
 	}
-	now = mrmr_queue_resolve_file(f->engine->queue, mem_ctx,
-				      &f->member->config->id, inode, then);
-	if (now == NULL) {
-		return errno == ENOENT ? 0 : -1;
+	if (serve_paths(f->engine, mem_ctx, &f->member->config->id, id, inode,
+			&paths, &num) == -1) {
+		return -1;
 	}
-	name = name_in(now, f->path);
-	return name != NULL ? make_ghost(f, node, name) : 0;
+	for (i = 0; i < num; i++) {
+		const char *name = name_in(paths[i], f->path);
+
+		if (name != NULL && make_ghost(f, node, name) == -1) {
+			return -1;
+		}
+	}
+	return 0;
 }
 
 /* A file that came to the member from another one that is away, and of which the

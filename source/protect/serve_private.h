@@ -25,4 +25,14 @@ struct mrmr_engine *serve_engine(struct serving *s, struct mrmr_error *err);
 int serve_fill(struct mrmr_dir *dir, size_t member, int fd, int64_t *mtime_ns,
 	       void *private_data);
 
+/*
+ * serve_paths.c: all names that a file of this member has now, by what the
+ * catalogue (which knows it as id) and the log say: none if it was removed; one may
+ * be there twice. Talloc children of mem_ctx. -1 with errno; ENOENT: the catalogue
+ * does not have it.
+ */
+int serve_paths(struct mrmr_engine *engine, void *mem_ctx,
+		const struct mrmr_uuid *member, uint64_t id, uint64_t inode,
+		char ***paths, size_t *num);
+
 #endif

@@ -240,6 +240,45 @@ static void test_log_ahead(void **state)
 	served_free(p);
 }
 
+/* Further names, of which the protector has not heard, or only of some. */
+static void test_links_ahead(void **state)
+{
+	struct protected *p = served_new(3);
+	struct world *w = p->w;
+	struct pfile *two = NULL;
+
+	protected_file(p, 0, "a/one", 1, 10, GRID);
+	two = protected_file(p, 0, "a/two", 2, 20, GRID);
+	protected_file(p, 0, "a/three", 3, 30, GRID);
+	assert_string_equal(do_list(w, "a"), "one three two");
+	assert_int_equal(do_mkdir(w, "b", 0755), 0);
+	assert_int_equal(do_mkdir(w, "c", 0755), 0);
+	assert_int_equal(do_link(w, "a/one", "b/uno"), 0);
+	assert_int_equal(do_unlink(w, "a/one"), 0);
+	/* of these, the catalogue has all but what became of the later one */
+	assert_int_equal(do_link(w, "a/two", "a/dos"), 0);
+	assert_int_equal(do_link(w, "a/two", "b/deux"), 0);
+	assert_int_equal(mrmr_catalog_begin(p->engine->catalog), 0);
+	assert_int_equal(mrmr_catalog_link(p->engine->catalog, two->id,
+					   protected_node(p, two)->dir_id,
+					   "dos"),
+			 0);
+	assert_int_equal(mrmr_catalog_commit(p->engine->catalog, NULL), 0);
+	assert_int_equal(do_rename(w, "a/dos", "c/zwei"), 0);
+	assert_int_equal(do_rename(w, "b", "z"), 0);
+	/* gone again */
+	assert_int_equal(do_link(w, "a/three", "c/tres"), 0);
+	assert_int_equal(do_unlink(w, "c/tres"), 0);
+
+	protected_unplug(p, 1);
+	assert_string_equal(do_list(w, "a"), "three two");
+	assert_string_equal(do_list(w, "z"), "deux uno");
+	assert_string_equal(do_list(w, "c"), "zwei");
+	served_reopen(p);
+	assert_string_equal(do_list(w, "z"), "deux uno");
+	served_free(p);
+}
+
 /* The protector has entered a rename, and not forgotten its record yet. */
 static void test_log_behind(void **state)
 {
@@ -870,6 +909,7 @@ int main(void)
 		cmocka_unit_test(test_online_first),
 		cmocka_unit_test(test_two_away),
 		cmocka_unit_test(test_log_ahead),
+		cmocka_unit_test(test_links_ahead),
 		cmocka_unit_test(test_log_behind),
 		cmocka_unit_test(test_directory_renamed_meanwhile),
 		cmocka_unit_test(test_rights_follow),
