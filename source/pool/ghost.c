@@ -27,13 +27,36 @@ struct tag {
 
 _Static_assert(sizeof(struct tag) == 32, "no padding");
 
+/* fd: any descriptor, one made with O_PATH too. */
 static int set_tag(int fd, const struct mrmr_node *node,
 		   const struct mrmr_uuid *member)
 {
 	struct tag tag = {.node = node->id, .inode = node->inode};
+	char path[MRMR_FD_LINK_LEN];
 
 	memcpy(tag.member, member->byte, sizeof(tag.member));
-	return fsetxattr(fd, MRMR_GHOST_TAG, &tag, sizeof(tag), 0);
+	return setxattr(mrmr_fd_link(fd, path), MRMR_GHOST_TAG, &tag,
+			sizeof(tag), 0);
+}
+
+/* A symlink and the like is shown as it is; the tag only says which one is renamed or
+   removed, so one may be without it. */
+static int tag_other(int folder_fd, const char *name,
+		     const struct mrmr_node *node,
+		     const struct mrmr_uuid *member)
+{
+	int fd = openat(folder_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	int saved_errno;
+	int ret;
+
+	if (fd == -1) {
+		return -1;
+	}
+	ret = set_tag(fd, node, member);
+	saved_errno = errno;
+	close(fd);
+	errno = saved_errno;
+	return ret == -1 && errno != ENOTSUP && errno != EPERM ? -1 : 0;
 }
 
 static void set_times(int folder_fd, const char *name, int64_t mtime_ns)
@@ -100,8 +123,9 @@ int mrmr_ghost_make(int folder_fd, const char *name,
 		return -1;
 	}
 	if (node->kind != MRMR_NODE_FILE &&
-	    fchownat(folder_fd, name, node->uid, node->gid,
-		     AT_SYMLINK_NOFOLLOW) == -1) {
+	    (fchownat(folder_fd, name, node->uid, node->gid,
+		      AT_SYMLINK_NOFOLLOW) == -1 ||
+	     tag_other(folder_fd, name, node, member) == -1)) {
 		return -1;
 	}
 	if (node->kind == MRMR_NODE_SPECIAL &&

@@ -74,23 +74,23 @@ static void tell(struct renaming *r, size_t member)
 
 static int rename_once(struct renaming *r)
 {
-	struct stat st;
 	size_t member;
 	int ret;
 
 	r->num_members = 0;
+	r->is_same = false;
 	if (mrmr_dir_lock_two(r->from_dir, r->to_dir) == -1) {
 		return -1;
 	}
 	mrmr_dir_hint(r->from_dir, r->from, SIZE_MAX);
 	mrmr_dir_hint(r->to_dir, r->to, SIZE_MAX);
-	ret = mrmr_name_find(r->from_dir, r->from, &member, &st);
+	ret = mrmr_name_find(r->from_dir, r->from, &member, &r->source);
 	if (ret == 0 &&
 	    !(r->from_dir == r->to_dir && strcmp(r->from, r->to) == 0)) {
-		r->source_ino =
-			member == MRMR_IN_SPINE
-				? st.st_ino
-				: mrmr_inode_to_tell(r->pool, member, &st);
+		r->source_ino = member == MRMR_IN_SPINE
+					? r->source.st_ino
+					: mrmr_inode_to_tell(r->pool, member,
+							     &r->source);
 		if (member != MRMR_IN_SPINE &&
 		    mrmr_is_absent(r->pool, member)) {
 			r->source_ino = names_inode_of_ghost(
@@ -99,7 +99,7 @@ static int rename_once(struct renaming *r)
 		}
 		ret = (member == MRMR_IN_SPINE) ? renaming_directory(r)
 						: renaming_file(r, member);
-		if (ret == 0) {
+		if (ret == 0 && !r->is_same) {
 			tell(r, member);
 		}
 		if (ret == 0 && member != MRMR_IN_SPINE) {

@@ -20,8 +20,10 @@ struct renaming {
 	char to_path[MRMR_PATH_MAX];
 	size_t members[MRMR_MEMBERS_MAX]; /* for the intent */
 	size_t num_members;
-	ino_t source_ino;
-	bool has_looked; /* at the pool, just now */
+	struct stat source;
+	ino_t source_ino; /* to tell; of a ghost, its file's */
+	bool is_same;     /* both are names of one file: nothing was done */
+	bool has_looked;  /* at the pool, just now */
 };
 
 /* Fill in from_path and to_path. */

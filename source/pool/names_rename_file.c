@@ -386,6 +386,22 @@ static int rename_absent_file(struct renaming *r, size_t keep)
 				   others, num_others);
 }
 
+/* On the member, two names of one file: rename(2) does nothing then, and both
+   stay. */
+static bool is_same_file(struct renaming *r, size_t member,
+			 const struct stat *target)
+{
+	if (mrmr_is_absent(r->pool, member)) {
+		return r->source_ino != 0 &&
+		       r->source_ino ==
+			       names_inode_of_ghost(
+				       mrmr_dir_on_member(r->to_dir, member),
+				       r->to);
+	}
+	return target->st_dev == r->source.st_dev &&
+	       target->st_ino == r->source.st_ino;
+}
+
 int renaming_file(struct renaming *r, size_t keep)
 {
 	struct stat st;
@@ -400,6 +416,10 @@ int renaming_file(struct renaming *r, size_t keep)
 	} else if (S_ISDIR(st.st_mode)) {
 		errno = EISDIR;
 		return -1;
+	}
+	if (shown == keep && is_same_file(r, keep, &st)) {
+		r->is_same = true;
+		return 0;
 	}
 
 	if (mrmr_is_absent(r->pool, keep)) {

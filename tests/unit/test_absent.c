@@ -279,6 +279,68 @@ static void test_links_ahead(void **state)
 	served_free(p);
 }
 
+/* rename(2) of one name of a file over another one does nothing, and says that it
+   has: on the member, and of ghosts. */
+static void test_two_names_of_one(void **state)
+{
+	struct protected *p = served_new(3);
+	struct world *w = p->w;
+	struct pfile *file = protected_file(p, 0, "a/one", 1, 10, GRID);
+
+	assert_string_equal(do_list(w, "a"), "one");
+	assert_int_equal(do_link(w, "a/one", "a/two"), 0);
+	assert_int_equal(do_rename(w, "a/one", "a/two"), 0);
+	protected_unplug(p, 1);
+	assert_string_equal(do_list(w, "a"), "one two");
+	protected_unplug(p, 0);
+	assert_int_equal(mrmr_catalog_begin(p->engine->catalog), 0);
+	assert_int_equal(mrmr_catalog_link(p->engine->catalog, file->id,
+					   protected_node(p, file)->dir_id,
+					   "two"),
+			 0);
+	assert_int_equal(mrmr_catalog_commit(p->engine->catalog, NULL), 0);
+	protected_unplug(p, 1);
+	assert_int_equal(do_rename(w, "a/one", "a/two"), 0);
+	assert_string_equal(do_list(w, "a"), "one two");
+	served_come_back(p, true);
+	assert_string_equal(do_list(w, "a"), "one two");
+	served_free(p);
+}
+
+/* A symlink is renamed while its member is away, which leaves again before a
+   protector has heard of that. */
+static void test_symlink_renamed_meanwhile(void **state)
+{
+	struct protected *p = served_new(3);
+	struct world *w = p->w;
+	struct mrmr_node node = {
+		.dir_id = MRMR_ID_ROOT,
+		.name = (char *)"link",
+		.kind = MRMR_NODE_SYMLINK,
+		.member = p->engine->number[0],
+		.target = (char *)"some/where",
+	};
+	struct stat st;
+
+	assert_int_equal(symlink("some/where", world_drive(w, 0, "link")), 0);
+	assert_int_equal(lstat(world_drive(w, 0, "link"), &st), 0);
+	node.inode = st.st_ino;
+	assert_int_equal(mrmr_catalog_begin(p->engine->catalog), 0);
+	assert_int_equal(mrmr_catalog_put(p->engine->catalog, &node, NULL), 0);
+	assert_int_equal(mrmr_catalog_commit(p->engine->catalog, NULL), 0);
+	assert_int_equal(do_mkdir(w, "d", 0755), 0);
+
+	protected_unplug(p, 1);
+	assert_int_equal(do_rename(w, "link", "d/other"), 0);
+	protected_unplug(p, 0);
+	assert_string_equal(do_list(w, ""), "d/");
+	assert_string_equal(do_list(w, "d"), "other");
+	protected_unplug(p, 1);
+	assert_string_equal(do_list(w, ""), "d/");
+	assert_string_equal(do_list(w, "d"), "other");
+	served_free(p);
+}
+
 /* The protector has entered a rename, and not forgotten its record yet. */
 static void test_log_behind(void **state)
 {
@@ -910,6 +972,8 @@ int main(void)
 		cmocka_unit_test(test_two_away),
 		cmocka_unit_test(test_log_ahead),
 		cmocka_unit_test(test_links_ahead),
+		cmocka_unit_test(test_two_names_of_one),
+		cmocka_unit_test(test_symlink_renamed_meanwhile),
 		cmocka_unit_test(test_log_behind),
 		cmocka_unit_test(test_directory_renamed_meanwhile),
 		cmocka_unit_test(test_rights_follow),
