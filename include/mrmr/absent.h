@@ -40,7 +40,8 @@ struct mrmr_absent_ops {
 	 * Make a ghost in the folder fd for each name that the member has in
 	 * dir. *mtime_ns is the directory's own, as far as it is known. 0; or -1
 	 * with errno: ENOENT if nothing is known of this directory, ENODEV if
-	 * nothing is known of the member. As root.
+	 * nothing is known of the member, EAGAIN if names were entered while it
+	 * was made, and an empty folder is to be filled anew. As root.
 	 */
 	int (*fill)(struct mrmr_dir *dir, size_t member, int fd,
 		    int64_t *mtime_ns, void *private_data);

@@ -110,8 +110,21 @@ int mrmr_queue_peek(struct mrmr_queue *queue, void *mem_ctx,
 /* What was taken so far need not be remembered. */
 void mrmr_queue_done(struct mrmr_queue *queue);
 
+/* What tells an event from all others. */
+uint64_t mrmr_queue_fingerprint(const struct mrmr_event *event);
+
 /*
- * For readers of the catalogue: where is now what the catalogue knows as path?
+ * For readers of the catalogue: which is the last event that the catalogue has?
+ * *fingerprint stays 0 if it has none. 0, or -1 with errno. Asked by each of the
+ * functions below, which apply what came after it: an event may be in the catalogue
+ * and not be done with yet. If it was never set, all are applied.
+ */
+typedef int (*mrmr_queue_applied_fn)(uint64_t *fingerprint, void *private_data);
+void mrmr_queue_set_applied(struct mrmr_queue *queue,
+			    mrmr_queue_applied_fn applied, void *private_data);
+
+/*
+ * Where is now what the catalogue knows as path?
  * Applies the renames that are still in the log (and in what was taken but is
  * not done). The new path, or NULL with ENOENT if it was removed or trashed
  * (*trashed, may be NULL, is then the path in the trash), as a talloc child of
@@ -126,7 +139,7 @@ char *mrmr_queue_resolve_back(struct mrmr_queue *queue, void *mem_ctx,
 
 /*
  * As mrmr_queue_resolve(), of a file with this inode on this member. Right also
- * if the catalogue has some of what is in the log already.
+ * if a scan has been ahead of the log, and found it under a later name.
  */
 char *mrmr_queue_resolve_file(struct mrmr_queue *queue, void *mem_ctx,
 			      const struct mrmr_uuid *member, uint64_t inode,

@@ -51,6 +51,8 @@ struct mrmr_queue {
 	uint64_t *taken;
 	size_t num_taken;
 	struct queue_names *names;
+	mrmr_queue_applied_fn applied; /* NULL: nobody knows */
+	void *applied_data;
 };
 
 /* Numbers of the files taken.N, ascending; a talloc child of mem_ctx. */

@@ -4,7 +4,8 @@
  * The catalogue knows names as they were when the protector last went through
  * the log. What was renamed, removed or trashed since stands in the log, and in
  * what was taken and is not done with. Of these, the events that concern names
- * are kept in memory, and what was appended since is read when it is needed.
+ * are kept in memory, and what was appended since is read when it is needed. Of all
+ * of them, their fingerprints are, to find the last one that the catalogue has.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
@@ -13,6 +14,7 @@
 #include <string.h>
 
 #include <talloc.h>
+#include <xxhash.h>
 
 #include <mrmr/thread_root.h>
 
@@ -26,11 +28,22 @@ struct name_event {
 	const char *to;
 };
 
+/* Any event, of names or not. */
+struct seen_event {
+	uint64_t fingerprint;
+	size_t num_names; /* how many events of names there are up to it */
+};
+
 struct queue_names {
 	uint64_t mark;   /* of the queue, when they were read */
 	uint64_t offset; /* in the log */
 	struct name_event *events;
 	size_t num;
+	size_t first; /* that the catalogue does not have */
+	struct seen_event *seen;
+	size_t num_seen;
+	uint64_t applied;    /* the fingerprint that was looked for, */
+	size_t num_searched; /* among so many of those seen */
 };
 
 static bool concerns_names(const struct mrmr_event *event)
@@ -47,6 +60,46 @@ static bool leaves_names(const struct name_event *event)
 {
 	return event->kind == MRMR_EVENT_LINKED ||
 	       event->kind == MRMR_EVENT_MOVED;
+}
+
+uint64_t mrmr_queue_fingerprint(const struct mrmr_event *event)
+{
+	uint64_t sum = XXH3_64bits(event->path, strlen(event->path));
+
+	sum = XXH3_64bits_withSeed(event->to, strlen(event->to), sum);
+	sum = XXH3_64bits_withSeed(event->member.byte, 16, sum);
+	sum = XXH3_64bits_withSeed(&event->inode, sizeof(event->inode), sum);
+	sum = XXH3_64bits_withSeed(&event->time_ns, sizeof(event->time_ns),
+				   sum);
+	return XXH3_64bits_withSeed(&event->kind, sizeof(event->kind), sum);
+}
+
+void mrmr_queue_set_applied(struct mrmr_queue *queue,
+			    mrmr_queue_applied_fn applied, void *private_data)
+{
+	queue->applied = applied;
+	queue->applied_data = private_data;
+}
+
+static int see(struct queue_names *names, const struct mrmr_event *event)
+{
+	struct seen_event *seen = NULL;
+
+	if ((names->num_seen & (names->num_seen - 1)) == 0) {
+		seen = talloc_realloc(names, names->seen, struct seen_event,
+				      names->num_seen > 0 ? 2 * names->num_seen
+							  : 1);
+		if (seen == NULL) {
+			errno = ENOMEM;
+			return -1;
+		}
+		names->seen = seen;
+	}
+	names->seen[names->num_seen++] = (struct seen_event){
+		.fingerprint = mrmr_queue_fingerprint(event),
+		.num_names = names->num,
+	};
+	return 0;
 }
 
 static int keep(struct queue_names *names, const struct mrmr_event *event)
@@ -97,6 +150,9 @@ static int read_names(struct mrmr_queue *queue, struct queue_names *names,
 		if (concerns_names(&event)) {
 			ret = keep(names, &event);
 		}
+		if (ret == 0) {
+			ret = see(names, &event);
+		}
 	}
 	*offset += at;
 	talloc_free(data);
@@ -132,6 +188,34 @@ static struct queue_names *read_all(struct mrmr_queue *queue)
 	return names;
 }
 
+/* Which events are in the catalogue already? */
+static int find_applied(struct mrmr_queue *queue)
+{
+	struct queue_names *names = queue->names;
+	uint64_t applied = 0;
+	size_t i;
+
+	if (queue->applied == NULL) {
+		return 0;
+	}
+	if (queue->applied(&applied, queue->applied_data) == -1) {
+		return -1;
+	}
+	if (applied != names->applied) {
+		names->applied = applied;
+		names->num_searched = 0;
+		names->first = 0;
+	}
+	for (i = names->num_seen; i > names->num_searched; i--) {
+		if (names->seen[i - 1].fingerprint == applied) {
+			names->first = names->seen[i - 1].num_names;
+			break;
+		}
+	}
+	names->num_searched = names->num_seen;
+	return 0;
+}
+
 /* Bring queue->names up to date. */
 static int look(struct mrmr_queue *queue)
 {
@@ -147,7 +231,8 @@ static int look(struct mrmr_queue *queue)
 		}
 		if (queue->names == NULL ||
 		    read_names(queue, queue->names, QUEUE_LOG,
-			       &queue->names->offset) == -1) {
+			       &queue->names->offset) == -1 ||
+		    find_applied(queue) == -1) {
 			TALLOC_FREE(queue->names);
 			return -1;
 		}
@@ -211,7 +296,8 @@ char *mrmr_queue_resolve(struct mrmr_queue *queue, void *mem_ctx,
 		return NULL;
 	}
 	now = talloc_strdup(mem_ctx, path);
-	for (i = 0; now != NULL && i < queue->names->num; i++) {
+	for (i = queue->names->first; now != NULL && i < queue->names->num;
+	     i++) {
 		const struct name_event *event = &queue->names->events[i];
 		const char *rest = below(now, event->path);
 
@@ -252,7 +338,8 @@ char *mrmr_queue_resolve_back(struct mrmr_queue *queue, void *mem_ctx,
 		return NULL;
 	}
 	then = talloc_strdup(mem_ctx, path);
-	for (i = queue->names->num; then != NULL && i > 0; i--) {
+	for (i = queue->names->num; then != NULL && i > queue->names->first;
+	     i--) {
 		const struct name_event *event = &queue->names->events[i - 1];
 		const char *rest = below(then, event->path);
 
@@ -303,6 +390,9 @@ static char *follow(struct mrmr_queue *queue, void *mem_ctx,
 	for (i = first; now != NULL && i < queue->names->num; i++) {
 		const struct name_event *event = &queue->names->events[i];
 		bool is_its_own = is_of(event, member, inode);
+		/* one whose number was not known: then its path says it */
+		bool may_be = event->inode == 0 &&
+			      mrmr_uuid_equal(&event->member, member);
 		const char *rest = below(now, event->path);
 		bool is_gone = false;
 
@@ -316,10 +406,9 @@ static char *follow(struct mrmr_queue *queue, void *mem_ctx,
 			if (rest != NULL) { /* a directory above it */
 				replace(mem_ctx, &now, event->to, rest);
 			}
-		} else if (is_its_own) {
-			/* This name, and not a further one that it has. If the
-			   catalogue has some of them already, the later ones
-			   lead on. */
+		} else if (is_its_own || may_be) {
+			/* This name, and not a further one that it has. If a
+			   scan has been ahead, the later ones lead on. */
 			if (rest != NULL && rest[0] == '\0') {
 				replace(mem_ctx, &now, event->to, "");
 			}
@@ -346,7 +435,7 @@ char *mrmr_queue_resolve_file(struct mrmr_queue *queue, void *mem_ctx,
 	if (look_as_root(queue) == -1) {
 		return NULL;
 	}
-	return follow(queue, mem_ctx, member, inode, path, 0);
+	return follow(queue, mem_ctx, member, inode, path, queue->names->first);
 }
 
 int mrmr_queue_moved(struct mrmr_queue *queue, void *mem_ctx,
@@ -360,7 +449,7 @@ int mrmr_queue_moved(struct mrmr_queue *queue, void *mem_ctx,
 	if (look_as_root(queue) == -1) {
 		return -1;
 	}
-	for (i = 0; i < queue->names->num; i++) {
+	for (i = queue->names->first; i < queue->names->num; i++) {
 		const struct name_event *event = &queue->names->events[i];
 		struct mrmr_moved *more = NULL;
 		char *path = NULL;
@@ -401,7 +490,7 @@ int mrmr_queue_linked(struct mrmr_queue *queue, void *mem_ctx,
 	if (look_as_root(queue) == -1) {
 		return -1;
 	}
-	for (i = 0; i < queue->names->num; i++) {
+	for (i = queue->names->first; i < queue->names->num; i++) {
 		const struct name_event *event = &queue->names->events[i];
 		char **more = NULL;
 		char *path = NULL;
@@ -436,13 +525,13 @@ int mrmr_queue_renamed(struct mrmr_queue *queue, void *mem_ctx,
 	if (look_as_root(queue) == -1) {
 		return -1;
 	}
-	*has_any = queue->names->num > 0;
+	*has_any = queue->names->num > queue->names->first;
 	*inodes = talloc_array(mem_ctx, uint64_t, queue->names->num + 1);
 	if (*inodes == NULL) {
 		errno = ENOMEM;
 		return -1;
 	}
-	for (i = 0; i < queue->names->num; i++) {
+	for (i = queue->names->first; i < queue->names->num; i++) {
 		const struct name_event *event = &queue->names->events[i];
 
 		if ((event->kind == MRMR_EVENT_RENAMED ||

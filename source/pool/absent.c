@@ -29,6 +29,9 @@
 
 #include "absent_private.h"
 
+/* Each time, a protector has been faster. */
+#define MAX_TRIES 50
+
 #define FOLDER_FLAGS (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 
 bool mrmr_is_absent(const struct mrmr_pool *pool, size_t member)
@@ -165,6 +168,7 @@ static int make_locked(struct mrmr_dir *dir, size_t member, const char *path,
 		       bool make)
 {
 	struct mrmr_pool *pool = dir->pool;
+	unsigned int tries;
 	char above[96];
 	int fd;
 
@@ -184,7 +188,14 @@ static int make_locked(struct mrmr_dir *dir, size_t member, const char *path,
 		return -1;
 	}
 	close(fd);
-	return make_folder(dir, member, path, make);
+	for (tries = 0; tries < MAX_TRIES; tries++) {
+		fd = make_folder(dir, member, path, make);
+		if (fd != -1 || errno != EAGAIN) {
+			return fd;
+		}
+	}
+	errno = EBUSY;
+	return -1;
 }
 
 static int open_as_root(struct mrmr_dir *dir, size_t member, bool make)

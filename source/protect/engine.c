@@ -33,6 +33,8 @@
 #include <mrmr/shared.h>
 #include <mrmr/staging.h>
 
+#include "applied.h"
+
 /* What a member carries of the catalogue, as far as it is attached. */
 struct mrmr_engine_part {
 	struct mrmr_catalog *part; /* NULL: it is not */
@@ -475,6 +477,13 @@ static unsigned int count_processors(void)
 	return num > 0 ? (unsigned int)num : 1;
 }
 
+static int read_applied(uint64_t *fingerprint, void *private_data)
+{
+	const struct mrmr_engine *engine = private_data;
+
+	return applied_get(engine->catalog, fingerprint);
+}
+
 static int open_all(struct mrmr_engine *engine, struct mrmr_error *err)
 {
 	struct mrmr_pool *pool = engine->pool;
@@ -495,6 +504,7 @@ static int open_all(struct mrmr_engine *engine, struct mrmr_error *err)
 	if (engine->queue == NULL) {
 		return -1;
 	}
+	mrmr_queue_set_applied(engine->queue, read_applied, engine);
 	if (engine->mode != MRMR_ENGINE_READ &&
 	    mrmr_repair_finish(engine, err) == -1) {
 		return -1;

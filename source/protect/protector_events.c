@@ -1,25 +1,22 @@
 /*
  * MRMR: the protector: events from the queue.
  *
- * Each event is applied once. What was taken from the queue and not done with
- * is taken again by the next process, so each transaction also keeps a mark: a
- * fingerprint of the last event it has applied. Those up to it are skipped.
+ * Each event is applied once, also if a process is killed before it is done with what
+ * it took (see applied.h).
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
-#include <endian.h>
 #include <errno.h>
 #include <string.h>
 
 #include <talloc.h>
-#include <xxhash.h>
 
 #include <mrmr/fault.h>
 #include <mrmr/log.h>
 
+#include "applied.h"
 #include "protector_apply.h"
 
-#define MARK_NOTE "events"
 #define PER_TRANSACTION 4096
 
 /* --- one event ------------------------------------------------------------------- */
@@ -81,56 +78,27 @@ static int apply(struct protector *p, const struct mrmr_event *event)
 	return ret;
 }
 
-/* --- the mark ------------------------------------------------------------------ */
-
-static uint64_t fingerprint(const struct mrmr_event *event)
-{
-	uint64_t sum = XXH3_64bits(event->path, strlen(event->path));
-
-	sum = XXH3_64bits_withSeed(event->to, strlen(event->to), sum);
-	sum = XXH3_64bits_withSeed(event->member.byte, 16, sum);
-	sum = XXH3_64bits_withSeed(&event->inode, sizeof(event->inode), sum);
-	sum = XXH3_64bits_withSeed(&event->time_ns, sizeof(event->time_ns),
-				   sum);
-	return XXH3_64bits_withSeed(&event->kind, sizeof(event->kind), sum);
-}
-
-static int put_mark(struct protector *p, const struct mrmr_event *event)
-{
-	uint64_t mark = htole64(fingerprint(event));
-
-	return mrmr_catalog_put_note(p->catalog, MARK_NOTE,
-				     (const uint8_t *)&mark, sizeof(mark));
-}
+/* --- taking ---------------------------------------------------------------------- */
 
 /* How many of the events were applied before. */
 static int count_applied(struct protector *p, const struct mrmr_event *events,
 			 size_t num, size_t *applied)
 {
-	uint8_t *value = NULL;
 	uint64_t mark = 0;
-	size_t len = 0;
 	size_t i;
 
 	*applied = 0;
-	value = mrmr_catalog_get_note(p->catalog, p, MARK_NOTE, &len);
-	if (value == NULL) {
-		return errno == ENOENT ? 0 : -1;
+	if (applied_get(p->catalog, &mark) == -1) {
+		return -1;
 	}
-	if (len == sizeof(mark)) {
-		memcpy(&mark, value, sizeof(mark));
-	}
-	talloc_free(value);
 	for (i = num; i > 0; i--) {
-		if (fingerprint(&events[i - 1]) == le64toh(mark)) {
+		if (mrmr_queue_fingerprint(&events[i - 1]) == mark) {
 			*applied = i;
 			break;
 		}
 	}
 	return 0;
 }
-
-/* --- taking ---------------------------------------------------------------------- */
 
 static int apply_some(struct protector *p, const struct mrmr_event *events,
 		      size_t num, struct mrmr_error *err)
@@ -147,7 +115,7 @@ static int apply_some(struct protector *p, const struct mrmr_event *events,
 			return -1;
 		}
 	}
-	if (put_mark(p, &events[num - 1]) == -1) {
+	if (applied_put(p->catalog, &events[num - 1]) == -1) {
 		protector_fail_catalog(p, err);
 		protector_cancel(p);
 		return -1;

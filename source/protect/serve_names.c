@@ -2,8 +2,8 @@
  * MRMR: which ghosts there are to be in a directory (see mrmr/serve.h).
  *
  * The catalogue may be behind: names that were changed since the protector last
- * went through the queue's log stand there. A file's own records in it are found
- * by its inode, so it does no harm if the catalogue has some of them already.
+ * went through the queue's log stand there. If a protector enters some of them while
+ * a directory is gone through, that is done again.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
@@ -14,6 +14,7 @@
 
 #include <mrmr/log.h>
 
+#include "applied.h"
 #include "serve_private.h"
 #include "was.h"
 
@@ -282,6 +283,27 @@ static int fill_from(struct filling *f, void *mem_ctx, int64_t *mtime_ns)
 	return 0;
 }
 
+/* EAGAIN: what the catalogue has of the log is more now than it was. */
+static int fill_in_one_state(struct filling *f, void *mem_ctx,
+			     int64_t *mtime_ns)
+{
+	uint64_t before = 0;
+	uint64_t after = 0;
+	int saved_errno;
+	int ret;
+
+	if (applied_get(f->engine->catalog, &before) == -1) {
+		return -1;
+	}
+	ret = fill_from(f, mem_ctx, mtime_ns);
+	saved_errno = errno;
+	if (applied_get(f->engine->catalog, &after) == -1) {
+		return -1;
+	}
+	errno = after == before ? saved_errno : EAGAIN;
+	return after == before ? ret : -1;
+}
+
 int serve_fill(struct mrmr_dir *dir, size_t member, int fd, int64_t *mtime_ns,
 	       void *private_data)
 {
@@ -309,7 +331,7 @@ int serve_fill(struct mrmr_dir *dir, size_t member, int fd, int64_t *mtime_ns,
 	}
 	f.path = path;
 	mem_ctx = talloc_new(NULL);
-	ret = fill_from(&f, mem_ctx, mtime_ns);
+	ret = fill_in_one_state(&f, mem_ctx, mtime_ns);
 	saved_errno = errno;
 	talloc_free(mem_ctx);
 	errno = saved_errno;

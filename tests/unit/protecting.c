@@ -164,7 +164,8 @@ size_t client_make_anew(struct world *w, const char *dir, const char *name)
 	int new_fd = -1;
 	int fd;
 
-	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	snprintf(path, sizeof(path), "%s%s%s", dir, dir[0] != '\0' ? "/" : "",
+		 name);
 	fd = do_open(w, path, O_RDONLY);
 	assert_return_code(fd, errno);
 	assert_return_code(mrmr_ghost_read(fd, &ghost), errno);
@@ -636,37 +637,51 @@ uint64_t pending_of(struct world *w)
 	return files;
 }
 
-void verify_served(struct world *w, const char *path, unsigned int seed,
-		   size_t len)
+uint8_t *read_served(struct world *w, const char *path, size_t *len)
 {
-	uint8_t *bytes = seeded(seed, len);
-	uint8_t *got = malloc(len);
 	struct mrmr_served *served = NULL;
 	struct mrmr_error err = {0};
 	struct mrmr_ghost ghost;
+	uint8_t *got = NULL;
 	struct stat st;
 	size_t member;
 	size_t at = 0;
 	int fd;
 
 	assert_int_equal(do_stat(w, path, &member, &st), 0);
-	assert_int_equal(st.st_size, len);
+	*len = (size_t)st.st_size;
+	got = malloc(*len + 1);
+	assert_non_null(got);
 	fd = do_open(w, path, O_RDONLY);
 	assert_return_code(fd, errno);
 	assert_return_code(mrmr_ghost_read(fd, &ghost), errno);
 	served = mrmr_served_get(w->pool, &ghost, &err);
 	if (served == NULL) {
-		fail_msg("%s", err.text);
+		fail_msg("%s: %s", path, err.text);
 	}
-	while (at < len) {
-		ssize_t n = client_read_served(got + at, len - at, at, served);
+	while (at < *len) {
+		ssize_t n = client_read_served(got + at, *len - at, at, served);
 
-		assert_true(n > 0);
+		if (n <= 0) {
+			fail_msg("%s: at %zu of %zu: %s", path, at, *len,
+				 strerror(errno));
+		}
 		at += (size_t)n;
 	}
-	assert_memory_equal(got, bytes, len);
 	mrmr_served_put(served);
 	close(fd);
+	return got;
+}
+
+void verify_served(struct world *w, const char *path, unsigned int seed,
+		   size_t len)
+{
+	uint8_t *bytes = seeded(seed, len);
+	size_t got_len = 0;
+	uint8_t *got = read_served(w, path, &got_len);
+
+	assert_int_equal(got_len, len);
+	assert_memory_equal(got, bytes, len);
 	free(got);
 	free(bytes);
 }

@@ -88,8 +88,10 @@ void verify(struct world *w, const char *path, unsigned int seed, size_t len,
 	    unsigned int lose);
 void verify_bytes(struct world *w, const char *path, const uint8_t *bytes,
 		  size_t len, unsigned int lose);
-/* While its member is away, and with serve(): it is read, and these are its
-   bytes. */
+/* While its member is away, and with serve(): all of it; to be freed. Fails the test
+   if it cannot be read. */
+uint8_t *read_served(struct world *w, const char *path, size_t *len);
+/* It is read, and these are its bytes. */
 void verify_served(struct world *w, const char *path, unsigned int seed,
 		   size_t len);
 /* Whatever is in stripes can be computed without the member it lies on. */
