@@ -274,7 +274,7 @@ class Maker:
         """may_go(path): may it be replaced? As may_use by default."""
         old = self.any_file(model, may_use)
         new = self.any_file(model, may_go or may_use)
-        if old is None or old == new:
+        if old is None or new is None or old == new:
             return None
         return Op('rename %s over %s' % (old, new), [old, new],
                   lambda c: c.rename(windows(old), windows(new), replace=True),

@@ -22,12 +22,15 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <talloc.h>
 
 #include <mrmr/absent.h>
+#include <mrmr/rebuild.h>
 
+#include "killed.h"
 #include "protecting.h"
 
-#define NUM_MEMBERS 5
+#define NUM_MEMBERS 6
 #define NUM_ROWS 2
 #define MAX_TRIED 4
 #define NUM_NAMES 6
@@ -220,6 +223,7 @@ struct life {
 	struct tree
 		*left[NUM_MEMBERS]; /* when a member left; NULL: it is there */
 	size_t last;                /* that left */
+	bool has_lost;  /* one that was rebuilt, and does not return */
 	bool is_hiding; /* what no protector had heard of left with it */
 };
 
@@ -472,15 +476,29 @@ static bool has_bytes(const struct entry *e, const uint8_t *bytes, size_t len)
 	       memcmp(e->bytes, bytes, len) == 0;
 }
 
-/* Is it read as it was protected, or as a protector that was killed may have
-   protected it? */
+/* Are these its bytes as it was protected, or as a protector that was killed may
+   have protected it? */
+static bool is_as_protected(const struct life *l, const struct entry *e,
+			    const uint8_t *bytes, size_t len)
+{
+	size_t i;
+
+	if (has_bytes(find_file(l->protected, e), bytes, len)) {
+		return true;
+	}
+	for (i = 0; i < l->num_tried; i++) {
+		if (has_bytes(find_file(l->tried[i], e), bytes, len)) {
+			return true;
+		}
+	}
+	return false;
+}
+
 static void compare_ghost(struct life *l, const struct entry *before,
 			  const struct entry *now)
 {
-	bool is_known = false;
 	uint8_t *bytes = NULL;
 	size_t len = 0;
-	size_t i;
 
 	if (now == NULL) {
 		fail_msg("'%s' is not listed", before->path);
@@ -489,12 +507,7 @@ static void compare_ghost(struct life *l, const struct entry *before,
 		return;
 	}
 	bytes = read_served(l->w, now->path, &len);
-	is_known = has_bytes(find_file(l->protected, before), bytes, len);
-	for (i = 0; i < l->num_tried; i++) {
-		is_known = is_known || has_bytes(find_file(l->tried[i], before),
-						 bytes, len);
-	}
-	if (!is_known) {
+	if (!is_as_protected(l, before, bytes, len)) {
 		fail_msg("'%s' has other bytes", now->path);
 	}
 	free(bytes);
@@ -533,7 +546,7 @@ static void leave(struct life *l)
 {
 	size_t away = draw(NUM_MEMBERS);
 
-	if (num_away(l) == NUM_ROWS || l->left[away] != NULL || l->is_hiding) {
+	if (num_away(l) == NUM_ROWS || is_away(l->w, away) || l->is_hiding) {
 		return;
 	}
 	see(l);
@@ -601,6 +614,157 @@ static void come_back(struct life *l)
 	}
 }
 
+/* --- a member is lost -------------------------------------------------------------- */
+
+static bool accept_loss(const struct mrmr_rebuild_result *result,
+			void *private_data)
+{
+	(void)result;
+	(void)private_data;
+	return true; /* what nobody has protected */
+}
+
+static int rebuild(struct world *w, size_t lost,
+		   struct mrmr_rebuild_result *result)
+{
+	const struct mrmr_rebuild_options options = {
+		.lost = lost,
+		.onto = MRMR_REBUILD_SPREAD,
+		.accept_loss = accept_loss,
+	};
+	struct mrmr_engine *engine = open_engine(w, MRMR_ENGINE_WRITE);
+	struct mrmr_error err = {0};
+	int ret = mrmr_rebuild(engine, &options, result, &err);
+
+	if (ret == -1) {
+		print_message("rebuild: %s\n", err.text);
+	}
+	talloc_free(engine);
+	return ret;
+}
+
+static void rebuild_in_child(struct world *w, void *private_data)
+{
+	struct mrmr_rebuild_result result;
+
+	rebuild(w, *(size_t *)private_data, &result);
+}
+
+static void rebuild_and_die(struct life *l, size_t lost)
+{
+	static const char *const points[] = {
+		"rebuild-attributes", "rebuild-sync",   "rebuild-stage",
+		"rebuild-row",        "rebuild-place",  "rebuild-placed",
+		"rebuild-give-up",    "rebuild-commit", "rebuild-write",
+	};
+	char fault[64];
+
+	snprintf(fault, sizeof(fault), "%s#%u=kill", points[draw(9)],
+		 1 + draw(3));
+	say("-- rebuild, %s\n", fault);
+	killed_at(l->w, fault, rebuild_in_child, &lost);
+}
+
+/* All that was protected is elsewhere, as it was protected. */
+static void compare_rebuilt(struct life *l, const struct tree *before,
+			    size_t lost)
+{
+	size_t i;
+
+	for (i = 0; i < before->num; i++) {
+		const struct entry *e = &before->entries[i];
+		const struct entry *now = find(l->now, e->path);
+
+		if (e->kind == S_IFDIR || e->member != lost) {
+			if (now == NULL || now->kind != e->kind ||
+			    (e->kind != S_IFDIR && now->inode != e->inode)) {
+				fail_msg("'%s' is not what it was", e->path);
+			}
+			continue;
+		}
+		if (e->kind == S_IFREG && find_file(l->protected, e) == NULL) {
+			continue;
+		}
+		if (now == NULL || now->kind != e->kind) {
+			fail_msg("'%s' is not there again", e->path);
+		}
+		assert_int_not_equal(now->member, lost);
+		if (e->kind == S_IFREG &&
+		    !is_as_protected(l, e, now->bytes, now->len)) {
+			fail_msg("'%s' is there with other bytes", e->path);
+		}
+	}
+	for (i = 0; i < l->now->num; i++) {
+		if (find(before, l->now->entries[i].path) == NULL) {
+			fail_msg("'%s' is listed", l->now->entries[i].path);
+		}
+	}
+}
+
+/* What is there again is protected. */
+static void take_rebuilt(struct life *l, const struct tree *before, size_t lost)
+{
+	struct tree *protected = walk(l->w);
+	size_t i;
+
+	for (i = 0; i < protected->num; i++) {
+		struct entry *e = &protected->entries[i];
+		const struct entry *then = find(before, e->path);
+		const struct entry *was = find_file(l->protected, e);
+
+		if (e->kind == S_IFDIR || then->member == lost) {
+			continue;
+		}
+		if (was == NULL || (e->kind == S_IFREG && was->bytes == NULL)) {
+			e->inode = 0;
+			continue;
+		}
+		if (e->kind != S_IFREG) {
+			continue;
+		}
+		e->len = was->len;
+		e->bytes = realloc(e->bytes, e->len + 1);
+		memcpy(e->bytes, was->bytes, e->len);
+	}
+	tree_free(l->protected);
+	l->protected = protected;
+}
+
+/* For good. */
+static void lose(struct life *l)
+{
+	struct mrmr_rebuild_result result;
+	struct tree *before = NULL;
+	size_t lost = l->last;
+
+	if (l->has_lost || l->is_hiding || num_away(l) != 1 ||
+	    l->left[lost] == NULL) {
+		return;
+	}
+	before = walk(l->w);
+	stop_serving(l->w);
+	if (draw(2) == 0) {
+		rebuild_and_die(l, lost);
+	}
+	say("-- rebuild %zu\n", lost);
+	assert_int_equal(rebuild(l->w, lost, &result), 0);
+	if (!result.is_complete) {
+		/* the log says that a file was deleted; mrmr-admin does both in
+		   turns */
+		protect(l->w);
+		assert_int_equal(rebuild(l->w, lost, &result), 0);
+	}
+	assert_true(result.is_complete);
+	serve(l->w);
+	see(l);
+	compare_rebuilt(l, before, lost);
+	take_rebuilt(l, before, lost);
+	l->has_lost = true;
+	tree_free(l->left[lost]);
+	l->left[lost] = NULL;
+	tree_free(before);
+}
+
 /* --- and again ---------------------------------------------------------------------- */
 
 static int64_t now_ms(void)
@@ -626,7 +790,7 @@ static void live(unsigned int seed)
 	work(&l);
 	protect_all(&l);
 	for (turns = 5 + draw(20); turns > 0; turns--) {
-		switch (draw(8)) {
+		switch (draw(9)) {
 		case 0:
 			protect_all(&l);
 			break;
@@ -640,6 +804,9 @@ static void live(unsigned int seed)
 		case 4:
 			come_back(&l);
 			break;
+		case 5:
+			lose(&l);
+			break;
 		default:
 			work(&l);
 		}
@@ -649,8 +816,8 @@ static void live(unsigned int seed)
 		come_back(&l);
 	}
 	protect_all(&l);
-	verify_decodable(l.w);
 	stop_serving(l.w);
+	verify_decodable(l.w);
 	tree_free(l.now);
 	tree_free(l.protected);
 	assert_int_equal(l.num_tried, 0);
