@@ -195,7 +195,7 @@ static int find_applied(struct mrmr_queue *queue)
 	uint64_t applied = 0;
 	size_t i;
 
-	if (queue->applied == NULL) {
+	if (queue->applied == NULL || names->num == 0) {
 		return 0;
 	}
 	if (queue->applied(&applied, queue->applied_data) == -1) {
