@@ -180,6 +180,8 @@ static void reload(struct mrmr_share *share)
 			   p->config_path);
 		mrmr_listed_settle(share);
 		TALLOC_FREE(share->watcher);
+		/* handles of ghosts stay, whoever is in the pool now */
+		p->pool->was_any_away |= share->pool->was_any_away;
 		pool_put(share->pool);
 		share->pool = p->pool;
 		/* perhaps it wants other parity */
