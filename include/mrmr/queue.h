@@ -168,8 +168,9 @@ int mrmr_queue_linked(struct mrmr_queue *queue, void *mem_ctx,
 
 /*
  * The inodes of a member's files that were renamed, or got a further name, by what
- * is in the log; one may be named more than once. A talloc child of mem_ctx. *has_any tells whether
- * the log has any change of names: if not, the catalogue is up to date.
+ * is in the log; one may be named more than once. A talloc child of mem_ctx.
+ * *has_any tells whether the log has any change of names: if not, the catalogue is
+ * up to date.
  */
 int mrmr_queue_renamed(struct mrmr_queue *queue, void *mem_ctx,
 		       const struct mrmr_uuid *member, uint64_t **inodes,
