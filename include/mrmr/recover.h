@@ -51,8 +51,9 @@ int mrmr_recover(struct mrmr_pool *pool,
 		 const struct mrmr_recover_options *options,
 		 struct mrmr_recover_result *result, struct mrmr_error *err);
 
-/* With the engine on the new catalogue: all directories that it knows, on the
-   spine and on a member. Those that members have come by themselves. */
+/* With the engine on the new catalogue, and members away: all directories that it
+   knows, on the spine and on a member. Those that members have come by themselves,
+   and with all members there, what none of them has was removed by a client. */
 int mrmr_recover_spine(struct mrmr_engine *engine, struct mrmr_error *err);
 
 #endif

@@ -322,15 +322,31 @@ int mrmr_rebuild_forget(struct mrmr_engine *engine, size_t lost,
 
 /* --- the spine (mrmr/recover.h) ------------------------------------------------------ */
 
+static bool is_any_away(const struct mrmr_pool *pool)
+{
+	size_t i;
+
+	for (i = 0; i < pool->num_members; i++) {
+		if (pool->members[i].state != MRMR_MEMBER_ONLINE) {
+			return true;
+		}
+	}
+	return false;
+}
+
 int mrmr_recover_spine(struct mrmr_engine *engine, struct mrmr_error *err)
 {
 	const struct mrmr_rebuild_options options =
 		{.lost = SIZE_MAX, .onto = MRMR_REBUILD_SPREAD};
 	struct mrmr_rebuild_result result = {0};
-	struct rebuild *r = talloc_zero(engine, struct rebuild);
+	struct rebuild *r = NULL;
 	struct mrmr_node *node = NULL;
 	uint64_t id = 0;
 
+	if (!is_any_away(engine->pool)) {
+		return 0;
+	}
+	r = talloc_zero(engine, struct rebuild);
 	if (r == NULL) {
 		return mrmr_error_set(err, ENOMEM, "not enough memory");
 	}

@@ -245,6 +245,37 @@ static void test_damaged_part(void **state)
 	lossy_free(l);
 }
 
+/* A directory is removed, and the state directory is lost before the protector has
+   heard of it: with all members there, it does not come back. With one away, it
+   may have the directory: it does. */
+static void test_removed_directory(void **state)
+{
+	int num_away;
+
+	for (num_away = 0; num_away < 2; num_away++) {
+		struct world *w = recover_busy_world();
+		struct mrmr_engine *engine = NULL;
+		struct mrmr_error err = {0};
+
+		assert_int_equal(do_mkdir(w, "d/e", 0755), 0);
+		protect(w);
+		assert_int_equal(do_rmdir(w, "d/e"), 0);
+		world_close(w);
+		lose_catalogue(w, true);
+		if (num_away > 0) {
+			world_unplug(w, 3);
+		}
+		world_open(w);
+		recover_well(w);
+		engine = open_engine(w, MRMR_ENGINE_WRITE);
+		assert_int_equal(mrmr_recover_spine(engine, &err), 0);
+		talloc_free(engine);
+		protect_and_scan(w);
+		assert_int_equal(world_there(world_spine(w, "d/e")), num_away);
+		world_free(w);
+	}
+}
+
 static void test_sound(void **state)
 {
 	struct lossy *l = lossy_new(1, NULL);
@@ -544,6 +575,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_all_members),
 	cmocka_unit_test(test_and_a_member),
 	cmocka_unit_test(test_damaged_part),
+	cmocka_unit_test(test_removed_directory),
 	cmocka_unit_test(test_sound),
 	cmocka_unit_test(test_aside_again),
 	cmocka_unit_test(test_nothing_to_recover_from),
