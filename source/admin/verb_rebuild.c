@@ -6,9 +6,6 @@
  * is left. In between, all that was done is in the catalogue: the command can be
  * given again, as it was, at any time.
  *
- * The protector has to wait meanwhile, as one process at a time writes the
- * catalogue; so it gets its share of the time here.
- *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 #include <errno.h>
@@ -29,158 +26,8 @@
 #include "engine.h"
 #include "progress.h"
 #include "rebuild_report.h"
+#include "rebuild_work.h"
 #include "recruit.h"
-
-#define NS_PER_S INT64_C(1000000000)
-#define PROTECT_EVERY_NS (60 * NS_PER_S)
-#define PROTECT_FOR_NS (20 * NS_PER_S)
-
-struct work {
-	struct admin *admin;
-	struct mrmr_config *config; /* as it is in the file */
-	size_t lost;
-	size_t onto;             /* or MRMR_REBUILD_SPREAD */
-	struct recruit *recruit; /* who is to join; NULL: it has, or nobody */
-	struct mrmr_engine *engine;
-	struct admin_progress *progress;
-	bool is_parity;
-	struct rebuild_view view;
-	int64_t protected_ns;
-	json_t *troubles;
-};
-
-static const char *const trouble_names[] = {"lost", "unprotected", "taken",
-					    "failed", "older"};
-
-/* --- what happens meanwhile ----------------------------------------------------- */
-
-static void show(const struct mrmr_rebuild_progress *now, void *private_data)
-{
-	struct work *work = private_data;
-
-	if (now->is_parity && !work->is_parity) {
-		work->is_parity = true;
-		admin_progress_end(work->progress);
-		work->progress = admin_progress_begin(work->admin, "Parity",
-						      ADMIN_PROGRESS_BYTES);
-	}
-	admin_progress_set(work->progress, now->done_bytes, now->todo_bytes);
-}
-
-static void tell(enum mrmr_rebuild_trouble kind, const char *path,
-		 uint64_t size_bytes, const char *why, void *private_data)
-{
-	struct work *work = private_data;
-	json_t *object = admin_need(json_object());
-
-	admin_progress_hide(work->progress);
-	admin_note(work->admin, "%s: %s", path, why);
-	admin_set(object, "path", admin_json_text(path));
-	admin_set(object, "trouble", json_string(trouble_names[kind]));
-	admin_set(object, "size_bytes", json_integer((json_int_t)size_bytes));
-	admin_set(object, "why", admin_json_text(why));
-	admin_append(work->troubles, object);
-}
-
-/* Those that can still help should be named before they cannot any more. */
-static char *others_away(const struct work *work)
-{
-	const struct mrmr_pool *pool = work->engine->pool;
-	char *text = admin_need(talloc_strdup(work->admin, ""));
-	size_t i;
-
-	for (i = 0; i < pool->num_members; i++) {
-		if (i == work->lost ||
-		    pool->members[i].state == MRMR_MEMBER_ONLINE) {
-			continue;
-		}
-		text = admin_need(
-			talloc_asprintf_append(text, "%s%s",
-					       text[0] == '\0' ? "" : ", ",
-					       mrmr_member_name(
-						       &pool->members[i])));
-	}
-	return text;
-}
-
-/* They have been named by now, one by one. */
-static bool accept_loss(const struct mrmr_rebuild_result *result,
-			void *private_data)
-{
-	struct work *work = private_data;
-	char size[MRMR_SIZE_LEN];
-	char *others = NULL;
-	int status;
-
-	if (!work->view.accepts_loss) {
-		return false;
-	}
-	admin_progress_hide(work->progress);
-	others = others_away(work);
-	status = admin_confirm(
-		work->admin,
-		"%llu files of %s, %s, which are named above, will be given up "
-		"for good%s%s%s",
-		(unsigned long long)result->lost_files, work->view.lost,
-		mrmr_size_format(result->lost_bytes, size),
-		others[0] != '\0' ? "; with what is away now they might be "
-				    "had, and without them it may be lost, "
-				    "too: "
-				  : "",
-		others,
-		others[0] != '\0' ? " (wait for it, if it may return)" : "");
-	talloc_free(others);
-	work->view.refused = status == ADMIN_GO_ON ? 0 : status;
-	return status == ADMIN_GO_ON;
-}
-
-/* What clients have opened or read of it since it is away. */
-static uint64_t next_wanted(void *private_data)
-{
-	const struct work *work = private_data;
-
-	return mrmr_shared_next_wanted(work->engine->pool->shared);
-}
-
-static bool should_stop(void *private_data)
-{
-	return admin_should_stop(NULL);
-}
-
-static bool should_stop_protecting(void *private_data)
-{
-	const struct work *work = private_data;
-
-	return admin_should_stop(NULL) ||
-	       mrmr_now_ns() - work->protected_ns > PROTECT_FOR_NS;
-}
-
-/* What clients write is protected all the same. That it cannot be is no reason
-   not to bring back what is lost. */
-static int protect_for_a_while(struct mrmr_error *err, void *private_data)
-{
-	struct work *work = private_data;
-	const struct mrmr_protect_options options = {
-		.settle_ns = MRMR_SETTLE_NS_DEFAULT,
-		.should_stop = should_stop_protecting,
-		.private_data = work,
-	};
-	struct mrmr_protect_result result;
-	struct mrmr_error why = {0};
-
-	if (mrmr_now_ns() - work->protected_ns < PROTECT_EVERY_NS ||
-	    mrmr_queue_is_empty(work->engine->queue)) {
-		return 0;
-	}
-	work->protected_ns = mrmr_now_ns();
-	if (mrmr_protect(work->engine, &options, &result, &why) == -1) {
-		admin_progress_hide(work->progress);
-		admin_note(work->admin, "new files are not protected yet: %s",
-			   why.text);
-	}
-	work->protected_ns = mrmr_now_ns();
-	return 0;
-}
 
 /* --- who is to take it -------------------------------------------------------------- */
 
@@ -200,7 +47,7 @@ static int find_path(const struct mrmr_config *config, const char *path)
 
 /* The new drive takes the place of the old one: the same role, the same stack,
    as it will be where that was. */
-static void join(struct work *work)
+static void join(struct rebuild_work *work)
 {
 	struct mrmr_config *config = work->config;
 	struct mrmr_member_config *member = NULL;
@@ -217,7 +64,7 @@ static void join(struct work *work)
 }
 
 /* A path that is a member already is one of an attempt before, most likely. */
-static int find_onto(struct work *work, const char *word)
+static int find_onto(struct rebuild_work *work, const char *word)
 {
 	struct admin *admin = work->admin;
 	int status = ADMIN_GO_ON;
@@ -253,7 +100,7 @@ static int find_onto(struct work *work, const char *word)
 }
 
 /* What is rebuilt stays protected: not so on some file systems. */
-static int check_onto(struct work *work)
+static int check_onto(struct rebuild_work *work)
 {
 	const char *unlasting = NULL;
 
@@ -273,7 +120,7 @@ static int check_onto(struct work *work)
 
 /* If it returns before all is done, clients may have changed files that were
    brought back: these are shown, not its own. */
-static void put_last(struct work *work)
+static void put_last(struct rebuild_work *work)
 {
 	struct mrmr_config *config = work->config;
 	size_t lost = work->lost;
@@ -283,7 +130,7 @@ static void put_last(struct work *work)
 	admin_config_put_last(config, lost);
 }
 
-static int change_config(struct work *work)
+static int change_config(struct rebuild_work *work)
 {
 	struct admin *admin = work->admin;
 	struct mrmr_error err = {0};
@@ -319,7 +166,7 @@ static int change_config(struct work *work)
 
 /* --- the lost one goes ----------------------------------------------------------------- */
 
-static int let_leave(struct work *work)
+static int let_leave(struct rebuild_work *work)
 {
 	struct admin *admin = work->admin;
 	struct mrmr_config *config = admin_config(admin);
@@ -355,24 +202,9 @@ static int let_leave(struct work *work)
 
 /* --- doing it ---------------------------------------------------------------------------- */
 
-static struct mrmr_rebuild_options options_of(struct work *work)
+static int do_it(struct rebuild_work *work)
 {
-	return (struct mrmr_rebuild_options){
-		.lost = work->lost,
-		.onto = work->onto,
-		.progress = show,
-		.trouble = tell,
-		.accept_loss = accept_loss,
-		.next_wanted = next_wanted,
-		.between = protect_for_a_while,
-		.should_stop = should_stop,
-		.private_data = work,
-	};
-}
-
-static int do_it(struct work *work)
-{
-	const struct mrmr_rebuild_options options = options_of(work);
+	const struct mrmr_rebuild_options options = rebuild_work_options(work);
 	struct admin *admin = work->admin;
 	struct mrmr_rebuild_result result = {0};
 	struct mrmr_error err = {0};
@@ -421,9 +253,9 @@ static uint64_t room_of(const struct recruit *recruit)
 	return (uint64_t)fs.f_bavail * fs.f_frsize;
 }
 
-static int plan_it(struct work *work)
+static int plan_it(struct rebuild_work *work)
 {
-	struct mrmr_rebuild_options options = options_of(work);
+	struct mrmr_rebuild_options options = rebuild_work_options(work);
 	struct admin *admin = work->admin;
 	struct mrmr_rebuild_result result = {0};
 	struct mrmr_error err = {0};
@@ -470,7 +302,7 @@ static int plan_it(struct work *work)
 
 /* Whatever its state is called: if its marker is under its mount point, it is
    not lost. */
-static int check_is_lost(struct work *work)
+static int check_is_lost(struct rebuild_work *work)
 {
 	const struct mrmr_member *lost =
 		&work->engine->pool->members[work->lost];
@@ -495,10 +327,10 @@ static int check_is_lost(struct work *work)
 static int rebuild(struct admin *admin, const char *word, const char *onto,
 		   bool accepts_loss)
 {
-	struct work work = {.admin = admin,
-			    .onto = MRMR_REBUILD_SPREAD,
-			    .view = {.admin = admin,
-				     .accepts_loss = accepts_loss}};
+	struct rebuild_work work = {.admin = admin,
+				    .onto = MRMR_REBUILD_SPREAD,
+				    .view = {.admin = admin,
+					     .accepts_loss = accepts_loss}};
 	int status = admin_lock_config(admin);
 	int index;
 
