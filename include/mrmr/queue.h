@@ -160,11 +160,20 @@ int mrmr_queue_moved(struct mrmr_queue *queue, void *mem_ctx,
 
 /*
  * The further names (hard links) that this file got, by what is in the log, as
- * they are now: without those that it has lost since. Talloc children of mem_ctx.
+ * they are now: without those that it has lost since. A talloc child of mem_ctx.
  */
+struct mrmr_linked {
+	uint64_t event; /* the fingerprint of the one that tells of it */
+	char *path;     /* now */
+};
 int mrmr_queue_linked(struct mrmr_queue *queue, void *mem_ctx,
 		      const struct mrmr_uuid *member, uint64_t inode,
-		      char ***paths, size_t *num);
+		      struct mrmr_linked **linked, size_t *num);
+
+/* One of these again, as mrmr_queue_resolve(). */
+char *mrmr_queue_resolve_linked(struct mrmr_queue *queue, void *mem_ctx,
+				const struct mrmr_uuid *member, uint64_t inode,
+				uint64_t event);
 
 /*
  * The inodes of a member's files that were renamed, or got a further name, by what

@@ -119,7 +119,8 @@ int mrmr_rebuild(struct mrmr_engine *engine,
 		 struct mrmr_rebuild_result *result, struct mrmr_error *err);
 
 /* The member, of which nothing is left to rebuild, goes for good: nothing is
-   remembered for it any more. EBUSY if there is something left. */
+   remembered for it any more. EBUSY if there is something left, EAGAIN if the
+   protector has to hear of what happened meanwhile (names_only will do). */
 int mrmr_rebuild_forget(struct mrmr_engine *engine, size_t lost,
 			struct mrmr_error *err);
 

@@ -29,4 +29,8 @@ struct rebuild_work {
 /* With callbacks that need work, and its progress. */
 struct mrmr_rebuild_options rebuild_work_options(struct rebuild_work *work);
 
+/* Before it begins, and when nothing is left to do: what clients did becomes known in
+   the catalogue. If that fails, it is noted. */
+void rebuild_work_hear(struct rebuild_work *work);
+
 #endif

@@ -192,6 +192,7 @@ static int let_leave(struct rebuild_work *work)
 			   label, err.text);
 		return ADMIN_DEGRADED;
 	}
+	rebuild_work_hear(work);
 	if (mrmr_rebuild_forget(work->engine, work->lost, &err) == -1 ||
 	    mrmr_config_save(config, config->path, &err) == -1) {
 		return admin_fail(admin, ADMIN_FAILED, "%s", err.text);
@@ -212,6 +213,7 @@ static int do_it(struct rebuild_work *work)
 	int status;
 	int ret;
 
+	rebuild_work_hear(work);
 	work->progress =
 		admin_progress_begin(admin, "Rebuilding", ADMIN_PROGRESS_BYTES);
 	work->protected_ns = mrmr_now_ns();

@@ -24,6 +24,7 @@ struct name_event {
 	enum mrmr_event_kind kind;
 	struct mrmr_uuid member;
 	uint64_t inode;
+	uint64_t fingerprint;
 	const char *path;
 	const char *to;
 };
@@ -120,6 +121,7 @@ static int keep(struct queue_names *names, const struct mrmr_event *event)
 		.kind = event->kind,
 		.member = event->member,
 		.inode = event->inode,
+		.fingerprint = mrmr_queue_fingerprint(event),
 		.path = talloc_strdup(names, event->path),
 		.to = talloc_strdup(names, event->to),
 	};
@@ -481,18 +483,18 @@ int mrmr_queue_moved(struct mrmr_queue *queue, void *mem_ctx,
 
 int mrmr_queue_linked(struct mrmr_queue *queue, void *mem_ctx,
 		      const struct mrmr_uuid *member, uint64_t inode,
-		      char ***paths, size_t *num)
+		      struct mrmr_linked **linked, size_t *num)
 {
 	size_t i;
 
 	*num = 0;
-	*paths = NULL;
+	*linked = NULL;
 	if (look_as_root(queue) == -1) {
 		return -1;
 	}
 	for (i = queue->names->first; i < queue->names->num; i++) {
 		const struct name_event *event = &queue->names->events[i];
-		char **more = NULL;
+		struct mrmr_linked *more = NULL;
 		char *path = NULL;
 
 		if (event->kind != MRMR_EVENT_LINKED ||
@@ -503,15 +505,38 @@ int mrmr_queue_linked(struct mrmr_queue *queue, void *mem_ctx,
 		if (path == NULL && errno == ENOENT) {
 			continue;
 		}
-		more = talloc_realloc(mem_ctx, *paths, char *, *num + 1);
+		more = talloc_realloc(mem_ctx, *linked, struct mrmr_linked,
+				      *num + 1);
 		if (path == NULL || more == NULL) {
 			errno = ENOMEM;
 			return -1;
 		}
-		more[(*num)++] = path;
-		*paths = more;
+		more[(*num)++] = (struct mrmr_linked){
+			.event = event->fingerprint,
+			.path = path,
+		};
+		*linked = more;
 	}
 	return 0;
+}
+
+char *mrmr_queue_resolve_linked(struct mrmr_queue *queue, void *mem_ctx,
+				const struct mrmr_uuid *member, uint64_t inode,
+				uint64_t event)
+{
+	size_t i;
+
+	if (look_as_root(queue) == -1) {
+		return NULL;
+	}
+	for (i = queue->names->first; i < queue->names->num; i++) {
+		if (queue->names->events[i].fingerprint == event) {
+			return follow(queue, mem_ctx, member, inode,
+				      queue->names->events[i].to, i + 1);
+		}
+	}
+	errno = ENOENT;
+	return NULL;
 }
 
 int mrmr_queue_renamed(struct mrmr_queue *queue, void *mem_ctx,

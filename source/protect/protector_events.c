@@ -16,6 +16,7 @@
 
 #include "applied.h"
 #include "protector_apply.h"
+#include "relocated.h"
 
 #define PER_TRANSACTION 4096
 
@@ -41,6 +42,23 @@ static uint64_t lasting_inode(const struct protector *p, uint16_t number,
 	return member != NULL && member->unlasting != NULL ? 0 : inode;
 }
 
+/* A file that was rebuilt since is meant where it is now. */
+static int relocate(struct protector *p, struct event *e)
+{
+	struct mrmr_node *node = NULL;
+	uint64_t id = relocated_find(p->relocated, e->number, e->inode);
+
+	if (id == MRMR_ID_NONE) {
+		return 0;
+	}
+	if (mrmr_catalog_get(p->catalog, e->frame, id, &node) == -1) {
+		return errno == ENOENT ? 0 : -1;
+	}
+	e->number = node->member;
+	e->inode = lasting_inode(p, node->member, node->inode);
+	return 0;
+}
+
 static int apply(struct protector *p, const struct mrmr_event *event)
 {
 	static const struct mrmr_uuid nil;
@@ -63,7 +81,7 @@ static int apply(struct protector *p, const struct mrmr_event *event)
 	/* of a member that has left the pool: nothing is known of it any more */
 	if (e.number != MRMR_MEMBER_NONE ||
 	    mrmr_uuid_equal(&event->member, &nil)) {
-		ret = apply_event(p, &e);
+		ret = relocate(p, &e) == -1 ? -1 : apply_event(p, &e);
 	}
 	saved_errno = errno;
 	talloc_free(e.frame);
@@ -123,6 +141,32 @@ static int apply_some(struct protector *p, const struct mrmr_event *events,
 	return protector_commit(p, err);
 }
 
+static int load_relocated(struct protector *p, struct mrmr_error *err)
+{
+	if (!relocated_any(p->catalog)) {
+		return 0;
+	}
+	p->relocated = relocated_load(p, p->catalog);
+	return p->relocated != NULL || errno == ENOENT
+		       ? 0
+		       : protector_fail_catalog(p, err);
+}
+
+/* All that was to be heard of them has been. */
+static int forget_relocated(struct protector *p, struct mrmr_error *err)
+{
+	TALLOC_FREE(p->relocated);
+	if (protector_begin(p, err) == -1) {
+		return -1;
+	}
+	if (relocated_forget(p->catalog) == -1) {
+		protector_fail_catalog(p, err);
+		protector_cancel(p);
+		return -1;
+	}
+	return protector_commit(p, err);
+}
+
 int events_take(struct protector *p, bool *any, struct mrmr_error *err)
 {
 	struct mrmr_event *events = NULL;
@@ -142,6 +186,10 @@ int events_take(struct protector *p, bool *any, struct mrmr_error *err)
 		talloc_free(events);
 		return protector_fail_catalog(p, err);
 	}
+	if (load_relocated(p, err) == -1) {
+		talloc_free(events);
+		return -1;
+	}
 	while (ret == 0 && done < num) {
 		size_t part = num - done;
 
@@ -153,6 +201,10 @@ int events_take(struct protector *p, bool *any, struct mrmr_error *err)
 		}
 	}
 	talloc_free(events);
+	if (ret == 0 && p->relocated != NULL) {
+		ret = forget_relocated(p, err);
+	}
+	TALLOC_FREE(p->relocated);
 	if (ret == 0 && num > 0) {
 		*any = true;
 	}

@@ -18,6 +18,7 @@
 
 struct mrmr_absent_removed;
 struct pending;
+struct relocation;
 struct round;
 struct window;
 
@@ -52,11 +53,12 @@ struct protector {
 	char *scan_path;          /* to be scanned; NULL: nothing. Durable */
 	/* of pool->members[], or NULL: as far as it was asked for, in a turn */
 	struct mrmr_absent_removed **removed;
-	bool is_doubtful;           /* so it waits for a person */
-	struct mrmr_error scan_err; /* why the last one broke off; code 0: it
+	struct relocation *relocated; /* while events are applied; or NULL */
+	bool is_doubtful;             /* so it waits for a person */
+	struct mrmr_error scan_err;   /* why the last one broke off; code 0: it
 				       did not */
-	int64_t rescan_ns;          /* not before; mrmr_now_ns() */
-	uint64_t batch_bytes;       /* of the next batch; 0: not known yet */
+	int64_t rescan_ns;            /* not before; mrmr_now_ns() */
+	uint64_t batch_bytes;         /* of the next batch; 0: not known yet */
 	struct mrmr_protect_progress progress;
 	struct mrmr_protect_result before; /* the transaction */
 	unsigned int failures;             /* of batches, one after another */

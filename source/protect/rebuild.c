@@ -33,6 +33,7 @@
 #include <mrmr/recover.h>
 
 #include "rebuild_private.h"
+#include "relocated.h"
 
 #define BATCH_BYTES_DEFAULT (UINT64_C(256) << 20)
 #define BATCH_FILES 1000
@@ -295,17 +296,26 @@ int mrmr_rebuild_forget(struct mrmr_engine *engine, size_t lost,
 		talloc_free(r);
 		return mrmr_error_set(err, EBUSY,
 				      "the catalogue still has something on "
-				      "member %s",
+				      "member %s; the same command goes on",
 				      mrmr_member_name(
 					      &engine->pool->members[lost]));
 	}
 	talloc_free(r);
+	if (relocated_any(engine->catalog) &&
+	    !mrmr_queue_is_empty(engine->queue)) {
+		return mrmr_error_set(err, EAGAIN,
+				      "what happened to the files of member %s "
+				      "is still in the queue",
+				      mrmr_member_name(
+					      &engine->pool->members[lost]));
+	}
 	if (mrmr_catalog_begin(engine->catalog) == -1) {
 		return mrmr_error_set(err, errno,
 				      "the catalogue cannot be changed: %s",
 				      strerror(errno));
 	}
-	if (mrmr_catalog_forget_part(engine->catalog, number) == -1) {
+	if (mrmr_catalog_forget_part(engine->catalog, number) == -1 ||
+	    relocated_forget(engine->catalog) == -1) {
 		int error = errno;
 
 		mrmr_catalog_cancel(engine->catalog);

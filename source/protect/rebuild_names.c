@@ -2,11 +2,11 @@
  * MRMR: rebuilding: names, where files come back to.
  *
  * The catalogue knows a node by its names of the last time that the protector
- * was there; the queue knows what became of them since. A name that was removed
- * meanwhile does not come back. One that somebody else has now is his: a file
- * that is there with the very bytes is taken for the one that is missing (we
- * were killed after it got its name; or somebody put it back from a backup),
- * anything else stays as it is, and this node where it was.
+ * was there; the queue knows what became of them since, and which ones it got. A
+ * name that was removed meanwhile does not come back. One that somebody else has now
+ * is his: a file that is there with the very bytes is taken for the one that is
+ * missing (we were killed after it got its name; or somebody put it back from a
+ * backup), anything else stays as it is, and this node where it was.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
@@ -76,6 +76,12 @@ int rebuild_resolve(struct rebuild *r, void *mem_ctx, uint64_t inode,
 	char *dir = NULL;
 	char *path = NULL;
 
+	if (name->linked != 0) {
+		name->path =
+			mrmr_queue_resolve_linked(r->engine->queue, mem_ctx,
+						  lost, inode, name->linked);
+		return name->path != NULL || errno == ENOENT ? 0 : -1;
+	}
 	if (name->dir_id == MRMR_ID_TRASH) {
 		name->is_trash = true;
 		name->path = trash_path(mem_ctx, name->entry);
@@ -122,6 +128,52 @@ static int find_was(struct rebuild *r, struct rebuild_file *file)
 	return 0;
 }
 
+static bool has_path(const struct rebuild_file *file, const char *path)
+{
+	size_t i;
+
+	for (i = 0; i < file->num_names; i++) {
+		if (file->names[i].path != NULL &&
+		    strcmp(file->names[i].path, path) == 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Names that the catalogue does not know yet. */
+static int take_linked(struct rebuild *r, struct rebuild_file *file)
+{
+	const struct mrmr_uuid *lost =
+		&r->pool->members[r->options->lost].config->id;
+	struct mrmr_linked *linked = NULL;
+	size_t num = 0;
+	size_t i;
+
+	if (mrmr_queue_linked(r->engine->queue, file, lost, file->node->inode,
+			      &linked, &num) == -1) {
+		return -1;
+	}
+	if (num == 0) {
+		return 0;
+	}
+	file->names = talloc_realloc(file, file->names, struct rebuild_name,
+				     file->num_names + num);
+	if (file->names == NULL) {
+		errno = ENOMEM;
+		return -1;
+	}
+	for (i = 0; i < num; i++) {
+		if (!has_path(file, linked[i].path)) {
+			file->names[file->num_names++] = (struct rebuild_name){
+				.linked = linked[i].event,
+				.path = linked[i].path,
+			};
+		}
+	}
+	return 0;
+}
+
 static struct rebuild_file *take_names(struct rebuild *r, void *mem_ctx,
 				       struct mrmr_node *node)
 {
@@ -155,7 +207,7 @@ static struct rebuild_file *take_names(struct rebuild *r, void *mem_ctx,
 			return NULL;
 		}
 	}
-	return file;
+	return take_linked(r, file) == 0 ? file : NULL;
 }
 
 /* --- what has a name now ------------------------------------------------------ */

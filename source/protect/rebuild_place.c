@@ -266,8 +266,11 @@ static int give_quietly(const struct rebuild_file *file, int staging_fd,
 static int resolve_again(struct rebuild *r, struct rebuild_file *file,
 			 struct rebuild_name *name)
 {
-	struct rebuild_name now = {.dir_id = name->dir_id,
-				   .entry = name->entry};
+	struct rebuild_name now = {
+		.dir_id = name->dir_id,
+		.entry = name->entry,
+		.linked = name->linked,
+	};
 
 	if (rebuild_resolve(r, file, file->node->inode, &now) == -1) {
 		return -1;

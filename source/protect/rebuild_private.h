@@ -16,6 +16,7 @@
 struct rebuild_name {
 	uint64_t dir_id; /* the entry in the catalogue */
 	char *entry;
+	uint64_t linked; /* or the event that tells of it; 0: none */
 	char *path; /* within the pool, or below .mrmr/trash; NULL: it is gone */
 	bool is_trash;
 	bool is_there; /* the file that was adopted has it already */

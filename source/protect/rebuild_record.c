@@ -29,6 +29,7 @@
 
 #include "protector_private.h"
 #include "rebuild_private.h"
+#include "relocated.h"
 
 #define EXTENTS_AT_ONCE 64
 
@@ -491,6 +492,41 @@ static int put_older(struct record *rec, struct mrmr_error *err)
 	return ret;
 }
 
+/* --- what is still to be heard of them ------------------------------------------------ */
+
+static int note_relocated(struct record *rec)
+{
+	struct relocation *list = NULL;
+	size_t num = 0;
+	size_t i;
+	int ret;
+
+	/* What was done to a file before it was in its place has been told by now. */
+	if (mrmr_queue_is_empty(rec->r->engine->queue)) {
+		return 0;
+	}
+	list = talloc_array(rec->mem_ctx, struct relocation, rec->num_files);
+	if (list == NULL) {
+		errno = ENOMEM;
+		return -1;
+	}
+	for (i = 0; i < rec->num_files; i++) {
+		const struct mrmr_node *node = rec->files[i]->node;
+
+		if (rec->files[i]->state == REBUILD_PLACED &&
+		    node->inode != 0) {
+			list[num++] = (struct relocation){
+				.member = node->member,
+				.inode = node->inode,
+				.node = node->id,
+			};
+		}
+	}
+	ret = relocated_note(rec->r->engine->catalog, list, num);
+	talloc_free(list);
+	return ret;
+}
+
 /* --- the transaction --------------------------------------------------------------- */
 
 static int change_catalog(struct record *rec, struct mrmr_error *err)
@@ -506,7 +542,7 @@ static int change_catalog(struct record *rec, struct mrmr_error *err)
 			return fail_catalog(err);
 		}
 	}
-	if (move_slots(rec) == -1) {
+	if (note_relocated(rec) == -1 || move_slots(rec) == -1) {
 		return fail_catalog(err);
 	}
 	return leave_slots(rec, err) == -1 ? -1 : put_older(rec, err);

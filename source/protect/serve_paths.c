@@ -43,7 +43,7 @@ int serve_paths(struct mrmr_engine *engine, void *mem_ctx,
 		char ***paths, size_t *num)
 {
 	struct mrmr_link *links = NULL;
-	char **linked = NULL;
+	struct mrmr_linked *linked = NULL;
 	size_t num_linked = 0;
 	size_t num_links = 0;
 	size_t n = 0;
@@ -76,7 +76,7 @@ int serve_paths(struct mrmr_engine *engine, void *mem_ctx,
 		}
 	}
 	for (i = 0; i < num_linked; i++) {
-		(*paths)[n++] = linked[i];
+		(*paths)[n++] = linked[i].path;
 	}
 	*num = n;
 	return 0;
