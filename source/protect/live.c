@@ -30,6 +30,7 @@
 #include <mrmr/undo.h>
 
 #include "live_private.h"
+#include "relocated.h"
 
 struct search {
 	struct mrmr_engine *engine;
@@ -196,6 +197,50 @@ static bool try_links(struct search *s, bool by_queue)
 	return false;
 }
 
+/* Names that only the queue knows, of what has, or had, this inode on this member. */
+static bool try_linked_as(struct search *s, uint16_t number, uint64_t inode)
+{
+	struct mrmr_linked *linked = NULL;
+	struct mrmr_uuid member;
+	size_t num = 0;
+	size_t i;
+
+	if (inode == 0 ||
+	    mrmr_catalog_member_id(s->engine->catalog, number, &member) == -1 ||
+	    mrmr_queue_linked(s->engine->queue, s->mem_ctx, &member, inode,
+			      &linked, &num) == -1) {
+		return false;
+	}
+	for (i = 0; i < num; i++) {
+		if (try_path(s, s->live->member->root_fd, linked[i].path)) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* If it was rebuilt a moment ago, it may have got them where it was before. */
+static bool try_linked(struct search *s)
+{
+	struct relocation *list = NULL;
+	size_t i;
+
+	if (s->engine->queue == NULL) {
+		return false;
+	}
+	if (try_linked_as(s, s->node->member, s->node->inode)) {
+		return true;
+	}
+	list = relocated_load(s->mem_ctx, s->engine->catalog);
+	for (i = 0; i < talloc_array_length(list); i++) {
+		if (list[i].node == s->node->id &&
+		    try_linked_as(s, list[i].member, list[i].inode)) {
+			return true;
+		}
+	}
+	return false;
+}
+
 /* Of one that lost its name while its member was away: it may have come to the
    trash a moment ago, or not have been removed at all. */
 static bool try_gone(struct search *s, const char *path)
@@ -251,11 +296,11 @@ static void find_file(struct search *s)
 		}
 		return;
 	}
-	if (try_path(s, s->live->member->root_fd, path) || try_queue(s, path) ||
-	    try_links(s, false)) {
-		return;
+	if (!try_path(s, s->live->member->root_fd, path) &&
+	    !try_queue(s, path) && !try_links(s, false) &&
+	    !try_links(s, true)) {
+		try_linked(s);
 	}
-	try_links(s, true);
 }
 
 /* --- opening ------------------------------------------------------------------- */

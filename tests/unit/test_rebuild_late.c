@@ -107,6 +107,25 @@ static void test_linked(void **state)
 	check(w, "e/f");
 }
 
+/* And it has no other one any more. */
+static void test_linked_alone(void **state)
+{
+	struct world *w = world_new(
+		&(struct world_shape){.num_members = 5, .parity = "2"});
+
+	client_write_on(w, 0, "d/f", 1, LEN);
+	client_write_on(w, 1, "d/g", 2, LEN);
+	protect(w);
+	assert_int_equal(do_link(w, "d/f", "d/h"), 0);
+	assert_int_equal(do_rename(w, "d/g", "d/f"), 0);
+	world_unplug(w, 0);
+	world_later(w);
+	assert_true(rebuild_lost(w, 0, false));
+	assert_string_equal(do_list(w, "d"), "f h");
+	verify_decodable(w);
+	check(w, "d/h");
+}
+
 /* A file of the lost member gets the name of another one, after which it comes
    back. */
 static void test_replaced(void **state)
@@ -181,6 +200,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_directory_renamed_since),
 	cmocka_unit_test(test_and_made_again),
 	cmocka_unit_test(test_linked),
+	cmocka_unit_test(test_linked_alone),
 	cmocka_unit_test(test_replaced),
 	cmocka_unit_test(test_notes),
 };
