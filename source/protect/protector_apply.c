@@ -75,26 +75,40 @@ static int look_for(struct protector *p, const struct event *e,
 	return 0;
 }
 
+/* Is what has the name a file of another member, also by the catalogue? 1, 0, or -1
+   with errno. */
+static int is_others(struct protector *p, const struct event *e,
+		     const char *path)
+{
+	struct mrmr_node *node = NULL;
+	struct look look;
+
+	if (look_at(p, e->frame, path, &look) == -1 ||
+	    find_path(p, e, path, &node) == -1) {
+		return -1;
+	}
+	return look.is_there && node != NULL &&
+	       look.kind != MRMR_NODE_DIRECTORY &&
+	       node->kind != MRMR_NODE_DIRECTORY &&
+	       node->member == look.number &&
+	       node->inode == (uint64_t)look.st.st_ino;
+}
+
 /*
  * A file that nobody can look at under this name, nor does the catalogue know it.
- * If its member is lost, it may have been rebuilt since: then what is there now is
- * a file that the catalogue knows on another one.
+ * If its member is lost, it may have been rebuilt since, and an event come late: its
+ * name stays that of what is there.
  */
 static int promise(struct protector *p, const struct event *e, const char *path)
 {
-	struct look look;
 	uint64_t id;
+	int ret = 0;
 
 	if (mrmr_engine_online(p->engine, e->number) == NULL) {
-		if (look_at(p, e->frame, path, &look) == -1) {
-			return -1;
-		}
-		if (look.is_there && look.kind != MRMR_NODE_DIRECTORY &&
-		    mrmr_catalog_find_inode(p->catalog, look.number,
-					    (uint64_t)look.st.st_ino,
-					    &id) == 0) {
-			return names_see_path(p, path, &look, false);
-		}
+		ret = is_others(p, e, path);
+	}
+	if (ret != 0) {
+		return ret == 1 ? 0 : -1;
 	}
 	return names_promise(p, path, e->number, e->inode, &id);
 }

@@ -14,6 +14,7 @@
 
 #include <cmocka.h>
 
+#include "known.h"
 #include "life.h"
 #include "protecting.h"
 #include "seeds.h"
@@ -148,10 +149,41 @@ static void log_is_entered_already(void **state)
 #endif
 }
 
+/* The log tells of a new file of a member that left, whose name a further one of
+   another file is by now; and another directory has the name of that one's. */
+static void name_is_anothers_by_now(void **state)
+{
+	struct world *w =
+		world_new(&(struct world_shape){.num_members = LIFE_MEMBERS,
+						.parity = "2"});
+
+	(void)state;
+	protect(w);
+	assert_int_equal(do_mkdir(w, "a", 0755), 0);
+	client_write_on(w, 1, "a/file", 1, 1000);
+	client_write_on(w, 2, "name", 2, 1000);
+	assert_int_equal(do_link(w, "a/file", "other"), 0);
+	assert_int_equal(do_rename(w, "other", "name"), 0);
+	assert_int_equal(do_mkdir(w, "b", 0755), 0);
+	assert_int_equal(do_rename(w, "a", "b/d"), 0);
+	assert_int_equal(do_rename(w, "b", "a"), 0);
+	world_unplug(w, 2);
+	world_later(w);
+	protect(w);
+	verify(w, "a/d/file", 1, 1000, 1);
+	verify(w, "name", 1, 1000, 1);
+	world_plug(w, 2);
+	world_later(w);
+	protect(w);
+	verify_known(w);
+	world_free(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(log_is_entered_already),
+		cmocka_unit_test(name_is_anothers_by_now),
 		cmocka_unit_test(names_stay),
 	};
 

@@ -24,6 +24,7 @@
 #include <mrmr/decode.h>
 #include <mrmr/fault.h>
 #include <mrmr/protection.h>
+#include <mrmr/protector.h>
 #include <mrmr/rebuild.h>
 #include <mrmr/serve.h>
 #include <mrmr/shared.h>
@@ -280,7 +281,9 @@ static void test_online(void **state)
 
 static void test_forget(void **state)
 {
+	const struct mrmr_protect_options names = {.names_only = true};
 	struct lossy *l = lossy_new(1, NULL);
+	struct mrmr_protect_result result;
 	struct mrmr_error err = {0};
 	struct told told = {0};
 
@@ -289,6 +292,10 @@ static void test_forget(void **state)
 			 -1);
 	assert_int_equal(errno, EBUSY);
 	run(l, &told, ONTO);
+	assert_int_equal(mrmr_rebuild_forget(l->p->engine, LOSSY_LOST, &err),
+			 -1);
+	assert_int_equal(errno, EAGAIN);
+	assert_int_equal(mrmr_protect(l->p->engine, &names, &result, &err), 0);
 	assert_int_equal(mrmr_rebuild_forget(l->p->engine, LOSSY_LOST, &err),
 			 0);
 	lossy_free(l);
