@@ -204,6 +204,46 @@ static bool is_same(struct protector *p, void *frame,
 	return true;
 }
 
+/* An event told of it, and nobody could look (names_promise()). */
+static bool is_promised(const struct mrmr_node *node)
+{
+	return node->kind == MRMR_NODE_FILE && node->num_extents == 0 &&
+	       node->generation == 0 && node->size_bytes == 0 &&
+	       node->mtime_ns == 0;
+}
+
+/* It was taken for a file, and is none: what it is gets all names that it has got
+   since. */
+static int settle_promise(struct protector *p, void *frame,
+			  const struct look *look, struct mrmr_node **node)
+{
+	struct mrmr_link *links = NULL;
+	size_t num = 0;
+	uint64_t id;
+	size_t i;
+
+	if (mrmr_catalog_links(p->catalog, frame, (*node)->id, &links, &num) ==
+	    -1) {
+		return -1;
+	}
+	for (i = num; i > 0; i--) {
+		if (mrmr_catalog_remove(p->catalog, links[i - 1].dir_id,
+					links[i - 1].name) == -1) {
+			return -1;
+		}
+	}
+	if (names_create(p, links[0].dir_id, links[0].name, look, &id) == -1) {
+		return -1;
+	}
+	for (i = 1; i < num; i++) {
+		if (mrmr_catalog_link(p->catalog, id, links[i].dir_id,
+				      links[i].name) == -1) {
+			return -1;
+		}
+	}
+	return mrmr_catalog_get(p->catalog, frame, id, node);
+}
+
 static int find_by_inode(struct protector *p, void *frame,
 			 const struct look *look, struct mrmr_node **node)
 {
@@ -220,10 +260,13 @@ static int find_by_inode(struct protector *p, void *frame,
 	if (mrmr_catalog_get(p->catalog, frame, id, node) == -1) {
 		return -1;
 	}
-	/* the inode was given to something else meanwhile */
-	if ((*node)->kind != look->kind) {
-		*node = NULL;
+	if ((*node)->kind == look->kind) {
+		return 0;
 	}
+	if (is_promised(*node)) {
+		return settle_promise(p, frame, look, node);
+	}
+	*node = NULL; /* the inode was given to something else meanwhile */
 	return 0;
 }
 
@@ -236,11 +279,11 @@ static int find_owner(struct protector *p, void *frame, uint64_t dir_id,
 	struct mrmr_node *known = NULL;
 
 	*owner = NULL;
-	if (mrmr_catalog_find(p->catalog, frame, dir_id, name, owner) == -1 &&
-	    errno != ENOENT) {
+	if (find_by_inode(p, frame, look, &known) == -1) {
 		return -1;
 	}
-	if (find_by_inode(p, frame, look, &known) == -1) {
+	if (mrmr_catalog_find(p->catalog, frame, dir_id, name, owner) == -1 &&
+	    errno != ENOENT) {
 		return -1;
 	}
 	if (*owner != NULL &&

@@ -26,6 +26,7 @@
 
 struct names {
 	char *list[256];
+	enum mrmr_node_kind kinds[256];
 	size_t num;
 };
 
@@ -34,17 +35,27 @@ static int take_name(const struct mrmr_node *node, void *private_data)
 	struct names *names = private_data;
 
 	assert_true(names->num < 256);
+	names->kinds[names->num] = node->kind;
 	names->list[names->num++] = strdup(node->name);
 	return 0;
 }
 
-static bool has_name(const struct names *names, const char *name)
+static enum mrmr_node_kind kind_of_entry(unsigned char type)
+{
+	return type == DT_DIR   ? MRMR_NODE_DIRECTORY
+	       : type == DT_REG ? MRMR_NODE_FILE
+	       : type == DT_LNK ? MRMR_NODE_SYMLINK
+				: MRMR_NODE_SPECIAL;
+}
+
+static bool has_name(const struct names *names,
+		     const struct mrmr_listing_entry *entry)
 {
 	size_t i;
 
 	for (i = 0; i < names->num; i++) {
-		if (strcmp(names->list[i], name) == 0) {
-			return true;
+		if (strcmp(names->list[i], entry->name) == 0) {
+			return names->kinds[i] == kind_of_entry(entry->type);
 		}
 	}
 	return false;
@@ -90,7 +101,7 @@ static void compare_directory(struct world *w, const char *path)
 
 		snprintf(below, sizeof(below), "%s%s%s", path,
 			 path[0] != '\0' ? "/" : "", entry.name);
-		if (!has_name(&known, entry.name)) {
+		if (!has_name(&known, &entry)) {
 			fail_msg("'%s' is not known", below);
 		}
 		if (entry.type == DT_DIR) {

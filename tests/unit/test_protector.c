@@ -23,6 +23,7 @@
 #include <mrmr/protection.h>
 #include <mrmr/undo.h>
 
+#include "known.h"
 #include "protecting.h"
 
 #define K 1024
@@ -273,6 +274,27 @@ static void what_is_no_file_is_known(void **state)
 	verify_unknown(w, "link");
 	verify_unknown(w, "fifo");
 	verify_unknown(w, "empty");
+	world_free(w);
+}
+
+/* All names of it are: also if nobody could look before it had got and lost some. */
+static void all_names_of_what_is_no_file_are_known(void **state)
+{
+	struct world *w = world_new(&(struct world_shape){.parity = "1"});
+
+	(void)state;
+	protect(w);
+	assert_int_equal(do_mkdir(w, "d", 0755), 0);
+	assert_int_equal(do_symlink(w, "somewhere", "s"), 0);
+	assert_int_equal(do_link(w, "s", "d/t"), 0);
+	assert_int_equal(do_link(w, "s", "u"), 0);
+	assert_int_equal(do_rename(w, "s", "d/v"), 0);
+	assert_int_equal(do_rename(w, "d", "e"), 0);
+	assert_int_equal(do_mknod(w, "fifo", S_IFIFO | 0600, 0), 0);
+	assert_int_equal(do_link(w, "fifo", "e/fifo"), 0);
+	assert_int_equal(do_rename(w, "fifo", "pipe"), 0);
+	protect(w);
+	verify_known(w);
 	world_free(w);
 }
 
@@ -596,6 +618,7 @@ int main(void)
 		cmocka_unit_test(deleted_files_stay_protected_in_the_trash),
 		cmocka_unit_test(links_are_one_file),
 		cmocka_unit_test(what_is_no_file_is_known),
+		cmocka_unit_test(all_names_of_what_is_no_file_are_known),
 		cmocka_unit_test(attributes_follow),
 		cmocka_unit_test(an_open_file_is_left_for_later),
 		cmocka_unit_test(overwritten_while_it_is_protected),
