@@ -93,4 +93,47 @@ int queue_open_locked(struct mrmr_queue *queue, int how);
 /* Ask for a scan, with the log locked. */
 int queue_write_scan(struct mrmr_queue *queue);
 
+/* --- names (queue_resolve.c) -------------------------------------------------------- */
+
+struct name_event {
+	enum mrmr_event_kind kind;
+	struct mrmr_uuid member;
+	uint64_t inode;
+	uint64_t fingerprint;
+	const char *path;
+	const char *to;
+};
+
+/* Any event, of names or not. */
+struct seen_event {
+	uint64_t fingerprint;
+	size_t num_names; /* how many events of names there are up to it */
+};
+
+struct queue_names {
+	uint64_t mark;   /* of the queue, when they were read */
+	uint64_t offset; /* in the log */
+	struct name_event *events;
+	size_t num;
+	size_t first; /* that the catalogue does not have */
+	struct seen_event *seen;
+	size_t num_seen;
+	uint64_t applied;    /* the fingerprint that was looked for, */
+	size_t num_searched; /* among so many of those seen */
+};
+
+/* Bring queue->names up to date. As anybody. */
+int queue_look(struct mrmr_queue *queue);
+
+/* After it, a file has the names that it had. */
+bool queue_leaves_names(const struct name_event *event);
+
+/* What of path is left after a directory's, with its slash; "" if it is that
+   very path; NULL if it is elsewhere. */
+const char *queue_below(const char *path, const char *dir);
+
+/* As a child of mem_ctx, in place of *path, which goes. False: no memory. */
+bool queue_replace(void *mem_ctx, char **path, const char *dir,
+		   const char *rest);
+
 #endif

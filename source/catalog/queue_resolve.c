@@ -20,33 +20,6 @@
 
 #include "queue_private.h"
 
-struct name_event {
-	enum mrmr_event_kind kind;
-	struct mrmr_uuid member;
-	uint64_t inode;
-	uint64_t fingerprint;
-	const char *path;
-	const char *to;
-};
-
-/* Any event, of names or not. */
-struct seen_event {
-	uint64_t fingerprint;
-	size_t num_names; /* how many events of names there are up to it */
-};
-
-struct queue_names {
-	uint64_t mark;   /* of the queue, when they were read */
-	uint64_t offset; /* in the log */
-	struct name_event *events;
-	size_t num;
-	size_t first; /* that the catalogue does not have */
-	struct seen_event *seen;
-	size_t num_seen;
-	uint64_t applied;    /* the fingerprint that was looked for, */
-	size_t num_searched; /* among so many of those seen */
-};
-
 static bool concerns_names(const struct mrmr_event *event)
 {
 	return event->kind == MRMR_EVENT_RENAMED ||
@@ -56,8 +29,7 @@ static bool concerns_names(const struct mrmr_event *event)
 	       event->kind == MRMR_EVENT_MOVED;
 }
 
-/* It has the names that it had. */
-static bool leaves_names(const struct name_event *event)
+bool queue_leaves_names(const struct name_event *event)
 {
 	return event->kind == MRMR_EVENT_LINKED ||
 	       event->kind == MRMR_EVENT_MOVED;
@@ -248,7 +220,7 @@ static int look(struct mrmr_queue *queue)
 	return -1;
 }
 
-static int look_as_root(struct mrmr_queue *queue)
+int queue_look(struct mrmr_queue *queue)
 {
 	struct mrmr_thread_root root;
 	int ret;
@@ -261,9 +233,7 @@ static int look_as_root(struct mrmr_queue *queue)
 	return ret;
 }
 
-/* What of path is left after a directory's, with its slash; "" if it is that
-   very path; NULL if it is elsewhere. */
-static const char *below(const char *path, const char *dir)
+const char *queue_below(const char *path, const char *dir)
 {
 	size_t len = strlen(dir);
 
@@ -274,9 +244,8 @@ static const char *below(const char *path, const char *dir)
 	return path + len;
 }
 
-/* As a child of mem_ctx, in place of *path, which goes. False: no memory. */
-static bool replace(void *mem_ctx, char **path, const char *dir,
-		    const char *rest)
+bool queue_replace(void *mem_ctx, char **path, const char *dir,
+		   const char *rest)
 {
 	char *longer = talloc_asprintf(mem_ctx, "%s%s", dir, rest);
 
@@ -294,21 +263,21 @@ char *mrmr_queue_resolve(struct mrmr_queue *queue, void *mem_ctx,
 	if (trashed != NULL) {
 		*trashed = NULL;
 	}
-	if (look_as_root(queue) == -1) {
+	if (queue_look(queue) == -1) {
 		return NULL;
 	}
 	now = talloc_strdup(mem_ctx, path);
 	for (i = queue->names->first; now != NULL && i < queue->names->num;
 	     i++) {
 		const struct name_event *event = &queue->names->events[i];
-		const char *rest = below(now, event->path);
+		const char *rest = queue_below(now, event->path);
 
-		if (leaves_names(event)) {
+		if (queue_leaves_names(event)) {
 			continue;
 		}
 		if (event->kind == MRMR_EVENT_RENAMED) {
 			if (rest != NULL) {
-				replace(mem_ctx, &now, event->to, rest);
+				queue_replace(mem_ctx, &now, event->to, rest);
 				continue;
 			}
 			/* another file took its place */
@@ -336,23 +305,24 @@ char *mrmr_queue_resolve_back(struct mrmr_queue *queue, void *mem_ctx,
 	char *then = NULL;
 	size_t i;
 
-	if (look_as_root(queue) == -1) {
+	if (queue_look(queue) == -1) {
 		return NULL;
 	}
 	then = talloc_strdup(mem_ctx, path);
 	for (i = queue->names->num; then != NULL && i > queue->names->first;
 	     i--) {
 		const struct name_event *event = &queue->names->events[i - 1];
-		const char *rest = below(then, event->path);
+		const char *rest = queue_below(then, event->path);
 
-		if (leaves_names(event)) {
+		if (queue_leaves_names(event)) {
 			continue;
 		}
 		if (event->kind == MRMR_EVENT_RENAMED) {
-			const char *moved = below(then, event->to);
+			const char *moved = queue_below(then, event->to);
 
 			if (moved != NULL) {
-				replace(mem_ctx, &then, event->path, moved);
+				queue_replace(mem_ctx, &then, event->path,
+					      moved);
 				continue;
 			}
 		} else if (rest != NULL && rest[0] != '\0') {
@@ -370,200 +340,4 @@ char *mrmr_queue_resolve_back(struct mrmr_queue *queue, void *mem_ctx,
 		errno = ENOMEM;
 	}
 	return then;
-}
-
-/* --- of a file that is known by its inode ------------------------------------- */
-
-static bool is_of(const struct name_event *event,
-		  const struct mrmr_uuid *member, uint64_t inode)
-{
-	return inode != 0 && event->inode == inode &&
-	       mrmr_uuid_equal(&event->member, member);
-}
-
-/* What became of a path by the events from first on. */
-static char *follow(struct mrmr_queue *queue, void *mem_ctx,
-		    const struct mrmr_uuid *member, uint64_t inode,
-		    const char *path, size_t first)
-{
-	char *now = talloc_strdup(mem_ctx, path);
-	size_t i;
-
-	for (i = first; now != NULL && i < queue->names->num; i++) {
-		const struct name_event *event = &queue->names->events[i];
-		bool is_its_own = is_of(event, member, inode);
-		/* one whose number was not known: then its path says it */
-		bool may_be = event->inode == 0 &&
-			      mrmr_uuid_equal(&event->member, member);
-		const char *rest = below(now, event->path);
-		bool is_gone = false;
-
-		if (leaves_names(event)) {
-			continue;
-		}
-		if (event->kind != MRMR_EVENT_RENAMED) {
-			is_gone = rest != NULL && rest[0] == '\0' &&
-				  (is_its_own || event->inode == 0);
-		} else if (mrmr_uuid_is_nil(&event->member)) {
-			if (rest != NULL) { /* a directory above it */
-				replace(mem_ctx, &now, event->to, rest);
-			}
-		} else if (is_its_own || may_be) {
-			/* This name, and not a further one that it has. If a
-			   scan has been ahead, the later ones lead on. */
-			if (rest != NULL && rest[0] == '\0') {
-				replace(mem_ctx, &now, event->to, "");
-			}
-		} else {
-			/* another file took its place */
-			is_gone = strcmp(now, event->to) == 0;
-		}
-		if (is_gone) {
-			talloc_free(now);
-			errno = ENOENT;
-			return NULL;
-		}
-	}
-	if (now == NULL) {
-		errno = ENOMEM;
-	}
-	return now;
-}
-
-char *mrmr_queue_resolve_file(struct mrmr_queue *queue, void *mem_ctx,
-			      const struct mrmr_uuid *member, uint64_t inode,
-			      const char *path)
-{
-	if (look_as_root(queue) == -1) {
-		return NULL;
-	}
-	return follow(queue, mem_ctx, member, inode, path, queue->names->first);
-}
-
-int mrmr_queue_moved(struct mrmr_queue *queue, void *mem_ctx,
-		     const struct mrmr_uuid *member, struct mrmr_moved **moved,
-		     size_t *num)
-{
-	size_t i;
-
-	*num = 0;
-	*moved = NULL;
-	if (look_as_root(queue) == -1) {
-		return -1;
-	}
-	for (i = queue->names->first; i < queue->names->num; i++) {
-		const struct name_event *event = &queue->names->events[i];
-		struct mrmr_moved *more = NULL;
-		char *path = NULL;
-
-		if (event->kind != MRMR_EVENT_MOVED || event->to[0] == '\0' ||
-		    !is_of(event, member, event->inode)) {
-			continue;
-		}
-		path = follow(queue, mem_ctx, member, event->inode, event->path,
-			      i + 1);
-		if (path == NULL && errno == ENOENT) {
-			continue;
-		}
-		more = talloc_realloc(mem_ctx, *moved, struct mrmr_moved,
-				      *num + 1);
-		if (path == NULL || more == NULL) {
-			errno = ENOMEM;
-			return -1;
-		}
-		more[(*num)++] = (struct mrmr_moved){
-			.inode = event->inode,
-			.was = strtoull(event->to, NULL, 16),
-			.path = path,
-		};
-		*moved = more;
-	}
-	return 0;
-}
-
-int mrmr_queue_linked(struct mrmr_queue *queue, void *mem_ctx,
-		      const struct mrmr_uuid *member, uint64_t inode,
-		      struct mrmr_linked **linked, size_t *num)
-{
-	size_t i;
-
-	*num = 0;
-	*linked = NULL;
-	if (look_as_root(queue) == -1) {
-		return -1;
-	}
-	for (i = queue->names->first; i < queue->names->num; i++) {
-		const struct name_event *event = &queue->names->events[i];
-		struct mrmr_linked *more = NULL;
-		char *path = NULL;
-
-		if (event->kind != MRMR_EVENT_LINKED ||
-		    !is_of(event, member, inode)) {
-			continue;
-		}
-		path = follow(queue, mem_ctx, member, inode, event->to, i + 1);
-		if (path == NULL && errno == ENOENT) {
-			continue;
-		}
-		more = talloc_realloc(mem_ctx, *linked, struct mrmr_linked,
-				      *num + 1);
-		if (path == NULL || more == NULL) {
-			errno = ENOMEM;
-			return -1;
-		}
-		more[(*num)++] = (struct mrmr_linked){
-			.event = event->fingerprint,
-			.path = path,
-		};
-		*linked = more;
-	}
-	return 0;
-}
-
-char *mrmr_queue_resolve_linked(struct mrmr_queue *queue, void *mem_ctx,
-				const struct mrmr_uuid *member, uint64_t inode,
-				uint64_t event)
-{
-	size_t i;
-
-	if (look_as_root(queue) == -1) {
-		return NULL;
-	}
-	for (i = queue->names->first; i < queue->names->num; i++) {
-		if (queue->names->events[i].fingerprint == event) {
-			return follow(queue, mem_ctx, member, inode,
-				      queue->names->events[i].to, i + 1);
-		}
-	}
-	errno = ENOENT;
-	return NULL;
-}
-
-int mrmr_queue_renamed(struct mrmr_queue *queue, void *mem_ctx,
-		       const struct mrmr_uuid *member, uint64_t **inodes,
-		       size_t *num, bool *has_any)
-{
-	size_t i;
-
-	*num = 0;
-	*inodes = NULL;
-	if (look_as_root(queue) == -1) {
-		return -1;
-	}
-	*has_any = queue->names->num > queue->names->first;
-	*inodes = talloc_array(mem_ctx, uint64_t, queue->names->num + 1);
-	if (*inodes == NULL) {
-		errno = ENOMEM;
-		return -1;
-	}
-	for (i = queue->names->first; i < queue->names->num; i++) {
-		const struct name_event *event = &queue->names->events[i];
-
-		if ((event->kind == MRMR_EVENT_RENAMED ||
-		     event->kind == MRMR_EVENT_LINKED) &&
-		    is_of(event, member, event->inode)) {
-			(*inodes)[(*num)++] = event->inode;
-		}
-	}
-	return 0;
 }
