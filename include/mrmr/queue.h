@@ -176,6 +176,14 @@ char *mrmr_queue_resolve_linked(struct mrmr_queue *queue, void *mem_ctx,
 				uint64_t event);
 
 /*
+ * Where this file went to the trash of its member, by what is in the log; also if it
+ * was removed while that was away, and came there later. A talloc child of mem_ctx;
+ * NULL with ENOENT.
+ */
+char *mrmr_queue_trashed(struct mrmr_queue *queue, void *mem_ctx,
+			 const struct mrmr_uuid *member, uint64_t inode);
+
+/*
  * The inodes of a member's files that were renamed, or got a further name, by what
  * is in the log; one may be named more than once. A talloc child of mem_ctx.
  * *has_any tells whether the log has any change of names: if not, the catalogue is

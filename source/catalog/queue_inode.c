@@ -177,6 +177,29 @@ char *mrmr_queue_resolve_linked(struct mrmr_queue *queue, void *mem_ctx,
 	return NULL;
 }
 
+char *mrmr_queue_trashed(struct mrmr_queue *queue, void *mem_ctx,
+			 const struct mrmr_uuid *member, uint64_t inode)
+{
+	char *path = NULL;
+	size_t i;
+
+	if (queue_look(queue) == -1) {
+		return NULL;
+	}
+	for (i = queue->names->num; i > queue->names->first; i--) {
+		const struct name_event *event = &queue->names->events[i - 1];
+
+		if (event->kind == MRMR_EVENT_TRASHED &&
+		    is_of(event, member, inode)) {
+			path = talloc_strdup(mem_ctx, event->to);
+			errno = path != NULL ? 0 : ENOMEM;
+			return path;
+		}
+	}
+	errno = ENOENT;
+	return NULL;
+}
+
 int mrmr_queue_renamed(struct mrmr_queue *queue, void *mem_ctx,
 		       const struct mrmr_uuid *member, uint64_t **inodes,
 		       size_t *num, bool *has_any)

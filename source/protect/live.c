@@ -197,11 +197,13 @@ static bool try_links(struct search *s, bool by_queue)
 	return false;
 }
 
-/* Names that only the queue knows, of what has, or had, this inode on this member. */
-static bool try_linked_as(struct search *s, uint16_t number, uint64_t inode)
+/* Names that only the queue knows, of what has, or had, this inode on this member. It
+   may have come to the trash after it had lost its name, as the member was away. */
+static bool try_inode(struct search *s, uint16_t number, uint64_t inode)
 {
 	struct mrmr_linked *linked = NULL;
 	struct mrmr_uuid member;
+	char *trashed = NULL;
 	size_t num = 0;
 	size_t i;
 
@@ -216,11 +218,13 @@ static bool try_linked_as(struct search *s, uint16_t number, uint64_t inode)
 			return true;
 		}
 	}
-	return false;
+	trashed = mrmr_queue_trashed(s->engine->queue, s->mem_ctx, &member,
+				     inode);
+	return trashed != NULL && try_trash(s, trashed);
 }
 
 /* If it was rebuilt a moment ago, it may have got them where it was before. */
-static bool try_linked(struct search *s)
+static bool try_inodes(struct search *s)
 {
 	struct relocation *list = NULL;
 	size_t i;
@@ -228,13 +232,13 @@ static bool try_linked(struct search *s)
 	if (s->engine->queue == NULL) {
 		return false;
 	}
-	if (try_linked_as(s, s->node->member, s->node->inode)) {
+	if (try_inode(s, s->node->member, s->node->inode)) {
 		return true;
 	}
 	list = relocated_load(s->mem_ctx, s->engine->catalog);
 	for (i = 0; i < talloc_array_length(list); i++) {
 		if (list[i].node == s->node->id &&
-		    try_linked_as(s, list[i].member, list[i].inode)) {
+		    try_inode(s, list[i].member, list[i].inode)) {
 			return true;
 		}
 	}
@@ -299,7 +303,7 @@ static void find_file(struct search *s)
 	if (!try_path(s, s->live->member->root_fd, path) &&
 	    !try_queue(s, path) && !try_links(s, false) &&
 	    !try_links(s, true)) {
-		try_linked(s);
+		try_inodes(s);
 	}
 }
 

@@ -79,11 +79,29 @@ static void test_linked_and_replaced(void **state)
 	check(w);
 }
 
+/* It was deleted while its member was away, and came to the trash when that was
+   back. */
+static void test_deleted_meanwhile(void **state)
+{
+	struct world *w = two_of_a_stripe();
+
+	world_unplug(w, 1);
+	world_later(w);
+	serve(w);
+	assert_int_equal(do_unlink(w, "d/g"), 0);
+	stop_serving(w);
+	world_plug(w, 1);
+	world_later(w);
+	assert_int_equal(world_trashed(w, 1, "g"), 1);
+	check(w);
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_renamed),
 	cmocka_unit_test(test_deleted),
 	cmocka_unit_test(test_linked),
 	cmocka_unit_test(test_linked_and_replaced),
+	cmocka_unit_test(test_deleted_meanwhile),
 };
 
 int main(void)
