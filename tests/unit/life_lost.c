@@ -174,6 +174,7 @@ void life_lose(struct life *l)
 		assert_int_equal(rebuild(l->w, lost, &result), 0);
 	}
 	assert_true(result.is_complete);
+	protect_names(l->w); /* as mrmr-admin does before the lost one leaves */
 	serve(l->w);
 	life_see(l);
 	compare_rebuilt(l, before, lost);

@@ -250,6 +250,19 @@ struct mrmr_protect_result protect_and_scan(struct world *w)
 	return result;
 }
 
+void protect_names(struct world *w)
+{
+	const struct mrmr_protect_options options = {.names_only = true};
+	struct mrmr_engine *engine = open_engine(w, MRMR_ENGINE_WRITE);
+	struct mrmr_protect_result result;
+	struct mrmr_error err = {0};
+
+	if (mrmr_protect(engine, &options, &result, &err) == -1) {
+		fail_msg("%s", err.text);
+	}
+	talloc_free(engine);
+}
+
 static void protect_in_child(struct world *w, void *private_data)
 {
 	struct mrmr_protect_result result;

@@ -54,6 +54,8 @@ extern uint32_t protect_window_files;
 struct mrmr_protect_result protect(struct world *w);
 /* The same, after a scan of everything. */
 struct mrmr_protect_result protect_and_scan(struct world *w);
+/* It hears of what has happened, and protects nothing. */
+void protect_names(struct world *w);
 /* As protect(), that may fail: -1. */
 int try_protect(struct world *w, struct mrmr_protect_result *result);
 
