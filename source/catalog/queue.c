@@ -205,6 +205,8 @@ int queue_open_locked(struct mrmr_queue *queue, int how)
 			queue->is_verified = rotation % 2 == 0;
 			return 0;
 		}
+		/* A child of ours may have it, too, and would keep the lock. */
+		flock(queue->log_fd, LOCK_UN);
 		close(queue->log_fd);
 		queue->log_fd = -1;
 	}

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -435,6 +436,49 @@ static void test_killed(void **state)
 
 #ifdef MRMR_WITH_FAULTS
 
+static struct mrmr_queue *open_another(struct fixture *f)
+{
+	struct mrmr_error err = {0};
+	struct mrmr_queue *queue = mrmr_queue_open(NULL, f->fd, &err);
+
+	if (queue == NULL) {
+		fail_msg("%s", err.text);
+	}
+	return queue;
+}
+
+/* A child of a writer that is there for something else has the writer's files, also
+   those that he has closed since: nobody waits for it. */
+static void test_a_child_holds_nobody_up(void **state)
+{
+	struct fixture *f = *state;
+	struct mrmr_queue *other = open_another(f);
+	struct mrmr_event *events = NULL;
+	size_t num = 0;
+	pid_t pid;
+
+	add_changed(f, "a", 1);
+	pid = fork();
+	assert_return_code(pid, errno);
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		pause();
+		_exit(0);
+	}
+	assert_int_equal(mrmr_queue_take(other, other, &events, &num), 0);
+	assert_int_equal(num, 1);
+	add_changed(f, "b", 1);
+	talloc_free(other);
+	other = open_another(f);
+	alarm(30);
+	assert_int_equal(mrmr_queue_take(other, other, &events, &num), 0);
+	alarm(0);
+	assert_int_equal(num, 2);
+	assert_return_code(kill(pid, SIGKILL), errno);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	talloc_free(other);
+}
+
 static void test_killed_while_taking(void **state)
 {
 	static const char *const faults[] = {"queue-take=kill",
@@ -656,6 +700,7 @@ int main(void)
 		TEST(test_names_too_long_are_a_scan),
 		TEST(test_after_a_boot_there_is_a_scan),
 		TEST(test_several_writers),
+		TEST(test_a_child_holds_nobody_up),
 		TEST(test_killed),
 #ifdef MRMR_WITH_FAULTS
 		TEST(test_killed_while_taking),

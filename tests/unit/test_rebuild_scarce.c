@@ -182,7 +182,7 @@ static void test_room_for_one_each(void **state)
 	const struct world_shape shape = {
 		.num_members = 5,
 		.parity = "1",
-		.sizes = {NULL, "250k", "600k", "330k", "330k"},
+		.sizes = {NULL, "250k", "550k", "330k", "330k"},
 	};
 	const struct prow rows[1] = {{0, 2}};
 	struct lossy l = {.p = protected_new(&shape)};
