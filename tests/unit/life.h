@@ -7,6 +7,8 @@
 #ifndef LIFE_H
 #define LIFE_H
 
+#include <mrmr/rebuild.h>
+
 #include "tree.h"
 
 #define LIFE_MEMBERS 6
@@ -68,6 +70,13 @@ bool life_leave(struct life *l);
 void life_return(struct life *l, size_t member, const struct tree *more);
 /* One of those that left does, if any. */
 void life_come_back(struct life *l);
+
+/* For mrmr_rebuild_options: what nobody has protected is given up, and say() tells of
+   all trouble. */
+bool life_accept_loss(const struct mrmr_rebuild_result *result,
+		      void *private_data);
+void life_tell(enum mrmr_rebuild_trouble kind, const char *path,
+	       uint64_t size_bytes, const char *why, void *private_data);
 
 /* May the last one that left be lost? It is the only one, and the first. */
 bool life_may_lose(const struct life *l);

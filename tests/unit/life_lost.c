@@ -14,23 +14,21 @@
 #include <cmocka.h>
 #include <talloc.h>
 
-#include <mrmr/rebuild.h>
-
 #include "killed.h"
 #include "life.h"
 #include "protecting.h"
 #include "seeds.h"
 
-static bool accept_loss(const struct mrmr_rebuild_result *result,
-			void *private_data)
+bool life_accept_loss(const struct mrmr_rebuild_result *result,
+		      void *private_data)
 {
 	(void)result;
 	(void)private_data;
 	return true; /* what nobody has protected */
 }
 
-static void tell(enum mrmr_rebuild_trouble kind, const char *path,
-		 uint64_t size_bytes, const char *why, void *private_data)
+void life_tell(enum mrmr_rebuild_trouble kind, const char *path,
+	       uint64_t size_bytes, const char *why, void *private_data)
 {
 	(void)private_data;
 	say("   trouble %d, %s of %llu bytes: %s\n", (int)kind, path,
@@ -43,8 +41,8 @@ static int rebuild(struct world *w, size_t lost,
 	const struct mrmr_rebuild_options options = {
 		.lost = lost,
 		.onto = MRMR_REBUILD_SPREAD,
-		.trouble = tell,
-		.accept_loss = accept_loss,
+		.trouble = life_tell,
+		.accept_loss = life_accept_loss,
 	};
 	struct mrmr_engine *engine = open_engine(w, MRMR_ENGINE_WRITE);
 	struct mrmr_error err = {0};

@@ -20,7 +20,6 @@
 #include <talloc.h>
 
 #include <mrmr/protector.h>
-#include <mrmr/rebuild.h>
 
 #include "life.h"
 #include "protecting.h"
@@ -85,22 +84,6 @@ static int stop(struct mrmr_error *err, void *private_data)
 	return 0;
 }
 
-static bool accept_loss(const struct mrmr_rebuild_result *result,
-			void *private_data)
-{
-	(void)result;
-	(void)private_data;
-	return true; /* what nobody has protected */
-}
-
-static void tell(enum mrmr_rebuild_trouble kind, const char *path,
-		 uint64_t size_bytes, const char *why, void *private_data)
-{
-	(void)private_data;
-	say("   trouble %d, %s of %llu bytes: %s\n", (int)kind, path,
-	    (unsigned long long)size_bytes, why);
-}
-
 /* As mrmr-admin does it, before and afterwards. */
 static void hear(const struct rebuilding *r)
 {
@@ -136,9 +119,9 @@ static void rebuild_in_child(struct world *w, size_t lost, struct rebuilding *r)
 		.lost = lost,
 		.onto = MRMR_REBUILD_SPREAD,
 		.batch_bytes = 1, /* a commit for each file */
-		.accept_loss = accept_loss,
+		.accept_loss = life_accept_loss,
 		.between = stop,
-		.trouble = tell,
+		.trouble = life_tell,
 		.private_data = r,
 	};
 	struct mrmr_rebuild_result result;
