@@ -257,7 +257,7 @@ static bool try_gone(struct search *s, const char *path)
 	       try_queue(s, path);
 }
 
-/* In the trash: if one name is not there any more, another one is. */
+/* By a name in the trash: if one is not there any more, another one is. */
 static bool try_trashed(struct search *s)
 {
 	struct mrmr_link *links = NULL;
@@ -302,7 +302,7 @@ static void find_file(struct search *s)
 	}
 	if (!try_path(s, s->live->member->root_fd, path) &&
 	    !try_queue(s, path) && !try_links(s, false) &&
-	    !try_links(s, true)) {
+	    !try_links(s, true) && !try_trashed(s)) {
 		try_inodes(s);
 	}
 }

@@ -38,6 +38,26 @@ static struct world *rebuilt(void)
 	return w;
 }
 
+/* Some of its files are left until the protector has heard. */
+static void rebuild_some(struct world *w, uint64_t num)
+{
+	const struct mrmr_rebuild_options options = {
+		.lost = 0,
+		.onto = MRMR_REBUILD_SPREAD,
+	};
+	struct mrmr_engine *engine = open_engine(w, MRMR_ENGINE_WRITE);
+	struct mrmr_rebuild_result result;
+	struct mrmr_error err = {0};
+
+	if (mrmr_rebuild(engine, &options, &result, &err) == -1) {
+		fail_msg("%s", err.text);
+	}
+	assert_int_equal(result.files, num);
+	assert_false(result.is_complete);
+	assert_int_equal(mrmr_rebuild_forget(engine, 0, &err), -1);
+	talloc_free(engine);
+}
+
 /* It is known where it is, and nothing is known of the lost member. */
 static void check(struct world *w, const char *path)
 {
@@ -126,19 +146,41 @@ static void test_linked_alone(void **state)
 	check(w, "d/h");
 }
 
+/* One of its names is in the trash, and its last one has just been removed: it comes
+   back to the trash, and out of the slot of one that does not yet. */
+static void test_trashed(void **state)
+{
+	struct world *w = world_new(
+		&(struct world_shape){.num_members = 5, .parity = "2"});
+
+	client_write_on(w, 0, "d/f", 1, 3000);
+	client_write_on(w, 0, "d/o", 2, 2000);
+	client_write_on(w, 1, "d/g", 3, LEN);
+	assert_int_equal(do_link(w, "d/f", "d/h"), 0);
+	protect(w);
+	assert_int_equal(do_unlink(w, "d/h"), 0);
+	protect(w);
+	assert_int_equal(do_unlink(w, "d/f"), 0);
+	assert_int_equal(do_unlink(w, "d/o"), 0);
+	world_unplug(w, 0);
+	world_later(w);
+	rebuild_some(w, 1);
+	assert_string_equal(do_list(w, "d"), "g");
+	verify_decodable(w);
+	protect(w);
+	assert_true(rebuild_lost(w, 0, false));
+	verify(w, "d/g", 3, LEN, 1);
+	verify_decodable(w);
+	verify_tidy(w);
+	world_free(w);
+}
+
 /* A file of the lost member gets the name of another one, after which it comes
    back. */
 static void test_replaced(void **state)
 {
 	struct world *w = world_new(
 		&(struct world_shape){.num_members = 5, .parity = "2"});
-	const struct mrmr_rebuild_options options = {
-		.lost = 0,
-		.onto = MRMR_REBUILD_SPREAD,
-	};
-	struct mrmr_rebuild_result result;
-	struct mrmr_engine *engine = NULL;
-	struct mrmr_error err = {0};
 
 	client_write_on(w, 0, "d/f", 1, LEN);
 	client_write_on(w, 0, "d/o", 2, LEN);
@@ -149,12 +191,7 @@ static void test_replaced(void **state)
 	serve(w);
 	assert_int_equal(do_rename(w, "d/f", "d/o"), 0);
 	stop_serving(w);
-	engine = open_engine(w, MRMR_ENGINE_WRITE);
-	assert_int_equal(mrmr_rebuild(engine, &options, &result, &err), 0);
-	assert_int_equal(result.files, 1);
-	assert_false(result.is_complete); /* the old one goes to the trash */
-	assert_int_equal(mrmr_rebuild_forget(engine, 0, &err), -1);
-	talloc_free(engine);
+	rebuild_some(w, 1); /* the old one is to go to the trash */
 	protect(w);
 	assert_true(rebuild_lost(w, 0, false));
 	assert_string_equal(do_list(w, "d"), "g o");
@@ -201,6 +238,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_and_made_again),
 	cmocka_unit_test(test_linked),
 	cmocka_unit_test(test_linked_alone),
+	cmocka_unit_test(test_trashed),
 	cmocka_unit_test(test_replaced),
 	cmocka_unit_test(test_notes),
 };
