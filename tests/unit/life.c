@@ -223,10 +223,10 @@ void life_protect_and_die(struct life *l)
 	};
 	char fault[64];
 
-	if (l->num_tried == LIFE_TRIED_MAX) {
+	if (l->num_tried >= LIFE_TRIED_MAX) {
 		life_protect(l);
 	}
-	if (l->num_tried == LIFE_TRIED_MAX) {
+	if (l->num_tried >= LIFE_TRIED_MAX) {
 		return;
 	}
 	l->tried[l->num_tried++] = tree_of(l->w);

@@ -21,7 +21,7 @@ struct life {
 	/* when a protector had come to its end for the last time, and when others
 	   were killed since */
 	struct tree *protected;
-	struct tree *tried[LIFE_TRIED_MAX];
+	struct tree *tried[LIFE_TRIED_MAX + 1]; /* one is life_lose()'s */
 	size_t num_tried;
 	/* when a member left; NULL: it is there */
 	struct tree *left[LIFE_MEMBERS];

@@ -154,6 +154,7 @@ void life_lose(struct life *l)
 	struct mrmr_rebuild_result result;
 	struct tree *before = NULL;
 	size_t lost = l->last;
+	bool has_protected = false;
 
 	if (!life_may_lose(l)) {
 		return;
@@ -169,6 +170,7 @@ void life_lose(struct life *l)
 		/* the log says that a file was deleted; mrmr-admin does both in
 		   turns */
 		protect(l->w);
+		has_protected = true;
 		assert_int_equal(rebuild(l->w, lost, &result), 0);
 	}
 	assert_true(result.is_complete);
@@ -180,5 +182,9 @@ void life_lose(struct life *l)
 	l->has_lost = true;
 	tree_free(l->left[lost]);
 	l->left[lost] = NULL;
-	tree_free(before);
+	if (has_protected) {
+		l->tried[l->num_tried++] = before;
+	} else {
+		tree_free(before);
+	}
 }
