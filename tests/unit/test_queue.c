@@ -434,8 +434,6 @@ static void test_killed(void **state)
 	assert_true(num_whole > 5);
 }
 
-#ifdef MRMR_WITH_FAULTS
-
 static struct mrmr_queue *open_another(struct fixture *f)
 {
 	struct mrmr_error err = {0};
@@ -478,6 +476,8 @@ static void test_a_child_holds_nobody_up(void **state)
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
 	talloc_free(other);
 }
+
+#ifdef MRMR_WITH_FAULTS
 
 static void test_killed_while_taking(void **state)
 {
