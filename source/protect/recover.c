@@ -34,6 +34,7 @@
 #include <mrmr/fault.h>
 #include <mrmr/file.h>
 #include <mrmr/log.h>
+#include <mrmr/marker.h>
 #include <mrmr/staging.h>
 
 #include "recover_private.h"
@@ -120,8 +121,29 @@ static int tell_member_full(struct recover *rc,
 			      mrmr_member_name(member), err->text);
 }
 
+/* Damage stays; what could not be read may be read the next time. Where as many
+   members are away as there are rows, nobody else need know what it knows, and it
+   would be overwritten with what the others know. */
+static int tell_unread(struct recover *rc, const struct mrmr_member *member,
+		       const struct mrmr_error *err)
+{
+	return mrmr_error_set(rc->err, err->code,
+			      "member %s: what it carries of the catalogue "
+			      "cannot be read (%s), and with others not there, "
+			      "what only it knows would be lost; nothing was "
+			      "changed; try again, if you can with all "
+			      "members; "
+			      "if it stays so, move %s/%s away",
+			      mrmr_member_name(member), err->text,
+			      mrmr_member_name(member),
+			      MRMR_DIR "/" MRMR_CATALOG_PART);
+}
+
 static int open_parts(struct recover *rc)
 {
+	const struct mrmr_member *unread = NULL;
+	struct mrmr_error why = {0};
+	size_t num_unread = 0;
 	size_t i;
 
 	for (i = 0; i < rc->pool->num_members; i++) {
@@ -144,6 +166,11 @@ static int open_parts(struct recover *rc)
 				 mrmr_member_name(member), err.text);
 			rc->result->num_damaged++;
 		}
+		if (part == NULL && err.code != ENOENT && err.code != EILSEQ) {
+			unread = member;
+			why = err;
+			num_unread++;
+		}
 		if (part != NULL) {
 			rc->parts[rc->num_parts++] = (struct recover_part){
 				.part = part,
@@ -154,6 +181,10 @@ static int open_parts(struct recover *rc)
 								       ->id),
 			};
 		}
+	}
+	if (unread != NULL &&
+	    rc->result->num_away + num_unread > rc->pool->config->parity.min) {
+		return tell_unread(rc, unread, &why);
 	}
 	qsort(rc->parts, rc->num_parts, sizeof(rc->parts[0]), compare_parts);
 	rc->result->num_parts = rc->num_parts;

@@ -39,6 +39,7 @@ class Op:
         self.is_tree = is_tree    # of a directory with all that is in it
         self.sets_only = False    # nothing but attributes
         self.makes_two = False    # it may be there under both names
+        self.takes_streams = False    # of what it removes, before it does
         self.is_of_empty_dir = False    # that is made, or removed
 
 
@@ -268,6 +269,7 @@ class Maker:
         op = Op('link %s to %s, and remove the first' % (old, new), [old, new],
                 run, after)
         op.makes_two = True
+        op.takes_streams = True
         return op
 
     def replace(self, model, may_use, may_go=None):
@@ -285,8 +287,10 @@ class Maker:
         return self.remove_at(path) if path is not None else None
 
     def remove_at(self, path):
-        return Op('remove %s' % path, [path],
-                  lambda c: c.unlink(windows(path)), lambda m: m.remove(path))
+        op = Op('remove %s' % path, [path],
+                lambda c: c.unlink(windows(path)), lambda m: m.remove(path))
+        op.takes_streams = True
+        return op
 
     def attributes(self, model, may_use):
         path = self.any_file(model, may_use)

@@ -542,6 +542,38 @@ static void test_full(void **state)
 	world_free(w);
 }
 
+/* What could not be read is not given up where nobody else that is there need know
+   it, as with as many members away as there are rows. */
+static void test_unread(void **state)
+{
+	struct world *w = recover_busy_world();
+	struct mrmr_recover_result result;
+	struct mrmr_error err = {0};
+
+	world_close(w);
+	lose_catalogue(w, true);
+	world_unplug(w, 3);
+	world_open(w);
+	setenv("MRMR_FAULT", "recover-part#1=EIO", 1);
+	assert_int_equal(try_recover(w, false, &result, &err), -1);
+	assert_int_equal(err.code, EIO);
+	assert_non_null(
+		strstr(err.text, mrmr_member_name(&w->pool->members[0])));
+	assert_non_null(strstr(err.text, "nothing was changed"));
+	assert_int_equal(mrmr_recover_look(w->pool, &err), 0);
+	world_close(w);
+	world_plug(w, 3);
+	world_open(w);
+	setenv("MRMR_FAULT", "recover-part#2=EIO", 1);
+	assert_int_equal(try_recover(w, false, &result, &err), 0);
+	unsetenv("MRMR_FAULT");
+	assert_int_equal(result.num_damaged, 1);
+	assert_int_equal(result.num_parts, 4);
+	world_close(w);
+	recover_check(w);
+	world_free(w);
+}
+
 /* A commit that reached the parts, or some of them, and not the catalogue. */
 static void test_unfinished_commit(void **state)
 {
@@ -586,6 +618,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_killed),
 	cmocka_unit_test(test_failing),
 	cmocka_unit_test(test_full),
+	cmocka_unit_test(test_unread),
 	cmocka_unit_test(test_unfinished_commit),
 #endif
 };
