@@ -5,6 +5,7 @@ import json
 import os
 import sys
 
+import guest_memory
 import testpool
 from tables import markdown, plain_text
 
@@ -28,11 +29,12 @@ def parse(made, text):
 
 
 def prepare(options):
-    """Builds, unless there is something to be used."""
+    """Builds, unless there is something to be used; has memory at hand."""
     testpool.isolate()
     if not options.build:
         options.build = testpool.build(['bench'])
     options.build = os.path.abspath(options.build)
+    guest_memory.keep()
 
 
 class Results:
