@@ -192,7 +192,8 @@ uint16_t mrmr_catalog_num_members(struct mrmr_catalog *cat);
  *     of all pieces of the stripe, so that what is lost with another member is
  *     still known;
  *   - its share of the nodes that are in no stripe (directories, empty files,
- *     symlinks): each is on `copies` parts beside its own member's.
+ *     symlinks): each is on `copies` parts beside its own member's. Directories
+ *     are no member's, and on one more.
  *
  * A part that has missed commits is told what it missed with the next commit,
  * if the catalogue still knows that. If not, it is behind: nothing is written

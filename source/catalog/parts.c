@@ -282,7 +282,9 @@ bool part_has_share(struct mrmr_catalog *cat, uint64_t id, uint16_t own_member,
 			num_before++;
 		}
 	}
-	return member != own_member && num_before < cat->copies;
+	/* a directory is nobody's own */
+	return member != own_member &&
+	       num_before < cat->copies + (own_member == MRMR_MEMBER_NONE);
 }
 
 /* --- committing ------------------------------------------------------------------------- */

@@ -276,6 +276,42 @@ static void test_removed_directory(void **state)
 	}
 }
 
+/* Nothing but the catalogue tells of an empty directory whose member is lost: as many
+   may be as there are rows, and the state directory. */
+static void test_empty_directories(void **state)
+{
+	struct world *w = recover_busy_world();
+	struct mrmr_engine *engine = NULL;
+	struct mrmr_error err = {0};
+	char path[32];
+	int i;
+
+	for (i = 0; i < 20; i++) {
+		snprintf(path, sizeof(path), "d/empty%d", i);
+		assert_int_equal(do_mkdir(w, path, 0755), 0);
+	}
+	protect(w);
+	world_close(w);
+	lose_catalogue(w, true);
+	for (i = 0; i < 20; i++) {
+		snprintf(path, sizeof(path), "d/empty%d", i);
+		assert_return_code(rmdir(world_spine(w, path)), errno);
+	}
+	world_unplug(w, 3);
+	world_open(w);
+	recover_well(w);
+	engine = open_engine(w, MRMR_ENGINE_WRITE);
+	assert_int_equal(mrmr_recover_spine(engine, &err), 0);
+	talloc_free(engine);
+	for (i = 0; i < 20; i++) {
+		snprintf(path, sizeof(path), "d/empty%d", i);
+		if (!world_there(world_spine(w, path))) {
+			fail_msg("%s is not there", path);
+		}
+	}
+	world_free(w);
+}
+
 static void test_sound(void **state)
 {
 	struct lossy *l = lossy_new(1, NULL);
@@ -608,6 +644,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_and_a_member),
 	cmocka_unit_test(test_damaged_part),
 	cmocka_unit_test(test_removed_directory),
+	cmocka_unit_test(test_empty_directories),
 	cmocka_unit_test(test_sound),
 	cmocka_unit_test(test_aside_again),
 	cmocka_unit_test(test_nothing_to_recover_from),
