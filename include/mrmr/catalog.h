@@ -208,6 +208,15 @@ void mrmr_catalog_attach(struct mrmr_catalog *cat, uint16_t member,
 void mrmr_catalog_doubt_part(struct mrmr_catalog *part);
 /* From then on; 1 if it is not set. Only attached parts count. */
 void mrmr_catalog_set_copies(struct mrmr_catalog *cat, unsigned int copies);
+unsigned int mrmr_catalog_copies(const struct mrmr_catalog *cat);
+/*
+ * Within a transaction: the parts are told of the nodes that are in no stripe, of
+ * the next `num` after *id, which moves on. It is for when a member has left whose
+ * part had a share of them, or more copies are wanted. 1: there are more; 0; -1 with
+ * errno.
+ */
+int mrmr_catalog_share_again(struct mrmr_catalog *cat, uint64_t *id,
+			     size_t num);
 /* So many threads write the parts of a large commit; 1 if it is not set. */
 void mrmr_catalog_set_threads(struct mrmr_catalog *cat, unsigned int threads);
 

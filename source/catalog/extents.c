@@ -431,6 +431,40 @@ int extents_drop(struct mrmr_catalog *cat, const struct entry *entry)
 	return 0;
 }
 
+int extents_in_stripe(struct mrmr_catalog *cat, const struct entry *entry,
+		      bool *yes)
+{
+	struct mrmr_extent extents[EXTENTS_PER_CHUNK];
+	uint32_t first;
+	uint32_t got;
+	uint32_t i;
+
+	*yes = false;
+	if (entry->num_extents == 1) {
+		*yes = entry->extent.state == MRMR_EXTENT_IN_STRIPE;
+		return 0;
+	}
+	if (entry->protected_bytes == 0) {
+		return 0;
+	}
+	for (first = 0; first < entry->num_extents; first += got) {
+		if (extents_get(cat, entry->id, first, extents,
+				EXTENTS_PER_CHUNK, &got) == -1) {
+			return -1;
+		}
+		for (i = 0; i < got; i++) {
+			if (extents[i].state == MRMR_EXTENT_IN_STRIPE) {
+				*yes = true;
+				return 0;
+			}
+		}
+		if (got == 0) {
+			return damaged_record(cat, "extents");
+		}
+	}
+	return 0;
+}
+
 bool mrmr_catalog_piece_extent(struct mrmr_catalog *cat, uint64_t stripe,
 			       uint8_t slot, const struct mrmr_piece *piece,
 			       uint32_t offset, struct mrmr_extent *extent)

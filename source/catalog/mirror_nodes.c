@@ -193,35 +193,12 @@ static int load_now(struct mirroring *m, void *frame, uint64_t id,
 static int is_in_a_stripe(struct mirroring *m, const struct entry *entry,
 			  bool *yes)
 {
-	struct mrmr_extent extents[EXTENTS_PER_CHUNK];
-	uint32_t first;
-	uint32_t got;
-	uint32_t i;
+	int ret;
 
-	*yes = false;
-	if (entry->num_extents == 1) {
-		*yes = entry->extent.state == MRMR_EXTENT_IN_STRIPE;
-		return 0;
-	}
-	if (entry->protected_bytes == 0) {
-		return 0;
-	}
-	for (first = 0; first < entry->num_extents; first += got) {
-		if (get_extents_now(m, entry->id, first, extents,
-				    EXTENTS_PER_CHUNK, &got) == -1) {
-			return -1;
-		}
-		for (i = 0; i < got; i++) {
-			if (extents[i].state == MRMR_EXTENT_IN_STRIPE) {
-				*yes = true;
-				return 0;
-			}
-		}
-		if (got == 0) {
-			return damaged_record(m->cat, "extents");
-		}
-	}
-	return 0;
+	mirror_ask(m);
+	ret = extents_in_stripe(m->cat, entry, yes);
+	mirror_asked(m);
+	return ret;
 }
 
 /* Does a node of the catalogue belong into the part? */

@@ -229,6 +229,11 @@ void mrmr_catalog_set_copies(struct mrmr_catalog *cat, unsigned int copies)
 	cat->copies = copies;
 }
 
+unsigned int mrmr_catalog_copies(const struct mrmr_catalog *cat)
+{
+	return cat->copies;
+}
+
 void mrmr_catalog_set_threads(struct mrmr_catalog *cat, unsigned int threads)
 {
 	cat->threads = threads;

@@ -33,6 +33,7 @@
 #include <mrmr/shortage.h>
 
 #include "protector_private.h"
+#include "shares.h"
 
 #define FAILURES_MAX 5
 #define NICE 10
@@ -494,6 +495,20 @@ static int run(struct protector *p, struct mrmr_error *err)
 	return 0;
 }
 
+static bool should_end(void *private_data)
+{
+	struct protector *p = private_data;
+
+	return protector_should_stop(p) || protector_gives_way(p);
+}
+
+static int look_at_shares(struct protector *p, struct mrmr_error *err)
+{
+	return p->options->names_only
+		       ? 0
+		       : shares_look(p->engine, SIZE_MAX, should_end, p, err);
+}
+
 int mrmr_protect(struct mrmr_engine *engine,
 		 const struct mrmr_protect_options *options,
 		 struct mrmr_protect_result *result, struct mrmr_error *err)
@@ -531,7 +546,8 @@ int mrmr_protect(struct mrmr_engine *engine,
 	if (p->large != NULL && p->taken_bytes != NULL && p->pending != NULL &&
 	    due_begin(p) == 0 && scan_load(p) == 0) {
 		tidy_begin(p);
-		ret = older_take(p, err) == 0 && room_begin(p, err) == 0
+		ret = older_take(p, err) == 0 && look_at_shares(p, err) == 0 &&
+				      room_begin(p, err) == 0
 			      ? run(p, err)
 			      : -1;
 		count_left(p);

@@ -34,6 +34,7 @@
 
 #include "rebuild_private.h"
 #include "relocated.h"
+#include "shares.h"
 
 #define BATCH_BYTES_DEFAULT (UINT64_C(256) << 20)
 #define BATCH_FILES 1000
@@ -233,6 +234,11 @@ struct rebuild *rebuild_begin(struct mrmr_engine *engine,
 	return r;
 }
 
+static bool should_stop(void *private_data)
+{
+	return rebuild_should_stop(private_data);
+}
+
 int mrmr_rebuild(struct mrmr_engine *engine,
 		 const struct mrmr_rebuild_options *options,
 		 struct mrmr_rebuild_result *result, struct mrmr_error *err)
@@ -261,6 +267,9 @@ int mrmr_rebuild(struct mrmr_engine *engine,
 	}
 	if (ret == 0 && !rebuild_should_stop(r)) {
 		ret = rebuild_drop_remnants(r, err);
+	}
+	if (ret == 0 && !rebuild_should_stop(r)) {
+		ret = shares_look(engine, options->lost, should_stop, r, err);
 	}
 	if (ret == 0 && is_any_left(r, &is_left) == -1) {
 		ret = mrmr_error_set(err, errno,
