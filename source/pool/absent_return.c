@@ -28,6 +28,7 @@
 #include <mrmr/fd_path.h>
 #include <mrmr/log.h>
 #include <mrmr/protection.h>
+#include <mrmr/reserve.h>
 #include <mrmr/thread_root.h>
 
 #include "absent_private.h"
@@ -102,6 +103,15 @@ static int open_on_member(const struct mrmr_member *member, const char *path)
 			    sizeof(how));
 }
 
+static int copy_attributes(int ghost_fd, const struct stat *st_ghost, int fd)
+{
+	if (mrmr_fault("ghost-return") != 0 ||
+	    mrmr_attributes_copy(ghost_fd, fd) == -1) {
+		return -1;
+	}
+	return mrmr_times_set(fd, st_ghost);
+}
+
 /* 1: done, 0: another file has the name, -1: it cannot be. */
 static int give_attributes(struct returning *r, int ghost_fd, int fd,
 			   uint64_t *inode)
@@ -109,6 +119,7 @@ static int give_attributes(struct returning *r, int ghost_fd, int fd,
 	struct mrmr_ghost ghost;
 	struct stat st_ghost;
 	struct stat st;
+	int ret;
 
 	if (mrmr_ghost_read(ghost_fd, &ghost) == -1 ||
 	    fstat(ghost_fd, &st_ghost) == -1 || fstat(fd, &st) == -1) {
@@ -119,9 +130,12 @@ static int give_attributes(struct returning *r, int ghost_fd, int fd,
 		return 0;
 	}
 	*inode = st.st_ino;
-	if (mrmr_fault("ghost-return") != 0 ||
-	    mrmr_attributes_copy(ghost_fd, fd) == -1 ||
-	    mrmr_times_set(fd, &st_ghost) == -1) {
+	ret = copy_attributes(ghost_fd, &st_ghost, fd);
+	if (ret == -1 && (errno == ENOSPC || errno == EDQUOT) &&
+	    mrmr_reserve_give(r->member)) {
+		ret = copy_attributes(ghost_fd, &st_ghost, fd);
+	}
+	if (ret == -1) {
 		return -1;
 	}
 	r->member->needs_sync = true;

@@ -456,6 +456,14 @@ def tree(c, path=''):
     return found
 
 
+def is_hidden(c, path):
+    f = c.create(windows(path), access=smb2.READ)
+    try:
+        return bool(c.basic(f)[4] & 2)
+    finally:
+        close(c, f)
+
+
 def attributes_of(c, path, wanted, is_dir=False):
     """Sentences about what is not as it was set."""
     got = {}

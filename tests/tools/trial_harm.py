@@ -170,6 +170,9 @@ def restore(trial):
             raise Finding('%s was restored, and is none of the %d things that '
                           'were deleted under its name' % (item, len(was)))
         trial.model.write(new, content)
+        # it may have been hidden when it was deleted
+        trial.model.files[new].set('hidden', trial.insist(
+            lambda c: trial_clients.is_hidden(c, new)))
         trial.count('restored')
     check_content(trial)
 

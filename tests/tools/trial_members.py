@@ -90,6 +90,10 @@ def come_back(trial):
         else:
             os.rename(marker(trial, member) + '.away', marker(trial, member))
     trial.say('members %s return' % sorted(trial.away))
+    if trial.may_lose_attributes():
+        for path, f in trial.model.files.items():
+            if not f.settled and not is_present(trial, path):
+                f.attributes.clear()
     # the copy of a file that was written elsewhere goes to the trash
     trial.is_odd = True
     trial.away.clear()

@@ -4,6 +4,7 @@ to one another. What is done and looked at is in trial_harm.py, trial_check.py.
 
 import os
 import random
+import re
 import signal
 import subprocess
 import threading
@@ -370,6 +371,12 @@ class Trial:
             if self.look(parent)[0]:
                 self.insist(lambda c, name=trial_clients.windows(parent):
                             c.names(name))
+
+    def may_lose_attributes(self):
+        """A file may not get what it was given while its member was away
+        (limits.md)."""
+        return self.faults is not None and re.search(
+            'ghost-return#[0-9]+=(EIO|EROFS)', self.faults.armed or '')
 
     def had_no_links(self):
         """It was as on a file system without hard links."""

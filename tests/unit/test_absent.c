@@ -668,6 +668,38 @@ static void test_attributes_change(void **state)
 	}
 }
 
+/* The drive is full when it is back. */
+static void test_attributes_without_room(void **state)
+{
+#ifndef MRMR_WITH_FAULTS
+	skip();
+#else
+	struct protected *p = served_new(3);
+	struct world *w = p->w;
+	struct mrmr_ghost ghost;
+	struct stat st;
+	size_t member;
+	int fd;
+
+	protected_file(p, 0, "f", 1, 1000, GRID);
+	world_write(world_drive(w, 0, ".mrmr/reserve"), "");
+	protected_unplug(p, 1);
+	fd = do_open(w, "f", O_RDONLY);
+	assert_int_equal(mrmr_ghost_read(fd, &ghost), 0);
+	assert_int_equal(mrmr_ghost_mark_changed(w->pool, &ghost, fd), 0);
+	assert_int_equal(fchmod(fd, 0604), 0);
+	close(fd);
+	setenv("MRMR_FAULT", "ghost-return#1=ENOSPC", 1);
+	served_come_back(p, false);
+	unsetenv("MRMR_FAULT");
+	assert_int_equal(do_stat(w, "f", &member, &st), 0);
+	assert_int_equal(member, 0);
+	assert_int_equal(st.st_mode & 07777, 0604);
+	assert_false(world_there(world_drive(w, 0, ".mrmr/reserve")));
+	served_free(p);
+#endif
+}
+
 /* --- rebuilding a file that is to be changed ------------------------------------ */
 
 static ssize_t read_pfile(void *buf, size_t len, uint64_t offset,
@@ -985,6 +1017,7 @@ int main(void)
 		cmocka_unit_test(test_rights_to_change),
 		cmocka_unit_test(test_back_unnoticed),
 		cmocka_unit_test(test_attributes_change),
+		cmocka_unit_test(test_attributes_without_room),
 		cmocka_unit_test(test_rebuild),
 		cmocka_unit_test(test_rebuild_without_room),
 		cmocka_unit_test(test_rebuild_interrupted),
