@@ -473,6 +473,13 @@ struct mrmr_catalog_sums {
 int mrmr_catalog_sums(struct mrmr_catalog *cat, uint16_t member,
 		      struct mrmr_catalog_sums *sums);
 
+/* The next file after one, with an id of `upto` at most, that has a block of which all
+   bytes are zero: these are in no stripe. -1 with errno, ENOENT: there is none. */
+int mrmr_catalog_next_zero(struct mrmr_catalog *cat, uint64_t after,
+			   uint64_t upto, uint64_t *id);
+/* No node has a higher one. */
+int mrmr_catalog_last_id(struct mrmr_catalog *cat, uint64_t *id);
+
 /* Small values by name (up to 64 bytes), for those who have to remember
    something: where a scrub stopped, when the last scan was. NULL with ENOENT. To
    put NULL removes it. */

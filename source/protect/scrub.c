@@ -48,6 +48,8 @@ struct scrub {
 	struct scrub_choice choice;
 	size_t next;
 	uint64_t skipped_bytes; /* of stripes that are gone */
+	struct scrub_zeros zeros;
+	int64_t turn_ends_ns;
 
 	/* Of this turn. */
 	struct mrmr_live_member **members;
@@ -61,6 +63,9 @@ struct scrub {
 	uint64_t *suspects;
 	size_t num_suspects;
 	size_t size_suspects;
+	uint64_t *files; /* with bad blocks that should be all zero */
+	size_t num_files;
+	size_t size_files;
 };
 
 static int64_t now_ns(void)
@@ -102,7 +107,8 @@ static int make_list(struct scrub *s)
 		return fail_catalog(s);
 	}
 	if (scrub_choose(s, catalog, s->options, s->today, &s->state,
-			 &s->choice) == -1) {
+			 &s->choice) == -1 ||
+	    scrub_zeros_begin(&s->zeros, catalog, s->options->percent) == -1) {
 		return fail_catalog(s);
 	}
 	s->result->is_resumed = s->choice.is_resumed;
@@ -362,20 +368,50 @@ static int sort_out(struct scrub *s)
 	return 0;
 }
 
+static bool turn_ends(void *private_data)
+{
+	const struct scrub *s = private_data;
+
+	return now_ns() >= s->turn_ends_ns || should_stop(s);
+}
+
+static int remember_file(uint64_t file, void *private_data)
+{
+	struct scrub *s = private_data;
+
+	return remember(s, &s->files, &s->num_files, &s->size_files, file);
+}
+
+static int read_zeros(struct scrub *s)
+{
+	struct scrub_zeros_reader reader = {
+		.engine = s->engine,
+		.members = s->members,
+		.deep = s->options->deep,
+		.should_end = turn_ends,
+		.bad = remember_file,
+		.private_data = s,
+	};
+
+	return scrub_zeros_read(&s->zeros, &reader);
+}
+
 static int read_for_a_turn(struct scrub *s)
 {
-	int64_t end = now_ns() + TURN_NS;
 	int ret = 0;
 
+	s->turn_ends_ns = now_ns() + TURN_NS;
 	mrmr_engine_look(s->engine, NULL);
 	open_members(s);
 	s->num_stripes = 0;
 	while (ret == 0 && s->next < s->choice.num &&
-	       s->num_stripes < TURN_STRIPES && now_ns() < end &&
-	       !should_stop(s)) {
+	       s->num_stripes < TURN_STRIPES && !turn_ends(s)) {
 		ret = add_stripe(s, &s->choice.list[s->next++]);
 		look_for_missed(s, false);
 		show_progress(s);
+	}
+	if (ret == 0 && s->next == s->choice.num) {
+		ret = read_zeros(s);
 	}
 	if (ret == -1) {
 		fail_catalog(s);
@@ -421,6 +457,24 @@ static int judge_suspects(struct scrub *s)
 	return 0;
 }
 
+static int judge_files(struct scrub *s)
+{
+	struct scrub_judge judge = {
+		.engine = s->engine,
+		.options = s->options,
+		.result = s->result,
+	};
+	size_t i;
+
+	for (i = 0; i < s->num_files; i++) {
+		if (scrub_judge_zeros(&judge, s->files[i]) == -1) {
+			return fail_catalog(s);
+		}
+	}
+	s->num_files = 0;
+	return 0;
+}
+
 static void count_up(uint32_t *count, uint64_t by)
 {
 	*count = by < UINT32_MAX - *count ? *count + (uint32_t)by : UINT32_MAX;
@@ -446,7 +500,9 @@ static int put_records(struct scrub *s, const struct mrmr_scrub_result *before)
 	count_up(&s->state.left_blocks, wrong - repaired);
 	count_up(&s->state.ever_wrong_blocks, wrong);
 	count_up(&s->state.ever_repaired_blocks, repaired);
-	return scrub_note_put(s->engine->catalog, &s->state);
+	return scrub_zeros_note(&s->zeros, s->engine->catalog) == -1
+		       ? -1
+		       : scrub_note_put(s->engine->catalog, &s->state);
 }
 
 static int record(struct scrub *s)
@@ -454,7 +510,7 @@ static int record(struct scrub *s)
 	struct mrmr_scrub_result before = *s->result;
 	const struct mrmr_scrub_state state = s->state;
 
-	if (judge_suspects(s) == -1) {
+	if (judge_suspects(s) == -1 || judge_files(s) == -1) {
 		return -1;
 	}
 	if (mrmr_fault("scrub-record") != 0 ||
@@ -520,7 +576,8 @@ static int scrub(struct scrub *s)
 		if (read_for_a_turn(s) == -1) {
 			return -1;
 		}
-		s->result->is_complete = s->next == s->choice.num;
+		s->result->is_complete =
+			s->next == s->choice.num && s->zeros.left == 0;
 		is_last = s->result->is_complete || should_stop(s);
 		if (take_turn(s, is_last) == -1) {
 			return -1;

@@ -298,6 +298,43 @@ static int judge_piece(struct suspect *s, const struct mrmr_slot *slot,
 	return ret == -1 ? -1 : 0;
 }
 
+/* In a file, and in no stripe. */
+static int judge_zero(struct suspect *s, const struct mrmr_node *node,
+		      uint32_t index, const struct mrmr_extent *extent)
+{
+	struct mrmr_scrub_finding finding = {
+		.member = node->member,
+		.file = node->id,
+		.index = index,
+		.offset = (uint64_t)index * node->grid_bytes,
+		.len_bytes = extent->len_bytes,
+		.why = "",
+	};
+	struct piece *piece = talloc_zero(s, struct piece);
+	int ret;
+
+	if (piece == NULL) {
+		errno = ENOMEM;
+		return -1;
+	}
+	if (mrmr_catalog_get(s->judge->engine->catalog, piece, node->id,
+			     &piece->node) == -1) {
+		talloc_free(piece);
+		return -1;
+	}
+	piece->extent = *extent;
+	piece->offset = finding.offset;
+	memcpy(finding.sha256, extent->sha256, sizeof(finding.sha256));
+	if (mrmr_live_open(piece, s->judge->engine, piece->node,
+			   &piece->live) == -1) {
+		piece->live = NULL;
+		piece->error = errno;
+	}
+	ret = judge_bytes(s, piece, &finding);
+	talloc_free(piece);
+	return ret == -1 ? -1 : 0;
+}
+
 static int judge_slot(struct suspect *s, const struct mrmr_slot *slot)
 {
 	struct mrmr_live_member *member =
@@ -448,6 +485,37 @@ int scrub_judge_stripe(struct scrub_judge *judge, uint64_t id, bool *is_right)
 		ret = judge_row(s, &s->stripe->rows[i]);
 	}
 	*is_right = ret == 0 && s->is_right;
+	talloc_free(s);
+	return ret;
+}
+
+int scrub_judge_zeros(struct scrub_judge *judge, uint64_t file)
+{
+	struct mrmr_catalog *catalog = judge->engine->catalog;
+	struct suspect *s = talloc_zero(judge->engine, struct suspect);
+	struct mrmr_node *node = NULL;
+	struct mrmr_extent extent;
+	uint32_t got = 0;
+	uint32_t i;
+	int ret = 0;
+
+	if (s == NULL) {
+		errno = ENOMEM;
+		return -1;
+	}
+	s->judge = judge;
+	if (mrmr_catalog_get(catalog, s, file, &node) == -1) {
+		ret = errno == ENOENT ? 0 : -1;
+	} else if (mrmr_engine_online(judge->engine, node->member) != NULL) {
+		for (i = 0; ret == 0 && i < node->num_extents; i++) {
+			ret = mrmr_catalog_get_extents(catalog, file, i,
+						       &extent, 1, &got);
+			if (ret == 0 && got == 1 &&
+			    extent.state == MRMR_EXTENT_ZERO) {
+				ret = judge_zero(s, node, i, &extent);
+			}
+		}
+	}
 	talloc_free(s);
 	return ret;
 }

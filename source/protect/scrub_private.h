@@ -1,6 +1,7 @@
 /*
  * MRMR: scrubbing: which stripes (scrub_choose.c), and when (scrub.c); reading
- * them (scrub_read.c); what is to be made of suspects (scrub_judge.c).
+ * them (scrub_read.c), and what is in none (scrub_zero.c); what is to be made of
+ * suspects (scrub_judge.c).
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
@@ -85,6 +86,30 @@ struct scrub_block *scrub_readers_missed(struct scrub_readers *readers,
 
 uint64_t scrub_readers_bytes(struct scrub_readers *readers);
 
+/* --- blocks that are all zero --------------------------------------------------- */
+
+struct scrub_zeros {
+	uint64_t at;   /* the last id that was looked at */
+	uint64_t left; /* ids that are still to be */
+};
+
+struct scrub_zeros_reader {
+	struct mrmr_engine *engine;
+	struct mrmr_live_member **members; /* NULL: it is not there */
+	bool deep;
+	bool (*should_end)(void *private_data);
+	int (*bad)(uint64_t file, void *private_data); /* -1 with errno */
+	void *private_data;
+};
+
+/* From where the last scrub has come to. -1 with errno. */
+int scrub_zeros_begin(struct scrub_zeros *z, struct mrmr_catalog *catalog,
+		      unsigned int percent);
+/* Until none is left, or it is to end. */
+int scrub_zeros_read(struct scrub_zeros *z, struct scrub_zeros_reader *reader);
+/* Within a transaction. */
+int scrub_zeros_note(const struct scrub_zeros *z, struct mrmr_catalog *catalog);
+
 /* --- judging ------------------------------------------------------------------- */
 
 struct scrub_judge {
@@ -96,5 +121,7 @@ struct scrub_judge {
 /* Read a suspect again and say what is wrong with it; repair it if that is
    wanted. *is_right tells if nothing is, or not any more. -1 with errno. */
 int scrub_judge_stripe(struct scrub_judge *judge, uint64_t id, bool *is_right);
+/* The blocks of a file that should be all zero. */
+int scrub_judge_zeros(struct scrub_judge *judge, uint64_t file);
 
 #endif
