@@ -77,7 +77,8 @@ struct mrmr_stripes_options {
 	bool uses_all;        /* all room that there is, also what is meant for
 				 records: by what is done there will be more */
 	bool keeps_each; /* A stripe that would have fewer rows by a change,
-				 as there is no room for new ones, stays as it
+				 as there is no room for new ones, or would lose
+				 what is on a member that is away, stays as it
 				 is. The change has the error ENOSPC, and what
 				 is in the stripe by the catalogue must stay as
 				 it is */

@@ -175,7 +175,7 @@ static bool encodes_first(struct mrmr_stripes *work, const struct job *job)
 		cost_of_encode(job) < cost_of_update(job));
 }
 
-/* 0: it can't be computed, and need not be. */
+/* 0: it can't be computed, and need not be. 2: it has to wait. */
 static int compute(struct run *run, struct mrmr_error *err)
 {
 	bool encode = run->job->encodes;
@@ -208,6 +208,10 @@ static int compute(struct run *run, struct mrmr_error *err)
 		}
 		/* then it is better to lose rows than bytes */
 		encode = false;
+	}
+	if (run->must_wait) {
+		run_leave_undone(run);
+		return 2;
 	}
 	return mrmr_error_set(err, EIO,
 			      "the parity of a stripe cannot be computed");
@@ -298,7 +302,7 @@ int job_finish(struct run *run, enum job_state state, struct mrmr_error *err)
 		give_up(run->job);
 	}
 	if (ret != 1) {
-		return ret;
+		return ret == 2 ? 0 : ret;
 	}
 	if (run_write(run) == -1) {
 		return stripes_no_memory(err);

@@ -364,6 +364,7 @@ struct run {
 	bool is_kept[MRMR_PARITY_ROWS];
 	bool has_written;
 	bool is_in_thread; /* the catalogue cannot be asked */
+	bool must_wait;    /* for a member that has some of what stays */
 
 	/* What was written: the rows of the new record. */
 	struct mrmr_row rows[MRMR_PARITY_ROWS];
@@ -416,6 +417,8 @@ bool row_is_same_block(const struct mrmr_row *a, const struct mrmr_row *b);
  * one now.
  */
 int run_record(struct run *run, bool *changed, struct mrmr_error *err);
+/* The stripe stays as it is. */
+void run_leave_undone(struct run *run);
 
 /* --- carrying out (stripes_job.c) ---------------------------------------------- */
 

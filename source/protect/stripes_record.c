@@ -285,7 +285,7 @@ static int fail_keeping(const struct run *run, struct mrmr_error *err)
 
 /* It stays as it is, with all that was to leave or change. What was to come looks
    for another one. */
-static void leave_undone(struct run *run)
+void run_leave_undone(struct run *run)
 {
 	struct job *job = run->job;
 	size_t i;
@@ -325,7 +325,7 @@ int run_record(struct run *run, bool *changed, struct mrmr_error *err)
 	}
 	if (run->work->options.keeps_each && !run->is_mend && len > 0 &&
 	    num < count_rows_there(run)) {
-		leave_undone(run);
+		run_leave_undone(run);
 		return 0;
 	}
 	if (changed != NULL && !is_another(run, run->rows, num)) {

@@ -381,6 +381,11 @@ static int add_staying(struct run *run, struct layout_slot *slot,
 	if (effort != EFFORT_LOSE) {
 		return 0;
 	}
+	/* When others are back, it may be computed again. */
+	if (found == FOUND_AWAY && run->work->options.keeps_each) {
+		run->must_wait = true;
+		return 0;
+	}
 	if (bare_piece(run->work, run->job->old, slot, piece, offset, err) ==
 	    -1) {
 		return -1;

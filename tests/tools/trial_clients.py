@@ -200,6 +200,13 @@ class Maker:
                     if error.name != 'NT_STATUS_FILE_LOCK_CONFLICT':
                         raise
                 else:
+                    try:
+                        c.basic(f)
+                    except (smb2.Error, OSError):
+                        # killed, and its lock has gone with it
+                        other.write(g, old[:17], 0)
+                        other.set_end_of_file(g, len(old))
+                        raise
                     raise Wrong('%s is locked, and could be written' % path)
                 c.lock(f, 0, 3000, smb2.LOCK_UNLOCK)
                 other.write(g, data, 0)
