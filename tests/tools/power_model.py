@@ -9,7 +9,9 @@ before the operation that leads to it begins. What must hold afterwards:
 - It was changed since: the plain file may have any mixture of what was written,
   as on any file system without an fsync. But if its member is lost as well, it
   comes back as one version: the protected one, or a later one.
-- It was renamed since: it has one of these names.
+- It was renamed since: it has one of these names. So it was if it was written to after
+  that, and reported then: the catalogue has both, and of the names the disk may have the
+  old one only.
 - It was removed or replaced since: it may be gone.
 - It was never reported, or it was empty then: nothing is promised.
 - Whatever is there under a name is what a file of that name may have.
@@ -40,6 +42,7 @@ State = collections.namedtuple('State', 'path content folder')
 class Story:
     def __init__(self, path, content, folder, attributes=None, tails=()):
         self.states = [State(path, content, folder)]
+        self.earlier = []    # before the report: only their names may come back
         self.tails = list(tails)    # (offset, bytes): of what was cut off there
         # of an empty one there is nothing to be had
         self.is_reported = attributes is not None and content != b''
@@ -65,6 +68,7 @@ class Story:
                     self.hashes_of(state.content) == hashes:
                 while i > 0 and self.states[i - 1].content == state.content:
                     i -= 1
+                self.earlier += self.states[:i]
                 del self.states[:i]
                 self.is_reported = True
                 return True
@@ -82,6 +86,8 @@ class Story:
         other = Story(*self.states[0])
         other.states = [State(s.path, s.content, list(s.folder))
                         for s in self.states]
+        other.earlier = [State(s.path, s.content, list(s.folder))
+                         for s in self.earlier]
         other.is_reported = self.is_reported
         other.attributes = self.attributes
         other.is_settled = self.is_settled
@@ -104,7 +110,7 @@ class Story:
     @property
     def paths(self):
         return {folder + s.path[s.path.rindex('/'):]
-                for s in self.states if s.path is not None
+                for s in self.earlier + self.states if s.path is not None
                 for folder in s.folder}
 
     def may_be(self, content, is_lost):
