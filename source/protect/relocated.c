@@ -154,7 +154,9 @@ struct relocation *relocated_load(void *mem_ctx, struct mrmr_catalog *catalog)
 		return NULL;
 	}
 	for (i = 0; i < num_notes; i++) {
-		if (load_note(catalog, i, &list, &num) == -1) {
+		/* one that is missing does not take the others with it */
+		if (load_note(catalog, i, &list, &num) == -1 &&
+		    errno != ENOENT) {
 			talloc_free(list);
 			return NULL;
 		}

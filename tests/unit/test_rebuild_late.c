@@ -222,6 +222,16 @@ static void test_notes(void **state)
 	assert_int_equal(relocated_find(list, 1, 20), 2);
 	assert_int_equal(relocated_find(list, 3, 70), 7);
 	assert_int_equal(relocated_find(list, 3, 20), MRMR_ID_NONE);
+	/* one is missing: the others are known */
+	assert_int_equal(mrmr_catalog_begin(engine->catalog), 0);
+	assert_int_equal(mrmr_catalog_put_note(engine->catalog, "relocated.0",
+					       NULL, 0),
+			 0);
+	assert_int_equal(mrmr_catalog_commit(engine->catalog, NULL), 0);
+	list = relocated_load(engine, engine->catalog);
+	assert_non_null(list);
+	assert_int_equal(relocated_find(list, 1, 10), 1);
+	assert_int_equal(relocated_find(list, 1, 20), MRMR_ID_NONE);
 	talloc_free(engine);
 	protect(w); /* which has heard of all there is */
 	engine = open_engine(w, MRMR_ENGINE_READ);
