@@ -58,11 +58,12 @@ static void check(void (*change)(struct world *w))
 	verify(w, "a", 1, LEN, 1);
 	world_plug(w, 0);
 	world_later(w);
+	protect(w);
+	assert_int_equal(pending_of(w), 0);
 	protect_and_scan(w);
 	verify(w, "a", 1, LEN, 1);
 	verify_decodable(w);
 	verify_tidy(w);
-	assert_int_equal(pending_of(w), 0);
 	world_free(w);
 }
 
