@@ -194,9 +194,28 @@ static int change_catalog(struct restore *r, const char *trash_name)
 	return mrmr_catalog_commit(r->engine->catalog, r->err);
 }
 
-/* Does the catalogue know it in the trash? If it does not, it either never knew
-   it, or the protector is still to hear that it went there: what is told of it
-   afterwards is heard after that. */
+/* The catalogue has it by another name: that it went to the trash has still to be
+   heard, and until then nobody would find its bytes under its new name. */
+static bool is_unheard(const struct restore *r)
+{
+	struct mrmr_node *node = NULL;
+	bool is_its_name;
+	uint64_t id;
+
+	if (mrmr_queue_is_empty(r->engine->queue) ||
+	    mrmr_catalog_find_inode(r->engine->catalog,
+				    r->engine->number[r->item->member],
+				    (uint64_t)r->item->st.st_ino, &id) == -1) {
+		return false;
+	}
+	is_its_name = mrmr_catalog_find_path(r->engine->catalog, r->engine,
+					     r->path, &node) == 0 &&
+		      node->id == id;
+	talloc_free(node);
+	return !is_its_name;
+}
+
+/* Does the catalogue know it in the trash? */
 static int enter(struct restore *r)
 {
 	struct mrmr_node *node = NULL;
@@ -215,6 +234,12 @@ static int enter(struct restore *r)
 		ret = change_catalog(r, name);
 	} else if (errno != ENOENT) {
 		ret = fail(r);
+	} else if (is_unheard(r)) {
+		ret = mrmr_error_set(r->err, ESTALE,
+				     "%s cannot be brought back: that it was "
+				     "deleted is not noted yet; run mrmr-admin "
+				     "sync, and try again",
+				     r->path);
 	}
 	talloc_free(node);
 	talloc_free(name);
