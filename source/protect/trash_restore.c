@@ -195,24 +195,16 @@ static int change_catalog(struct restore *r, const char *trash_name)
 }
 
 /* The catalogue has it by another name: that it went to the trash has still to be
-   heard, and until then nobody would find its bytes under its new name. */
+   heard. Until then nobody would find its bytes under its new name; and if it had the
+   old one again, what is heard of that would be taken for something later. */
 static bool is_unheard(const struct restore *r)
 {
-	struct mrmr_node *node = NULL;
-	bool is_its_name;
 	uint64_t id;
 
-	if (mrmr_queue_is_empty(r->engine->queue) ||
-	    mrmr_catalog_find_inode(r->engine->catalog,
-				    r->engine->number[r->item->member],
-				    (uint64_t)r->item->st.st_ino, &id) == -1) {
-		return false;
-	}
-	is_its_name = mrmr_catalog_find_path(r->engine->catalog, r->engine,
-					     r->path, &node) == 0 &&
-		      node->id == id;
-	talloc_free(node);
-	return !is_its_name;
+	return !mrmr_queue_is_empty(r->engine->queue) &&
+	       mrmr_catalog_find_inode(r->engine->catalog,
+				       r->engine->number[r->item->member],
+				       (uint64_t)r->item->st.st_ino, &id) == 0;
 }
 
 /* Does the catalogue know it in the trash? */

@@ -29,6 +29,7 @@ static void write_something(struct world *w)
 	    (kind_of(w, path) != 0 && kind_of(w, path) != S_IFREG)) {
 		return;
 	}
+	say("write %s\n", path);
 	client_write(w, path, draw(1000),
 		     draw(4) == 0 ? draw(3 * BLOCK) : draw(3000));
 }
@@ -38,13 +39,26 @@ static void overwrite_something(struct world *w)
 	const char *path = any_path();
 
 	if (kind_of(w, path) == S_IFREG) {
+		say("overwrite %s\n", path);
 		client_overwrite(w, path, draw(1000), 1 + draw(BLOCK),
 				 draw(2 * BLOCK));
 	}
 }
 
+/* With two names, or one and NULL. */
+static void told(int error, const char *what, const char *path, const char *to)
+{
+	if (error == 0) {
+		say("%s %s%s%s\n", what, path, to != NULL ? " to " : "",
+		    to != NULL ? to : "");
+	}
+}
+
 void do_something(struct world *w)
 {
+	const char *path = NULL;
+	const char *to = NULL;
+
 	switch (draw(12)) {
 	case 0:
 	case 1:
@@ -56,26 +70,37 @@ void do_something(struct world *w)
 		break;
 	case 4:
 	case 5:
-		do_rename(w, any_path(), any_path());
+		to = any_path();
+		path = any_path();
+		told(do_rename(w, path, to), "rename", path, to);
 		break;
 	case 6:
-		do_rename(w, any_dir(), any_dir());
+		to = any_dir();
+		path = any_dir();
+		told(do_rename(w, path, to), "rename the directory", path, to);
 		break;
 	case 7:
-		do_unlink(w, any_path());
+		path = any_path();
+		told(do_unlink(w, path), "remove", path, NULL);
 		break;
 	case 8:
-		do_mkdir(w, any_dir(), 0755);
+		path = any_dir();
+		told(do_mkdir(w, path, 0755), "mkdir", path, NULL);
 		break;
 	case 9:
-		do_rmdir(w, any_dir());
+		path = any_dir();
+		told(do_rmdir(w, path), "rmdir", path, NULL);
 		break;
 	case 10:
-		do_link(w, any_path(), any_path());
+		to = any_path();
+		path = any_path();
+		told(do_link(w, path, to), "link", path, to);
 		break;
 	default:
 		if (draw(4) == 0) {
-			do_symlink(w, "somewhere", any_path());
+			path = any_path();
+			told(do_symlink(w, "somewhere", path), "symlink", path,
+			     NULL);
 		}
 		break;
 	}

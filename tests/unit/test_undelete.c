@@ -75,6 +75,14 @@ static void test_restore(void **state)
 		item = deleted_file(&k, k.files[0], told != 0);
 		assert_int_equal(do_stat(k.p->w, "a/b/large", &member, &st),
 				 ENOENT);
+		if (told == 0) {
+			assert_int_equal(restore(&k, item, "a/b/large"),
+					 ESTALE);
+			assert_true(deleted_is_live(&k, k.files[0]));
+			assert_int_equal(deleted_num(&k), 1);
+			deleted_free(&k);
+			continue;
+		}
 		assert_int_equal(restore(&k, item, "a/b/large"), 0);
 		assert_int_equal(do_stat(k.p->w, "a/b/large", &member, &st), 0);
 		assert_int_equal(member, 0);
