@@ -85,15 +85,16 @@ static bool is_untold;
 /* In a process of its own, which may be killed. */
 static void do_with_trash(struct world *w)
 {
+	bool is_purge = draw(2) == 0;
+	char fault[64] = "";
+
+#ifdef MRMR_WITH_FAULTS
 	static const char *const points[] = {
 		"purge-left",      "purge-committed", "catalog-commit",
 		"catalog-part",    "blob-rename",     "stripes-job",
 		"restore-entered", "restore-linked",
 	};
-	bool is_purge = draw(2) == 0;
-	char fault[64] = "";
 
-#ifdef MRMR_WITH_FAULTS
 	if (draw(2) == 0) {
 		snprintf(fault, sizeof(fault), "%s#%u=kill",
 			 points[draw(sizeof(points) / sizeof(points[0]))],
