@@ -36,6 +36,12 @@
 #define RETRY_NS (100 * 1000 * 1000)
 #define STOPPED_RETRIES 20
 
+/* A block that should be all zero. */
+struct zero {
+	uint64_t file;
+	uint32_t index;
+};
+
 struct scrub {
 	struct mrmr_pool *pool;
 	const struct mrmr_scrub_options *options;
@@ -63,9 +69,8 @@ struct scrub {
 	uint64_t *suspects;
 	size_t num_suspects;
 	size_t size_suspects;
-	uint64_t *files; /* with bad blocks that should be all zero */
-	size_t num_files;
-	size_t size_files;
+	struct zero *zeros_bad; /* a talloc array */
+	size_t num_zeros_bad;
 };
 
 static int64_t now_ns(void)
@@ -375,11 +380,27 @@ static bool turn_ends(void *private_data)
 	return now_ns() >= s->turn_ends_ns || should_stop(s);
 }
 
-static int remember_file(uint64_t file, void *private_data)
+static bool stops(void *private_data)
+{
+	return should_stop(private_data);
+}
+
+static int remember_zero(uint64_t file, uint32_t index, void *private_data)
 {
 	struct scrub *s = private_data;
+	size_t size = talloc_array_length(s->zeros_bad);
 
-	return remember(s, &s->files, &s->num_files, &s->size_files, file);
+	if (s->num_zeros_bad == size) {
+		s->zeros_bad = talloc_realloc(s, s->zeros_bad, struct zero,
+					      size > 0 ? 2 * size : 64);
+		if (s->zeros_bad == NULL) {
+			errno = ENOMEM;
+			return -1;
+		}
+	}
+	s->zeros_bad[s->num_zeros_bad++] =
+		(struct zero){.file = file, .index = index};
+	return 0;
 }
 
 static int read_zeros(struct scrub *s)
@@ -389,7 +410,8 @@ static int read_zeros(struct scrub *s)
 		.members = s->members,
 		.deep = s->options->deep,
 		.should_end = turn_ends,
-		.bad = remember_file,
+		.should_stop = stops,
+		.bad = remember_zero,
 		.private_data = s,
 	};
 
@@ -457,7 +479,7 @@ static int judge_suspects(struct scrub *s)
 	return 0;
 }
 
-static int judge_files(struct scrub *s)
+static int judge_zeros(struct scrub *s)
 {
 	struct scrub_judge judge = {
 		.engine = s->engine,
@@ -466,12 +488,13 @@ static int judge_files(struct scrub *s)
 	};
 	size_t i;
 
-	for (i = 0; i < s->num_files; i++) {
-		if (scrub_judge_zeros(&judge, s->files[i]) == -1) {
+	for (i = 0; i < s->num_zeros_bad; i++) {
+		if (scrub_judge_zero(&judge, s->zeros_bad[i].file,
+				     s->zeros_bad[i].index) == -1) {
 			return fail_catalog(s);
 		}
 	}
-	s->num_files = 0;
+	s->num_zeros_bad = 0;
 	return 0;
 }
 
@@ -510,7 +533,7 @@ static int record(struct scrub *s)
 	struct mrmr_scrub_result before = *s->result;
 	const struct mrmr_scrub_state state = s->state;
 
-	if (judge_suspects(s) == -1 || judge_files(s) == -1) {
+	if (judge_suspects(s) == -1 || judge_zeros(s) == -1) {
 		return -1;
 	}
 	if (mrmr_fault("scrub-record") != 0 ||

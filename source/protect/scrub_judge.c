@@ -299,40 +299,25 @@ static int judge_piece(struct suspect *s, const struct mrmr_slot *slot,
 }
 
 /* In a file, and in no stripe. */
-static int judge_zero(struct suspect *s, const struct mrmr_node *node,
-		      uint32_t index, const struct mrmr_extent *extent)
+static int judge_zero(struct suspect *s, struct piece *piece, uint32_t index)
 {
+	const struct mrmr_node *node = piece->node;
 	struct mrmr_scrub_finding finding = {
 		.member = node->member,
 		.file = node->id,
 		.index = index,
 		.offset = (uint64_t)index * node->grid_bytes,
-		.len_bytes = extent->len_bytes,
+		.len_bytes = piece->extent.len_bytes,
 		.why = "",
 	};
-	struct piece *piece = talloc_zero(s, struct piece);
-	int ret;
 
-	if (piece == NULL) {
-		errno = ENOMEM;
-		return -1;
-	}
-	if (mrmr_catalog_get(s->judge->engine->catalog, piece, node->id,
-			     &piece->node) == -1) {
-		talloc_free(piece);
-		return -1;
-	}
-	piece->extent = *extent;
 	piece->offset = finding.offset;
-	memcpy(finding.sha256, extent->sha256, sizeof(finding.sha256));
-	if (mrmr_live_open(piece, s->judge->engine, piece->node,
-			   &piece->live) == -1) {
+	memcpy(finding.sha256, piece->extent.sha256, sizeof(finding.sha256));
+	if (mrmr_live_open(piece, s->judge->engine, node, &piece->live) == -1) {
 		piece->live = NULL;
 		piece->error = errno;
 	}
-	ret = judge_bytes(s, piece, &finding);
-	talloc_free(piece);
-	return ret == -1 ? -1 : 0;
+	return judge_bytes(s, piece, &finding) == -1 ? -1 : 0;
 }
 
 static int judge_slot(struct suspect *s, const struct mrmr_slot *slot)
@@ -489,32 +474,28 @@ int scrub_judge_stripe(struct scrub_judge *judge, uint64_t id, bool *is_right)
 	return ret;
 }
 
-int scrub_judge_zeros(struct scrub_judge *judge, uint64_t file)
+int scrub_judge_zero(struct scrub_judge *judge, uint64_t file, uint32_t index)
 {
 	struct mrmr_catalog *catalog = judge->engine->catalog;
 	struct suspect *s = talloc_zero(judge->engine, struct suspect);
-	struct mrmr_node *node = NULL;
-	struct mrmr_extent extent;
+	struct piece *piece = s != NULL ? talloc_zero(s, struct piece) : NULL;
 	uint32_t got = 0;
-	uint32_t i;
 	int ret = 0;
 
-	if (s == NULL) {
+	if (piece == NULL) {
+		talloc_free(s);
 		errno = ENOMEM;
 		return -1;
 	}
 	s->judge = judge;
-	if (mrmr_catalog_get(catalog, s, file, &node) == -1) {
+	if (mrmr_catalog_get(catalog, piece, file, &piece->node) == -1 ||
+	    mrmr_catalog_get_extents(catalog, file, index, &piece->extent, 1,
+				     &got) == -1) {
 		ret = errno == ENOENT ? 0 : -1;
-	} else if (mrmr_engine_online(judge->engine, node->member) != NULL) {
-		for (i = 0; ret == 0 && i < node->num_extents; i++) {
-			ret = mrmr_catalog_get_extents(catalog, file, i,
-						       &extent, 1, &got);
-			if (ret == 0 && got == 1 &&
-			    extent.state == MRMR_EXTENT_ZERO) {
-				ret = judge_zero(s, node, i, &extent);
-			}
-		}
+	} else if (got == 1 && piece->extent.state == MRMR_EXTENT_ZERO &&
+		   mrmr_engine_online(judge->engine, piece->node->member) !=
+			   NULL) {
+		ret = judge_zero(s, piece, index);
 	}
 	talloc_free(s);
 	return ret;

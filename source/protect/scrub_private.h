@@ -97,8 +97,10 @@ struct scrub_zeros_reader {
 	struct mrmr_engine *engine;
 	struct mrmr_live_member **members; /* NULL: it is not there */
 	bool deep;
-	bool (*should_end)(void *private_data);
-	int (*bad)(uint64_t file, void *private_data); /* -1 with errno */
+	bool (*should_end)(void *private_data);  /* for now; not in a file */
+	bool (*should_stop)(void *private_data); /* at once */
+	/* That block is not all zero. 0, or -1 with errno. */
+	int (*bad)(uint64_t file, uint32_t index, void *private_data);
 	void *private_data;
 };
 
@@ -121,7 +123,7 @@ struct scrub_judge {
 /* Read a suspect again and say what is wrong with it; repair it if that is
    wanted. *is_right tells if nothing is, or not any more. -1 with errno. */
 int scrub_judge_stripe(struct scrub_judge *judge, uint64_t id, bool *is_right);
-/* The blocks of a file that should be all zero. */
-int scrub_judge_zeros(struct scrub_judge *judge, uint64_t file);
+/* A block that should be all zero. */
+int scrub_judge_zero(struct scrub_judge *judge, uint64_t file, uint32_t index);
 
 #endif

@@ -78,7 +78,7 @@ static bool is_zero(const uint8_t *bytes, size_t len)
 	       (bytes[0] == 0 && memcmp(bytes, bytes + 1, len - 1) == 0);
 }
 
-/* 1: it is not right. 2: this is not the time to tell. */
+/* 1: it is to stop. */
 static int read_extent(const struct mrmr_extent *extent, uint32_t index,
 		       void *private_data)
 {
@@ -91,20 +91,38 @@ static int read_extent(const struct mrmr_extent *extent, uint32_t index,
 	    (fd != -1 && is_hole(fd, offset, extent->len_bytes))) {
 		return 0;
 	}
-	if (reader->should_end(reader->private_data)) {
-		return 2;
+	if (reader->should_stop(reader->private_data)) {
+		return 1;
 	}
 	if (reader->deep && fd != -1) {
 		(void)posix_fadvise(fd, (off_t)offset, (off_t)extent->len_bytes,
 				    POSIX_FADV_DONTNEED);
 	}
-	if (mrmr_live_read(r->live, r->buf, extent->len_bytes, offset) == -1) {
-		return mrmr_is_shortage(errno) ? -1 : 1;
+	if (mrmr_live_read(r->live, r->buf, extent->len_bytes, offset) == 0) {
+		if (is_zero(r->buf, extent->len_bytes)) {
+			return 0;
+		}
+	} else if (mrmr_is_shortage(errno)) {
+		return -1;
 	}
-	return is_zero(r->buf, extent->len_bytes) ? 0 : 1;
+	return reader->bad(r->node->id, index, reader->private_data);
 }
 
-/* As read_extent(); 0: all of it is right, or on a member that is not there. */
+/* It is not to be had: that is so of all its blocks. */
+static int tell_first(const struct mrmr_extent *extent, uint32_t index,
+		      void *private_data)
+{
+	const struct reading *r = private_data;
+
+	if (extent->state != MRMR_EXTENT_ZERO) {
+		return 0;
+	}
+	return r->reader->bad(r->node->id, index, r->reader->private_data) == -1
+		       ? -1
+		       : 2;
+}
+
+/* As read_extent(). What is on a member that is not there is left out. */
 static int read_file(struct scrub_zeros_reader *reader, uint64_t id)
 {
 	struct mrmr_engine *engine = reader->engine;
@@ -130,11 +148,13 @@ static int read_file(struct scrub_zeros_reader *reader, uint64_t id)
 			errno = ENOMEM;
 		} else if (mrmr_live_open_on(frame, engine,
 					     reader->members[member], node,
-					     false, &r.live) == -1) {
-			ret = mrmr_is_shortage(errno) ? -1 : 1;
-		} else {
+					     false, &r.live) == 0) {
 			ret = mrmr_catalog_each_extent(engine->catalog, node,
 						       read_extent, &r);
+		} else if (!mrmr_is_shortage(errno)) {
+			ret = mrmr_catalog_each_extent(engine->catalog, node,
+						       tell_first, &r);
+			ret = ret == 2 ? 0 : ret;
 		}
 	}
 	talloc_free(frame);
@@ -143,7 +163,7 @@ static int read_file(struct scrub_zeros_reader *reader, uint64_t id)
 
 /* --- all of them ------------------------------------------------------------------ */
 
-/* Some ids. 1: it is to end. */
+/* Some ids. 1: it is to stop. A file that was begun is read to its end. */
 static int read_some(struct scrub_zeros *z, struct scrub_zeros_reader *reader,
 		     uint64_t upto)
 {
@@ -153,14 +173,14 @@ static int read_some(struct scrub_zeros *z, struct scrub_zeros_reader *reader,
 	while (mrmr_catalog_next_zero(catalog, z->at, upto, &id) == 0) {
 		int ret = read_file(reader, id);
 
-		if (ret == 1) {
-			ret = reader->bad(id, reader->private_data);
-		}
 		if (ret != 0) {
-			return ret == -1 ? -1 : 1;
+			return ret;
 		}
 		z->left -= id - z->at < z->left ? id - z->at : z->left;
 		z->at = id;
+		if (reader->should_end(reader->private_data)) {
+			return 1;
+		}
 	}
 	if (errno != ENOENT) {
 		return -1;

@@ -165,6 +165,28 @@ static void test_found_and_repaired(void **state)
 	world_free(w);
 }
 
+/* All of them are told; the file is made anew once. */
+static void test_several(void **state)
+{
+	struct world *w = with_zeros();
+	struct mrmr_scrub_options options = {.repair = false};
+	struct mrmr_scrub_result result;
+	struct seen seen = {.num = 0};
+
+	turn(w, GRID);
+	turn(w, 2 * GRID + 7);
+	turn(w, 4 * GRID);
+	result = scrub(w, options, &seen);
+	assert_int_equal(result.wrong_blocks, 3);
+	assert_int_equal(seen.num, 3);
+	options.repair = true;
+	result = scrub(w, options, &seen);
+	assert_int_equal(result.repaired_blocks, 1);
+	assert_int_equal(result.wrong_blocks, 1);
+	assert_true(is_right(w));
+	world_free(w);
+}
+
 /* A part at a time, each of which goes on where the last one ended. */
 static void test_in_parts(void **state)
 {
@@ -223,6 +245,7 @@ static void test_written(void **state)
 
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_found_and_repaired),
+	cmocka_unit_test(test_several),
 	cmocka_unit_test(test_in_parts),
 	cmocka_unit_test(test_stopped),
 	cmocka_unit_test(test_written),
