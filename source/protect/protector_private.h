@@ -55,10 +55,12 @@ struct protector {
 	struct mrmr_absent_removed **removed;
 	struct relocation *relocated; /* while events are applied; or NULL */
 	bool is_doubtful;             /* so it waits for a person */
-	struct mrmr_error scan_err;   /* why the last one broke off; code 0: it
+	bool has_checked; /* if the catalogue is sound, before what it does not */
+	bool is_sound;    /* know is removed; and it was */
+	struct mrmr_error scan_err; /* why the last one broke off; code 0: it
 				       did not */
-	int64_t rescan_ns;            /* not before; mrmr_now_ns() */
-	uint64_t batch_bytes;         /* of the next batch; 0: not known yet */
+	int64_t rescan_ns;          /* not before; mrmr_now_ns() */
+	uint64_t batch_bytes;       /* of the next batch; 0: not known yet */
 	struct mrmr_protect_progress progress;
 	struct mrmr_protect_result before; /* the transaction */
 	unsigned int failures;             /* of batches, one after another */

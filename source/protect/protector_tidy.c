@@ -58,6 +58,30 @@ static int forget(struct protector *p, uint16_t number, uint64_t inode,
 	return 0;
 }
 
+/*
+ * What is found on a member, and nobody knows, is garbage that a crash has left; or it
+ * is the catalogue that has lost something, by bits that turned: then it is all that
+ * is left of what was protected.
+ */
+static bool is_sound(struct protector *p)
+{
+	struct mrmr_error err = {0};
+
+	if (p->has_checked) {
+		return p->is_sound;
+	}
+	p->has_checked = true;
+	p->is_sound = mrmr_catalog_check(p->catalog, &err) == 0;
+	if (!p->is_sound) {
+		mrmr_log(MRMR_LOG_ERROR,
+			 "the catalogue in %s is damaged: %s; what it does not "
+			 "know stays on the members; mrmr-admin recover makes "
+			 "it again",
+			 p->pool->config->state_dir, err.text);
+	}
+	return p->is_sound;
+}
+
 static int compare_members(const void *a_void, const void *b_void)
 {
 	const struct loose_inode *a = a_void;
@@ -129,9 +153,16 @@ struct leftover {
 static int take_leftover(uint64_t inode, uint64_t bytes, void *private_data)
 {
 	struct leftover *leftover = private_data;
+	struct protector *p = leftover->p;
+	uint64_t id;
 
 	(void)bytes;
-	return protector_loosen(leftover->p, leftover->number, inode);
+	if (mrmr_catalog_find_inode(p->catalog, leftover->number, inode, &id) ==
+		    -1 &&
+	    !is_sound(p)) {
+		return 0;
+	}
+	return protector_loosen(p, leftover->number, inode);
 }
 
 /* Those that something depends on are no more than what was overwritten since
@@ -178,6 +209,9 @@ void tidy_blobs(struct protector *p)
 {
 	size_t i;
 
+	if (!is_sound(p)) {
+		return;
+	}
 	for (i = 0; i < p->pool->num_members; i++) {
 		const struct mrmr_member *member = &p->pool->members[i];
 		struct leftover leftover = {
