@@ -102,9 +102,16 @@ class Maker:
         def after(m):
             m.write(path, data)
             m.files[path].forget('ea', 'stream', 'acl')
-        return Op('put over %s (%d)' % (path, len(data)), [path],
-                  lambda c: c.put(windows(path), data,
-                                  attributes=bits), after)
+
+        def run(c):
+            try:
+                c.put(windows(path), data, attributes=bits)
+            except smb2.Error as error:
+                # it may be hidden, and that not be known any more
+                if error.name != 'NT_STATUS_ACCESS_DENIED' or bits:
+                    raise
+                c.put(windows(path), data, attributes=2)
+        return Op('put over %s (%d)' % (path, len(data)), [path], run, after)
 
     def changed(self, text, path, old, new, change):
         def run(c):
