@@ -423,6 +423,9 @@ int extents_put(struct mrmr_catalog *cat, uint64_t id, uint32_t first,
 int extents_get(struct mrmr_catalog *cat, uint64_t id, uint32_t first,
 		struct mrmr_extent *extents, uint32_t num, uint32_t *got);
 int extents_cut(struct mrmr_catalog *cat, uint64_t id, uint32_t num);
+/* Is any of them in that state? */
+int extents_any(struct mrmr_catalog *cat, const struct entry *entry,
+		enum mrmr_extent_state state, bool *yes);
 /* Is any of them in a stripe? */
 int extents_in_stripe(struct mrmr_catalog *cat, const struct entry *entry,
 		      bool *yes);

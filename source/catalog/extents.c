@@ -431,8 +431,8 @@ int extents_drop(struct mrmr_catalog *cat, const struct entry *entry)
 	return 0;
 }
 
-int extents_in_stripe(struct mrmr_catalog *cat, const struct entry *entry,
-		      bool *yes)
+int extents_any(struct mrmr_catalog *cat, const struct entry *entry,
+		enum mrmr_extent_state state, bool *yes)
 {
 	struct mrmr_extent extents[EXTENTS_PER_CHUNK];
 	uint32_t first;
@@ -441,10 +441,7 @@ int extents_in_stripe(struct mrmr_catalog *cat, const struct entry *entry,
 
 	*yes = false;
 	if (entry->num_extents == 1) {
-		*yes = entry->extent.state == MRMR_EXTENT_IN_STRIPE;
-		return 0;
-	}
-	if (entry->protected_bytes == 0) {
+		*yes = entry->extent.state == state;
 		return 0;
 	}
 	for (first = 0; first < entry->num_extents; first += got) {
@@ -453,7 +450,7 @@ int extents_in_stripe(struct mrmr_catalog *cat, const struct entry *entry,
 			return -1;
 		}
 		for (i = 0; i < got; i++) {
-			if (extents[i].state == MRMR_EXTENT_IN_STRIPE) {
+			if (extents[i].state == state) {
 				*yes = true;
 				return 0;
 			}
@@ -463,6 +460,16 @@ int extents_in_stripe(struct mrmr_catalog *cat, const struct entry *entry,
 		}
 	}
 	return 0;
+}
+
+int extents_in_stripe(struct mrmr_catalog *cat, const struct entry *entry,
+		      bool *yes)
+{
+	if (entry->num_extents != 1 && entry->protected_bytes == 0) {
+		*yes = false;
+		return 0;
+	}
+	return extents_any(cat, entry, MRMR_EXTENT_IN_STRIPE, yes);
 }
 
 bool mrmr_catalog_piece_extent(struct mrmr_catalog *cat, uint64_t stripe,
