@@ -68,7 +68,8 @@ void mrmr_intent_leave(struct mrmr_pool *pool,
 
 /*
  * Some members are done and the rest is away: keep the intent for those that
- * are left. Needs root.
+ * are left. Needs root. -1 with errno: that cannot be written now; it is as after
+ * mrmr_intent_leave(), and who uses the pool next tries it again.
  */
 int mrmr_intent_keep_for(struct mrmr_pool *pool, struct mrmr_intent *intent,
 			 const size_t *members, size_t num_members);

@@ -293,7 +293,9 @@ int mrmr_intent_keep_for(struct mrmr_pool *pool, struct mrmr_intent *intent,
 	if (mrmr_fault("intent-keep") == 0) {
 		ret = intent_keep_for(pool, intent, members, num_members);
 	}
-	atomic_fetch_sub(&pool->shared->num_intents, 1);
+	if (ret == 0) {
+		atomic_fetch_sub(&pool->shared->num_intents, 1);
+	}
 	return ret;
 }
 

@@ -335,13 +335,10 @@ int replay_rename_logged(struct mrmr_pool *pool, size_t member,
 			 "%s",
 			 mrmr_member_name(&pool->members[member]), from, to,
 			 strerror(errno));
-		pool->members[member].is_behind = true;
 	}
 	return ret;
 }
 
-/* One record builds on the other: once one could not be carried out on a
-   member, those that come after it have to wait there. */
 bool replay_can_follow(const struct mrmr_member *member)
 {
 	return member->state == MRMR_MEMBER_ONLINE && !member->is_behind;
@@ -407,10 +404,11 @@ static size_t replay_rename(struct mrmr_pool *pool, struct mrmr_intent *intent,
 	return num_left;
 }
 
-int replay_trash(struct mrmr_pool *pool, size_t member, const char *path)
+static int trash_path(struct mrmr_pool *pool, size_t member, const char *path)
 {
 	struct spot spot;
 	struct stat st;
+	int saved_errno;
 	int ret;
 
 	ret = replay_is_there(pool->members[member].root_fd, path, &st);
@@ -423,7 +421,23 @@ int replay_trash(struct mrmr_pool *pool, size_t member, const char *path)
 	}
 	pool->members[member].needs_sync = true;
 	ret = mrmr_trash(pool, member, spot.fd, spot.name, path);
+	saved_errno = errno;
 	close(spot.fd);
+	errno = saved_errno;
+	return ret;
+}
+
+int replay_trash(struct mrmr_pool *pool, size_t member, const char *path)
+{
+	int ret = trash_path(pool, member, path);
+
+	if (ret == -1) {
+		mrmr_log(MRMR_LOG_ERROR,
+			 "member %s: '%s' was removed or replaced while it was "
+			 "away, which cannot be done on it now: %s",
+			 mrmr_member_name(&pool->members[member]), path,
+			 strerror(errno));
+	}
 	return ret;
 }
 
@@ -525,8 +539,8 @@ static size_t replay_replace(struct mrmr_pool *pool, struct mrmr_intent *intent,
 	return num_left;
 }
 
-size_t mrmr_intent_replay(struct mrmr_pool *pool, struct mrmr_intent *intent,
-			  size_t *left)
+static size_t replay(struct mrmr_pool *pool, struct mrmr_intent *intent,
+		     size_t *left)
 {
 	if (intent->kind == MRMR_INTENT_RENAME_DIR) {
 		return replay_rename(pool, intent, left);
@@ -539,4 +553,21 @@ size_t mrmr_intent_replay(struct mrmr_pool *pool, struct mrmr_intent *intent,
 		return replay_rmdir(pool, intent, left);
 	}
 	return replay_replace(pool, intent, left);
+}
+
+/* One record builds on the other: once one could not be carried out on a
+   member, those that come after it have to wait there. */
+size_t mrmr_intent_replay(struct mrmr_pool *pool, struct mrmr_intent *intent,
+			  size_t *left)
+{
+	size_t num_left = replay(pool, intent, left);
+	size_t i;
+
+	for (i = 0; i < num_left; i++) {
+		struct mrmr_member *member = &pool->members[left[i]];
+
+		member->is_behind = member->is_behind ||
+				    member->state == MRMR_MEMBER_ONLINE;
+	}
+	return num_left;
 }

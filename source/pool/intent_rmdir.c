@@ -58,7 +58,6 @@ static int remove_on(struct mrmr_pool *pool, size_t member, const char *path)
 			 "member %s: the directory '%s' was removed while it "
 			 "was away, which cannot be done on it now: %s",
 			 mrmr_member_name(m), path, strerror(errno));
-		m->is_behind = true;
 	}
 	if (fd != -1) {
 		close(fd);

@@ -83,10 +83,10 @@ static void end(struct mrmr_pool *pool, struct mrmr_intent *intent, bool done,
 	} else if (mrmr_intent_keep_for(pool, intent, &member, 1) == -1) {
 		mrmr_log(MRMR_LOG_ERROR,
 			 "member %s is away, and it cannot be noted what it "
-			 "has to do when it is back (%s): '%s' will be there "
-			 "again",
-			 mrmr_member_name(&pool->members[member]),
-			 strerror(errno), intent->from);
+			 "has to do about '%s' when it is back (%s); this is "
+			 "tried again",
+			 mrmr_member_name(&pool->members[member]), intent->from,
+			 strerror(errno));
 	}
 	pool->identity.unbecome_root();
 	mrmr_tree_unlock(pool);

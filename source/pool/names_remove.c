@@ -294,7 +294,7 @@ static void close_intent(struct mrmr_pool *pool, struct mrmr_intent *intent,
 					intent->num_members) == -1) {
 		mrmr_log(MRMR_LOG_ERROR,
 			 "'%s' was removed, but that cannot be noted for the "
-			 "members that are away (%s): it will be there again",
+			 "members that are away (%s); this is tried again",
 			 intent->to, strerror(errno));
 	}
 	pool->identity.unbecome_root();

@@ -171,8 +171,8 @@ static void close_intent(struct renaming *r, struct mrmr_intent *intent,
 					r->num_members - num_online) == -1) {
 		mrmr_log(MRMR_LOG_ERROR,
 			 "'%s' was renamed to '%s', but that "
-			 "cannot be noted for the members that are away (%s): "
-			 "their files in it will show under the old name",
+			 "cannot be noted for the members that are away (%s); "
+			 "this is tried again",
 			 r->from_path, r->to_path, strerror(errno));
 	}
 	pool->identity.unbecome_root();

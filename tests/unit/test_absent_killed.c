@@ -95,6 +95,72 @@ static void test_killed(void **state)
 	}
 }
 
+/* What the member has to do cannot be noted: the next operation tries it again, before
+   the names change once more. */
+static void test_not_noted(void **state)
+{
+	static const char *const faults[] = {"intent-keep#1=ENOSPC",
+					     "intent-write#2=ENOSPC",
+					     "intent-name#2=EIO"};
+	size_t i;
+
+#ifndef MRMR_WITH_FAULTS
+	print_message("[  SKIPPED ] test_not_noted: no faults built\n");
+	return;
+#endif
+	for (i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+		struct protected *p = served_new(3);
+		struct world *w = p->w;
+
+		protected_file(p, 0, "f", 1, 1000, GRID);
+		protected_file(p, 0, "h", 2, 2000, GRID);
+		protected_unplug(p, 1);
+		assert_string_equal(do_list(w, ""), "f h");
+		setenv("MRMR_FAULT", faults[i], 1);
+		assert_int_equal(do_rename(w, "f", "g"), 0);
+		unsetenv("MRMR_FAULT");
+		assert_int_equal(do_unlink(w, "g"), 0);
+		setenv("MRMR_FAULT", faults[i], 1);
+		assert_int_equal(do_unlink(w, "h"), 0);
+		unsetenv("MRMR_FAULT");
+		assert_string_equal(do_list(w, ""), "");
+		served_come_back(p, i % 2 == 1);
+		assert_string_equal(do_list(w, ""), "");
+		served_free(p);
+	}
+}
+
+/* What cannot be done on the member when it is back is not overtaken by what came after
+   it: under another name it would not be found any more. */
+static void test_one_after_another(void **state)
+{
+	struct protected *p = NULL;
+	struct world *w = NULL;
+
+	(void)state;
+#ifndef MRMR_WITH_FAULTS
+	print_message("[  SKIPPED ] test_one_after_another: no faults built\n");
+	return;
+#endif
+	p = served_new(3);
+	w = p->w;
+	assert_int_equal(do_mkdir(w, "d", 0755), 0);
+	protected_file(p, 0, "d/f", 1, 1000, GRID);
+	protected_file(p, 0, "d/g", 2, 1000, GRID);
+	protected_unplug(p, 1);
+	assert_string_equal(do_list(w, "d"), "f g");
+	assert_int_equal(do_unlink(w, "d/f"), 0);
+	assert_int_equal(do_rename(w, "d", "e"), 0);
+	setenv("MRMR_FAULT", "replay-trash#1=EIO", 1);
+	protected_unplug(p, 0);
+	unsetenv("MRMR_FAULT");
+	assert_string_equal(do_list(w, "e"), "g");
+	served_come_back(p, true); /* this process would wait */
+	assert_string_equal(do_list(w, "e"), "g");
+	assert_int_equal(world_trashed(w, 0, "f"), 1);
+	served_free(p);
+}
+
 /* Another process opens the pool, with a fault. Was it killed? */
 static bool return_in_child(struct world *w, const char *fault)
 {
@@ -253,6 +319,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_killed),
+		cmocka_unit_test(test_not_noted),
+		cmocka_unit_test(test_one_after_another),
 		cmocka_unit_test(test_name_again),
 		cmocka_unit_test(test_replacing),
 		cmocka_unit_test(test_replacing_and_going_on),
