@@ -49,12 +49,16 @@ struct mrmr_engine {
  * pool. NULL with *err filled. Needs root.
  *
  * A catalogue that is missing is made if nothing was ever protected in this
- * pool. If members carry parts of one, that is EILSEQ, and no new one is begun:
- * it would take all that is known from the parts.
+ * pool. If members carry parts of one, that is EILSEQ, in each mode, and no new one is
+ * begun: it would take all that is known from the parts.
  */
 struct mrmr_engine *mrmr_engine_open(void *mem_ctx, struct mrmr_pool *pool,
 				     enum mrmr_engine_mode mode,
 				     struct mrmr_error *err);
+
+/* There is no catalogue: was nothing ever protected in this pool, by what the members
+   that are there show? 0, or -1 with *err, EILSEQ: it was lost. Needs root. */
+int mrmr_engine_check_new(const struct mrmr_pool *pool, struct mrmr_error *err);
 
 /* Index of a member in the pool by its number, SIZE_MAX if it has left the
    pool for good. */

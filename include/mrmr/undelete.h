@@ -64,7 +64,8 @@ struct mrmr_purge_result {
 /*
  * Remove them for good. A protected file leaves its stripes first, which are
  * computed anew without it, and is removed when that is durable (invariant 2).
- * engine as above. -1 with *err filled: what was not removed is as it was.
+ * engine as above. -1 with *err filled: what was not removed is as it was; that is all
+ * if the catalogue is damaged, which is looked at first.
  */
 int mrmr_trash_purge(struct mrmr_pool *pool, struct mrmr_engine *engine,
 		     const struct mrmr_trashed *items, size_t num,

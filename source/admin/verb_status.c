@@ -14,6 +14,7 @@
 #include <talloc.h>
 
 #include <mrmr/catalog.h>
+#include <mrmr/engine.h>
 #include <mrmr/queue.h>
 #include <mrmr/size.h>
 #include <mrmr/staging.h>
@@ -30,7 +31,8 @@
 struct status {
 	struct admin *admin;
 	struct mrmr_pool *pool;
-	struct mrmr_catalog *catalog; /* NULL: nothing was ever protected */
+	struct mrmr_catalog *catalog; /* NULL: nothing was ever protected, or */
+	bool is_unknown;              /* the catalogue is lost, or unreadable */
 	bool has_work;
 	bool has_losses;
 };
@@ -118,7 +120,7 @@ static bool is_in_trash(const struct mrmr_node *node, const char *path,
 	return is_there;
 }
 
-/* Only read; if it is not there, nothing is protected. */
+/* Only read; if it was never there, nothing is protected. */
 static void open_catalog(struct status *status)
 {
 	const struct mrmr_config *config = status->pool->config;
@@ -132,8 +134,11 @@ static void open_catalog(struct status *status)
 	status->catalog =
 		mrmr_catalog_open(status->admin, state_fd, &config->pool_id,
 				  MRMR_CATALOG_READ, &err);
-	if (status->catalog == NULL && err.code != ENOENT) {
+	if (status->catalog == NULL &&
+	    (err.code != ENOENT ||
+	     mrmr_engine_check_new(status->pool, &err) == -1)) {
 		admin_note(status->admin, "%s", err.text);
+		status->is_unknown = true;
 		status->has_work = true;
 	}
 	close(state_fd);
@@ -255,6 +260,15 @@ static void say_survey(struct status *status, const struct mrmr_survey *survey)
 	}
 }
 
+static const char *what_without_catalog(const struct status *status)
+{
+	if (status->is_unknown) {
+		return "what is protected is not known";
+	}
+	return status->pool->config->parity.max > 0 ? "nothing is protected yet"
+						    : "nothing is protected";
+}
+
 static void report_protection(struct status *status)
 {
 	struct admin *admin = status->admin;
@@ -268,8 +282,7 @@ static void report_protection(struct status *status)
 		put_survey(status, &survey);
 		admin_say(admin, "Parity     %s wanted; %s",
 			  parity_text(admin, wish),
-			  wish->max > 0 ? "nothing is protected yet"
-					: "nothing is protected");
+			  what_without_catalog(status));
 		return;
 	}
 	if (mrmr_survey(status->catalog, mrmr_pool_rows(status->pool),

@@ -208,6 +208,24 @@ int member_put(struct mrmr_catalog *cat, uint16_t number,
 	return record_put(cat, &by_number, id->byte, sizeof(id->byte));
 }
 
+/* It would get a second number, if the record that leads to the first one was lost. */
+static int check_is_new(struct mrmr_catalog *cat, const struct mrmr_uuid *id)
+{
+	struct mrmr_uuid other;
+	uint16_t i;
+
+	for (i = 0; i < cat->head.num_members; i++) {
+		if (member_id(cat, i, &other) == -1) {
+			if (errno != ENOENT) {
+				return -1;
+			}
+		} else if (mrmr_uuid_equal(&other, id)) {
+			return damaged_record(cat, "a member");
+		}
+	}
+	return 0;
+}
+
 static int add_member(struct mrmr_catalog *cat, const struct mrmr_uuid *id,
 		      uint16_t *number)
 {
@@ -216,7 +234,7 @@ static int add_member(struct mrmr_catalog *cat, const struct mrmr_uuid *id,
 	if (*number != MRMR_MEMBER_NONE) {
 		return 0;
 	}
-	if (errno != ENOENT) {
+	if (errno != ENOENT || check_is_new(cat, id) == -1) {
 		return -1;
 	}
 	if (cat->head.num_members >= MEMBERS_MAX) {

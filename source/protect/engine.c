@@ -62,7 +62,7 @@ static bool has_traces(const struct mrmr_member *member)
 	       mrmr_blob_walk(member->private_fd, stop_at_first, NULL) == 1;
 }
 
-static int check_is_new(const struct mrmr_pool *pool, struct mrmr_error *err)
+int mrmr_engine_check_new(const struct mrmr_pool *pool, struct mrmr_error *err)
 {
 	size_t i;
 
@@ -87,15 +87,22 @@ static int open_catalog(struct mrmr_engine *engine, struct mrmr_error *err)
 {
 	struct mrmr_pool *pool = engine->pool;
 	const struct mrmr_uuid *id = &pool->config->pool_id;
+	struct mrmr_error lost = {0};
 
 	engine->catalog = mrmr_catalog_open(engine, pool->state_fd, id,
 					    MRMR_CATALOG_READ, err);
+	if (engine->catalog == NULL && err->code == ENOENT &&
+	    mrmr_engine_check_new(pool, &lost) == -1) {
+		/* or another process has begun it in between */
+		engine->catalog = mrmr_catalog_open(engine, pool->state_fd, id,
+						    MRMR_CATALOG_READ, err);
+		if (engine->catalog == NULL) {
+			*err = err->code == ENOENT ? lost : *err;
+			return -1;
+		}
+	}
 	if (engine->mode == MRMR_ENGINE_READ) {
 		return engine->catalog != NULL ? 0 : -1;
-	}
-	if (engine->catalog == NULL && err->code == ENOENT &&
-	    check_is_new(pool, err) == -1) {
-		return -1;
 	}
 	/* What else hinders reading may be mended by opening it for writing;
 	   if not, that says so. */

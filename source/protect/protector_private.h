@@ -128,6 +128,9 @@ void protector_done(struct protector *p, uint16_t member, uint64_t inode);
 
 void tidy_begin(struct protector *p);
 void tidy_end(struct protector *p, bool well);
+/* May what the catalogue does not know be removed? Not if it is damaged, which is told
+   once. Reads all of it the first time. Outside of batches. */
+bool tidy_is_sound(struct protector *p);
 /* Parity blocks that no stripe names. Outside of batches. */
 void tidy_blobs(struct protector *p);
 /* What protector_loosen() was told. */

@@ -63,7 +63,7 @@ static int forget(struct protector *p, uint16_t number, uint64_t inode,
  * is the catalogue that has lost something, by bits that turned: then it is all that
  * is left of what was protected.
  */
-static bool is_sound(struct protector *p)
+bool tidy_is_sound(struct protector *p)
 {
 	struct mrmr_error err = {0};
 
@@ -159,7 +159,7 @@ static int take_leftover(uint64_t inode, uint64_t bytes, void *private_data)
 	(void)bytes;
 	if (mrmr_catalog_find_inode(p->catalog, leftover->number, inode, &id) ==
 		    -1 &&
-	    !is_sound(p)) {
+	    !tidy_is_sound(p)) {
 		return 0;
 	}
 	return protector_loosen(p, leftover->number, inode);
@@ -209,7 +209,7 @@ void tidy_blobs(struct protector *p)
 {
 	size_t i;
 
-	if (!is_sound(p)) {
+	if (!tidy_is_sound(p)) {
 		return;
 	}
 	for (i = 0; i < p->pool->num_members; i++) {

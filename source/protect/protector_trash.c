@@ -4,7 +4,7 @@
  * The oldest first, on each member: what is over its time, what is more than the
  * trash may take, and what clients need room for. One that the catalogue does not
  * know was never protected, or a protector was killed after the commit by which it
- * left its stripes: it is unlinked. One that the catalogue knows under a name
+ * left its stripes: it is unlinked, if the catalogue is sound. One that the catalogue knows under a name
  * outside of the trash is not touched: there is an event to come, or it is a further
  * name of a file that lives. Nor is one that is what is protected of a file in the
  * share (was.h).
@@ -208,6 +208,35 @@ static int compare_due(const void *a_void, const void *b_void)
 	return compare(a, b);
 }
 
+/*
+ * Those that the catalogue does not know stay while it is damaged: it may have known
+ * them, and others' parity may need them.
+ */
+static int leave_doubtful(struct protector *p, struct due_files *due,
+			  struct mrmr_error *err)
+{
+	size_t num = 0;
+	size_t i;
+
+	for (i = 0; i < due->num; i++) {
+		struct trashed *file = due->list[i];
+		uint64_t id;
+
+		if (mrmr_catalog_find_inode(p->catalog, file->trash->number,
+					    file->inode, &id) == -1) {
+			if (errno != ENOENT) {
+				return protector_fail_catalog(p, err);
+			}
+			if (!tidy_is_sound(p)) {
+				continue;
+			}
+		}
+		due->list[num++] = file;
+	}
+	due->num = num;
+	return 0;
+}
+
 static int empty(struct protector *p, struct due_files *due,
 		 struct mrmr_error *err)
 {
@@ -390,8 +419,11 @@ int trash_run(struct protector *p, bool *any, struct mrmr_error *err)
 		return protector_no_memory(err);
 	}
 	mrmr_pool_look_at_space(p->pool);
-	ret = look_at_all(p, trashes, &due) == 0 ? empty(p, &due, err)
+	ret = look_at_all(p, trashes, &due) == 0 ? leave_doubtful(p, &due, err)
 						 : protector_no_memory(err);
+	if (ret == 0) {
+		ret = empty(p, &due, err);
+	}
 	tell_left(p, trashes);
 	p->makes_room = false;
 	if (has_freed(p, trashes)) {

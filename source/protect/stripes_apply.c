@@ -15,6 +15,8 @@
 
 #include <talloc.h>
 
+#include <mrmr/log.h>
+
 #include "stripes_private.h"
 
 struct apply {
@@ -116,6 +118,18 @@ static int swap_in_place(struct apply *a, struct job *job,
 	return job_add_item(job, item) == -1 ? -1 : 1;
 }
 
+/* Its parity would be taken for garbage by who goes on, and so would be all that the
+   stripe had of other files. */
+static int fail_lost(const struct mrmr_change *change)
+{
+	mrmr_log(MRMR_LOG_ERROR,
+		 "the catalogue is damaged: it has no stripe %llu, in which "
+		 "files are protected; run 'mrmr-admin recover'",
+		 (unsigned long long)change->old.stripe);
+	errno = EILSEQ;
+	return -1;
+}
+
 /* 1: nothing is left to do for its new bytes. */
 static int plan_old(struct apply *a, struct mrmr_change *change)
 {
@@ -127,7 +141,7 @@ static int plan_old(struct apply *a, struct mrmr_change *change)
 
 	job = jobs_get(a->work, &a->jobs, change->old.stripe);
 	if (job == NULL) {
-		return errno == ENOENT ? 0 : -1;
+		return errno == ENOENT ? fail_lost(change) : -1;
 	}
 	piece = find_old(job, change, &slot);
 	if (piece == NULL) {

@@ -6,7 +6,8 @@
  * commit, nothing has happened (new parity blocks are garbage); after it, there
  * are files in the trash that nothing depends on, which the next purge removes.
  *
- * Whether a file is protected tells the catalogue, by its name in the trash and by
+ * A catalogue that is damaged may not know any more what others' parity needs: then
+ * nothing is removed. Whether a file is protected tells the catalogue, by its name in the trash and by
  * its inode. A file of which it only knows the inode, under another name, is one
  * whose way to the trash the protector has not heard of: it is left.
  *
@@ -502,6 +503,17 @@ static int purge_next(struct mrmr_pool *pool, struct mrmr_engine *engine,
 	return ret;
 }
 
+static int fail_damaged(const struct mrmr_pool *pool, struct mrmr_error *err)
+{
+	const struct mrmr_error why = *err;
+
+	return mrmr_error_set(err, why.code,
+			      "nothing was removed: the catalogue in %s, which "
+			      "tells what others' parity needs, is damaged: "
+			      "%s; mrmr-admin recover makes it again",
+			      pool->config->state_dir, why.text);
+}
+
 int mrmr_trash_purge(struct mrmr_pool *pool, struct mrmr_engine *engine,
 		     const struct mrmr_trashed *items, size_t num,
 		     const struct mrmr_purge_options *options,
@@ -513,6 +525,10 @@ int mrmr_trash_purge(struct mrmr_pool *pool, struct mrmr_engine *engine,
 
 	*result = (struct mrmr_purge_result){0};
 	err = err != NULL ? err : &ignored;
+	if (num > 0 && engine != NULL &&
+	    mrmr_catalog_check(engine->catalog, err) == -1) {
+		return fail_damaged(pool, err);
+	}
 	while (done < num) {
 		if (options->should_stop != NULL &&
 		    options->should_stop(options->private_data)) {
