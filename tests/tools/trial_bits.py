@@ -191,7 +191,8 @@ def edit_behind(trial):
         trial.model.write(path, data)
         trial.say('made behind it: %s on %d' % (path, member))
     trial.disturbed = True
-    trial.admin('scan', allowed=(0, 1))
+    status, _ = trial.admin('scan', allowed=(0, 1))
+    trial.untold = trial.untold or status != 0
     # which member has a directory is remembered for a second
     time.sleep(LEAVE_SECONDS)
     check_content(trial)
