@@ -151,6 +151,8 @@ static int make_folder(struct mrmr_dir *dir, size_t member, const char *path,
 		goto fail;
 	}
 	close(staging_fd);
+	/* others may know that there is none */
+	atomic_fetch_add(&pool->shared->dirs_gen, 1);
 	return fd;
 fail:
 	saved_errno = errno;

@@ -113,6 +113,29 @@ static bool check_attributes(struct mrmr_dir *dir, size_t index,
 	return true;
 }
 
+/* There was none a moment ago: has another process made one? */
+static bool is_still_lacking(struct mrmr_dir *dir, size_t index,
+			     struct mrmr_dir_clone *clone)
+{
+	struct mrmr_pool *pool = dir->pool;
+	uint32_t dirs_gen = atomic_load_explicit(&pool->shared->dirs_gen,
+						 memory_order_acquire);
+	int fd;
+
+	if (clone->dirs_gen == dirs_gen) {
+		return true;
+	}
+	pool->identity.become_root();
+	fd = mrmr_absent_peek(dir, index);
+	pool->identity.unbecome_root();
+	if (fd != -1) {
+		close(fd);
+		return false;
+	}
+	clone->dirs_gen = dirs_gen;
+	return true;
+}
+
 /*
  * The folder that stands in for the directory of a member that is away. It is
  * opened again after a second: it has gone if the member came and left again.
@@ -133,12 +156,14 @@ static int on_absent_member(struct mrmr_dir *dir, size_t index, bool make)
 		if (clone->state == CLONE_PRESENT) {
 			return clone->fd;
 		}
-		if (!make) {
+		if (!make && is_still_lacking(dir, index, clone)) {
 			errno = clone->error;
 			return -1;
 		}
 	}
 	mrmr_dir_forget(dir, index);
+	clone->dirs_gen = atomic_load_explicit(&pool->shared->dirs_gen,
+					       memory_order_acquire);
 	clone->is_unlike = false; /* its folder is brought in line by itself */
 	clone->fd = mrmr_absent_open(dir, index, make);
 	clone->error = errno;

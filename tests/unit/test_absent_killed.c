@@ -161,6 +161,39 @@ static void test_one_after_another(void **state)
 	served_free(p);
 }
 
+/* Another process moves a file of a member that is away into a directory of which it had
+   none: who has just looked there sees it at once, and what replaces it does so. */
+static void test_moved_by_another(void **state)
+{
+	struct protected *p = served_new(3);
+	struct world *w = p->w;
+	struct stat st;
+	size_t member;
+	pid_t pid;
+	int status;
+
+	(void)state;
+	assert_int_equal(do_mkdir(w, "d", 0755), 0);
+	protected_file(p, 0, "f", 1, 1000, GRID);
+	protected_file(p, 1, "g", 2, 2000, GRID);
+	protected_unplug(p, 1);
+	assert_int_equal(do_stat(w, "d/f", &member, &st), ENOENT);
+	pid = fork();
+	assert_int_not_equal(pid, -1);
+	if (pid == 0) {
+		_exit(do_rename(w, "f", "d/f"));
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_int_equal(do_rename(w, "g", "d/f"), 0);
+	assert_int_equal(do_rename(w, "d/f", "h"), 0);
+	assert_string_equal(do_list(w, "d"), "");
+	served_come_back(p, false);
+	assert_string_equal(do_list(w, "d"), "");
+	assert_string_equal(do_list(w, ""), "d/ h");
+	served_free(p);
+}
+
 /* Another process opens the pool, with a fault. Was it killed? */
 static bool return_in_child(struct world *w, const char *fault)
 {
@@ -321,6 +354,7 @@ int main(void)
 		cmocka_unit_test(test_killed),
 		cmocka_unit_test(test_not_noted),
 		cmocka_unit_test(test_one_after_another),
+		cmocka_unit_test(test_moved_by_another),
 		cmocka_unit_test(test_name_again),
 		cmocka_unit_test(test_replacing),
 		cmocka_unit_test(test_replacing_and_going_on),
