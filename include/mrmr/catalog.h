@@ -162,6 +162,12 @@ struct mrmr_catalog *mrmr_catalog_open_part(void *mem_ctx, int private_fd,
 
 /* Read every record of a store and say whether it is sound. */
 int mrmr_catalog_check(struct mrmr_catalog *cat, struct mrmr_error *err);
+/* Has anything been found in it, since it was opened, that makes no sense? A catalogue
+   is not changed any more then: each commit fails with EILSEQ. */
+bool mrmr_catalog_is_damaged(const struct mrmr_catalog *cat);
+/* As strerror() of what a function of this file has failed with; of damage it says what
+   is to be done. */
+const char *mrmr_catalog_why(int error);
 
 /*
  * To be held by whoever writes: a lock file in the state directory that goes

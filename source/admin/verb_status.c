@@ -288,7 +288,7 @@ static void report_protection(struct status *status)
 	if (mrmr_survey(status->catalog, mrmr_pool_rows(status->pool),
 			is_online, is_in_trash, status, &survey) == -1) {
 		admin_note(admin, "the catalogue cannot be read: %s",
-			   strerror(errno));
+			   mrmr_catalog_why(errno));
 		status->has_work = true;
 	}
 	put_survey(status, &survey);

@@ -68,7 +68,7 @@ static void judge(struct asking *a, struct mrmr_dir *dir, const char *name)
 	if (find_node(a, dir, name, &found->node) == -1) {
 		found->node = NULL;
 		mrmr_error_set(&err, errno, "the catalogue cannot be read: %s",
-			       strerror(errno));
+			       mrmr_catalog_why(errno));
 	} else if (mrmr_decode_can(a->engine, found->node, &err) == 0) {
 		found->is_served = true;
 	}

@@ -332,7 +332,7 @@ static void report(struct telling *t, json_t *object)
 	if (t->blocks != NULL && t->all_blocks &&
 	    where_blocks_say_each(t->blocks, t->node) == -1) {
 		admin_note(t->admin, "the catalogue cannot be read: %s",
-			   strerror(errno));
+			   mrmr_catalog_why(errno));
 	}
 }
 
@@ -359,7 +359,7 @@ int where_parity(struct admin *admin, struct mrmr_engine *engine, bool is_known,
 			       : no_parity_text(&t));
 	} else if (engine != NULL && look(&t) == -1) {
 		admin_note(admin, "the catalogue cannot be read: %s",
-			   strerror(errno));
+			   mrmr_catalog_why(errno));
 	} else if (engine != NULL && thing->is_away) {
 		judge_away(&t);
 	} else if (engine != NULL) {

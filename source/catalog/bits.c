@@ -56,6 +56,24 @@ int bits_set(struct mrmr_catalog *cat, enum bits bits, uint64_t n, bool value)
 	return record_put(cat, &key, bytes, len);
 }
 
+int bits_check_none(struct mrmr_catalog *cat, enum bits bits, uint64_t n,
+		    const char *what)
+{
+	struct key key = key_of_numbers(RECORD_BITS, bits, n / PER_RECORD);
+	uint8_t bytes[RECORD_BYTES];
+	size_t at = n % PER_RECORD;
+
+	if (cat->is_part) {
+		return 0;
+	}
+	if (load(cat, &key, bytes) == -1) {
+		return -1;
+	}
+	return (bytes[at / 8] & (1 << (at % 8))) == 0
+		       ? 0
+		       : damaged_record(cat, what);
+}
+
 int bits_next(struct mrmr_catalog *cat, enum bits bits, uint64_t *n,
 	      uint64_t end)
 {

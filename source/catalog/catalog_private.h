@@ -87,7 +87,9 @@ struct mrmr_catalog {
 	bool head_is_dirty;
 	unsigned int depth; /* of reading, see read_begin */
 	bool is_in_transaction;
-	int broken; /* errno of a change that was only half made */
+	int broken;       /* errno of a change that was only half made */
+	bool is_damaged;  /* something in it makes no sense: no more commits */
+	bool was_checked; /* all of it, since it was opened, and it was sound */
 	uint64_t num_puts;
 	uint64_t puts_before; /* the change that is being made */
 
@@ -193,6 +195,10 @@ struct mrmr_catalog *part_open_as(void *mem_ctx, int private_fd,
 /* What the store has, not what was read before. */
 int reload(struct mrmr_catalog *cat);
 
+/* check.c: as mrmr_catalog_check(), once; if it is not sound, it is damaged. -1 with
+   errno. Not while something is read. */
+int catalog_check_once(struct mrmr_catalog *cat);
+
 /* --- head.c ------------------------------------------------------------------- */
 
 int head_init(struct mrmr_catalog *cat, const struct mrmr_uuid *pool_id);
@@ -214,6 +220,10 @@ enum bits {
 };
 
 int bits_set(struct mrmr_catalog *cat, enum bits bits, uint64_t n, bool value);
+/* n is a page that is not there: 0, or -1 with errno, EILSEQ if it should be. (Parts
+   are looked at as a whole when they are needed.) */
+int bits_check_none(struct mrmr_catalog *cat, enum bits bits, uint64_t n,
+		    const char *what);
 /* The lowest at or above n, below end; ENOENT if there is none. */
 int bits_next(struct mrmr_catalog *cat, enum bits bits, uint64_t *n,
 	      uint64_t end);

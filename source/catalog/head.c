@@ -23,6 +23,7 @@ int damaged_record(struct mrmr_catalog *cat, const char *what)
 		 "%s is damaged: a record makes no sense (%s)%s",
 		 store_name(cat->store), what,
 		 cat->is_part ? "" : "; run 'mrmr-admin recover'");
+	cat->is_damaged = true;
 	errno = EILSEQ;
 	return -1;
 }

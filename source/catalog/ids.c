@@ -97,6 +97,10 @@ int ids_get(struct mrmr_catalog *cat, uint64_t id, struct place *place)
 	if (page == NULL) {
 		return -1;
 	}
+	if (page->mask == 0 && bits_check_none(cat, BITS_IDS, id / PER_PAGE,
+					       id_page_form.what) == -1) {
+		return -1;
+	}
 	if ((page->mask >> (id % PER_PAGE) & 1) == 0) {
 		errno = ENOENT;
 		return -1;
@@ -111,7 +115,9 @@ int ids_put(struct mrmr_catalog *cat, uint64_t id, const struct place *place)
 
 	if (page == NULL ||
 	    (page->mask == 0 &&
-	     bits_set(cat, BITS_IDS, id / PER_PAGE, true) == -1)) {
+	     (bits_check_none(cat, BITS_IDS, id / PER_PAGE,
+			      id_page_form.what) == -1 ||
+	      bits_set(cat, BITS_IDS, id / PER_PAGE, true) == -1))) {
 		return -1;
 	}
 	page->mask |= (uint64_t)1 << (id % PER_PAGE);

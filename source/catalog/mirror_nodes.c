@@ -421,6 +421,7 @@ static int write_node(struct mirroring *m, void *frame,
 			return -1;
 		}
 	} else if (errno != ENOENT ||
+		   mirror_check_free(m, place->dir_id, entry) == -1 ||
 		   node_create(m->part, node, node->id) == -1) {
 		return -1;
 	}
@@ -449,6 +450,22 @@ static int ensure_all_dirs(struct mirroring *m, void *frame, uint64_t id)
 	return 0;
 }
 
+/* A part has no name of a directory that the catalogue has not. */
+static int check_count(struct mirroring *m, uint64_t dir_id)
+{
+	uint64_t num = 0;
+	uint64_t in_part = 0;
+	int ret;
+
+	mirror_ask(m);
+	ret = dir_count(m->cat, dir_id, &num);
+	mirror_asked(m);
+	if (ret == -1 || dir_count(m->part, dir_id, &in_part) == -1) {
+		return -1;
+	}
+	return in_part <= num ? 0 : mirror_disagree();
+}
+
 int mirror_ensure_dirs(struct mirroring *m, uint64_t dir_id)
 {
 	void *frame = NULL;
@@ -457,6 +474,9 @@ int mirror_ensure_dirs(struct mirroring *m, uint64_t dir_id)
 	bool there;
 	int ret;
 
+	if (check_count(m, dir_id) == -1) {
+		return -1;
+	}
 	if (dir_id == MRMR_ID_ROOT || dir_id == MRMR_ID_TRASH) {
 		return 0;
 	}

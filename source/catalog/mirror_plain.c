@@ -41,6 +41,24 @@ int mirror_has_same_name(struct mirroring *m, uint64_t id)
 	       have_same_name(&now, &was);
 }
 
+int mirror_disagree(void)
+{
+	errno = EILSEQ;
+	return -1;
+}
+
+int mirror_check_free(struct mirroring *m, uint64_t dir_id,
+		      const struct entry *entry)
+{
+	struct entry other;
+
+	if (dir_find(m->part, dir_id, entry->name, entry->name_len, &other) ==
+	    0) {
+		return mirror_disagree();
+	}
+	return errno == ENOENT ? 0 : -1;
+}
+
 int mirror_plain(struct mirroring *m, const struct entry *entry,
 		 uint64_t dir_id)
 {
@@ -76,6 +94,9 @@ int mirror_plain(struct mirroring *m, const struct entry *entry,
 					      : 0;
 	}
 	if (!there) {
+		if (mirror_check_free(m, dir_id, entry) == -1) {
+			return -1;
+		}
 		place = (struct place){
 			.dir_id = dir_id,
 			.hash = name_hash(m->part, dir_id, entry->name,

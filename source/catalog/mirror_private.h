@@ -88,5 +88,11 @@ int mirror_plain(struct mirroring *m, const struct entry *entry,
 		 uint64_t dir_id);
 /* 1: its names are the same, and it has only one. */
 int mirror_has_same_name(struct mirroring *m, uint64_t id);
+/* What is new in the part does not meet anything of the same name there. */
+int mirror_check_free(struct mirroring *m, uint64_t dir_id,
+		      const struct entry *entry);
+/* -1, EILSEQ: the part and the catalogue cannot both be right (parts_fill.c finds out
+   which). */
+int mirror_disagree(void);
 
 #endif

@@ -145,8 +145,28 @@ void mrmr_catalog_cancel(struct mrmr_catalog *cat)
 static int fail(struct mrmr_catalog *cat, int error, struct mrmr_error *err)
 {
 	forget(cat);
+	if (error == EILSEQ && !cat->is_part) {
+		return mrmr_error_set(err, error,
+				      "%s is damaged, and nothing is changed "
+				      "in it; run 'mrmr-admin recover'",
+				      store_name(cat->store));
+	}
 	return mrmr_error_set(err, error, "%s cannot be written: %s",
 			      store_name(cat->store), strerror(error));
+}
+
+/*
+ * What cannot be read may be what others depend on: whoever has met damage, while he
+ * made a change or before, writes nothing more, however well he got on without what he
+ * has not found.
+ */
+static int check_undamaged(struct mrmr_catalog *cat)
+{
+	if (cat->is_damaged && !cat->is_part) {
+		errno = EILSEQ;
+		return -1;
+	}
+	return 0;
 }
 
 int mrmr_catalog_commit(struct mrmr_catalog *cat, struct mrmr_error *err)
@@ -163,8 +183,9 @@ int mrmr_catalog_commit(struct mrmr_catalog *cat, struct mrmr_error *err)
 		return 0;
 	}
 	cat->head.sequence++;
-	if (parts_write(cat) == -1 || head_save(cat) == -1 ||
-	    mrmr_fault("catalog-commit") != 0 || records_write(cat) == -1) {
+	if (parts_write(cat) == -1 || check_undamaged(cat) == -1 ||
+	    head_save(cat) == -1 || mrmr_fault("catalog-commit") != 0 ||
+	    records_write(cat) == -1) {
 		int error = errno;
 
 		parts_written(cat, false);

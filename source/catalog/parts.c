@@ -407,7 +407,10 @@ int parts_write(struct mrmr_catalog *cat)
 			a->error = errno;
 		}
 	}
-	parts_fill(cat, seen);
+	if (parts_fill(cat, seen) == -1) {
+		talloc_free(seen);
+		return -1;
+	}
 	for (i = 0; i < cat->num_attached;) {
 		if (cat->attached[i].error != 0) {
 			give_up(cat, &cat->attached[i]);

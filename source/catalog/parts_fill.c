@@ -6,6 +6,9 @@
  * they ask the catalogue, they ask one after another (mirror_private.h). A small
  * commit is not worth a thread.
  *
+ * None is written before all of them have what they are to have: if the catalogue turns
+ * out to be damaged on the way, it is as if there had been no commit.
+ *
  * talloc is for one thread: what a thread allocates hangs on its part, or on
  * nothing. What hangs on the catalogue is made before the threads begin.
  *
@@ -27,22 +30,26 @@ size_t parts_threads_from = 512;
 struct filling {
 	struct mrmr_catalog *cat;
 	const struct seen_node *seen;
+	int (*step)(struct filling *f, struct attached *a);
 	atomic_size_t next;
 };
 
-static int fill(struct filling *f, struct attached *a)
+static int fill_part(struct filling *f, struct attached *a)
 {
-	if (mirror(f->cat, a, a->pending, a->num_pending, f->seen) == -1) {
-		return -1;
-	}
+	return mirror(f->cat, a, a->pending, a->num_pending, f->seen);
+}
+
+static int save_part(struct filling *f, struct attached *a)
+{
 	if (part_save(f->cat, a) == -1) {
 		return -1;
 	}
+	a->was_written = true;
 	records_trim(a->part); /* until the next commit, which may be far */
 	return 0;
 }
 
-static void *fill_parts(void *private_data)
+static void *do_step(void *private_data)
 {
 	struct filling *f = private_data;
 	size_t i;
@@ -53,9 +60,7 @@ static void *fill_parts(void *private_data)
 		if (a->is_behind || a->error != 0 || a->num_pending == 0) {
 			continue;
 		}
-		if (fill(f, a) == 0) {
-			a->was_written = true;
-		} else {
+		if (f->step(f, a) == -1) {
 			a->error = errno != 0 ? errno : EIO;
 		}
 	}
@@ -67,7 +72,7 @@ static void *work(void *private_data)
 	struct mrmr_thread_root root;
 
 	(void)mrmr_thread_root_enter(&root);
-	fill_parts(private_data);
+	do_step(private_data);
 	mrmr_thread_root_leave(&root);
 	return NULL;
 }
@@ -100,15 +105,52 @@ static size_t start_threads(struct filling *f, pthread_t *threads, size_t num)
 	return i;
 }
 
-void parts_fill(struct mrmr_catalog *cat, const struct seen_node *seen)
+static void run(struct filling *f,
+		int (*step)(struct filling *f, struct attached *a))
 {
-	struct filling f = {.cat = cat, .seen = seen};
 	pthread_t threads[THREADS_MAX];
-	size_t num = start_threads(&f, threads, count_threads(cat));
+	size_t num;
 	size_t i;
 
-	fill_parts(&f);
+	f->step = step;
+	atomic_store(&f->next, 0);
+	num = start_threads(f, threads, count_threads(f->cat));
+	do_step(f);
 	for (i = 0; i < num; i++) {
 		pthread_join(threads[i], NULL);
 	}
+}
+
+static bool has_error(const struct mrmr_catalog *cat)
+{
+	size_t i;
+
+	for (i = 0; i < cat->num_attached; i++) {
+		if (cat->attached[i].error != 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+int parts_fill(struct mrmr_catalog *cat, const struct seen_node *seen)
+{
+	struct filling f = {.cat = cat, .seen = seen};
+	int error;
+	size_t i;
+
+	run(&f, fill_part);
+	/* what does not fit into a part may be wrong here */
+	if (!cat->is_damaged &&
+	    (!has_error(cat) || catalog_check_once(cat) == 0)) {
+		run(&f, save_part);
+		return 0;
+	}
+	error = cat->is_damaged ? EILSEQ : errno;
+	for (i = 0; i < cat->num_attached; i++) {
+		reload(cat->attached[i].part);
+		cat->attached[i].error = 0; /* it is not the part's */
+	}
+	errno = error;
+	return -1;
 }

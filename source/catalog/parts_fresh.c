@@ -144,6 +144,13 @@ static int make_anew(struct mrmr_catalog *cat, struct attached *a,
 	struct mrmr_catalog *fresh = NULL;
 	int ret;
 
+	/* it may be the part that has what is lost there */
+	if (catalog_check_once(cat) == -1) {
+		return mrmr_error_set(err, errno,
+				      "%s, from which it is made, is not "
+				      "sound: %s",
+				      store_name(cat->store), strerror(errno));
+	}
 	if (store_unlink(old->store, FRESH_NAME) == -1) {
 		return mrmr_error_set(err, errno,
 				      FRESH_NAME " cannot be removed: %s",

@@ -48,7 +48,8 @@ int part_save(struct mrmr_catalog *cat, struct attached *a);
 /* parts_fill.c */
 
 /* Tell each part that is not behind, and has no error, of what is in `pending`,
-   and commit it: was_written, or error. */
-void parts_fill(struct mrmr_catalog *cat, const struct seen_node *seen);
+   and commit it: was_written, or error. -1 with errno, EILSEQ: the catalogue is
+   damaged, and none was told. */
+int parts_fill(struct mrmr_catalog *cat, const struct seen_node *seen);
 
 #endif

@@ -206,11 +206,12 @@ static struct record *load(struct mrmr_catalog *cat, const struct key *key)
 	}
 	if (store_fetch(cat->store, key, NULL, &value, &len) == -1) {
 		if (errno != ENOENT) {
+			cat->is_damaged = cat->is_damaged || errno == EILSEQ;
 			return NULL;
 		}
 	} else if (len == 0) {
 		talloc_free(value);
-		errno = EILSEQ;
+		damaged_record(cat, "an empty one");
 		return NULL;
 	}
 	r = add(cat, key);

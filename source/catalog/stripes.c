@@ -50,7 +50,10 @@ static int page_load(struct mrmr_catalog *cat, uint64_t id,
 	const uint8_t *value = NULL;
 	size_t len = 0;
 
-	if (record_get(cat, &key, &value, &len) == -1 && errno != ENOENT) {
+	if (record_get(cat, &key, &value, &len) == -1 &&
+	    (errno != ENOENT ||
+	     bits_check_none(cat, BITS_STRIPES, id / PER_PAGE,
+			     "a page of stripes") == -1)) {
 		return -1;
 	}
 	*items = unpack_of(value, len);

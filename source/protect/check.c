@@ -506,7 +506,7 @@ struct mrmr_check_result *mrmr_check(void *mem_ctx, struct mrmr_engine *engine,
 		mrmr_error_set(err, errno,
 			       "the catalogue in %s cannot be read: %s",
 			       engine->pool->config->state_dir,
-			       strerror(errno));
+			       mrmr_catalog_why(errno));
 	} else {
 		c->result->is_complete = !check_should_stop(c);
 		result = talloc_steal(mem_ctx, c->result);

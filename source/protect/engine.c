@@ -143,7 +143,8 @@ static int give_numbers(struct mrmr_engine *engine, struct mrmr_error *err)
 		return mrmr_error_set(err, errno,
 				      "the catalogue in %s cannot be changed: "
 				      "%s",
-				      pool->config->state_dir, strerror(errno));
+				      pool->config->state_dir,
+				      mrmr_catalog_why(errno));
 	}
 	for (i = 0; i < pool->num_members; i++) {
 		if (mrmr_catalog_add_member(engine->catalog,
@@ -157,7 +158,7 @@ static int give_numbers(struct mrmr_engine *engine, struct mrmr_error *err)
 					      "the catalogue: %s",
 					      mrmr_member_name(
 						      &pool->members[i]),
-					      strerror(error));
+					      mrmr_catalog_why(error));
 		}
 	}
 	return mrmr_catalog_commit(engine->catalog, err);

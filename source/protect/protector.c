@@ -99,7 +99,8 @@ int protector_fail_catalog(const struct protector *p, struct mrmr_error *err)
 {
 	return mrmr_error_set(err, errno,
 			      "the catalogue in %s cannot be changed: %s",
-			      p->pool->config->state_dir, strerror(errno));
+			      p->pool->config->state_dir,
+			      mrmr_catalog_why(errno));
 }
 
 /* --- failures ----------------------------------------------------------------- */

@@ -300,7 +300,7 @@ struct pending *pending_load(void *mem_ctx, struct mrmr_catalog *catalog,
 		mrmr_error_set(err, errno,
 			       "the list of files to be protected, in the "
 			       "catalogue, cannot be read: %s",
-			       strerror(errno));
+			       mrmr_catalog_why(errno));
 		TALLOC_FREE(pending);
 	}
 	return pending;

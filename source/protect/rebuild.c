@@ -274,7 +274,7 @@ int mrmr_rebuild(struct mrmr_engine *engine,
 	if (ret == 0 && is_any_left(r, &is_left) == -1) {
 		ret = mrmr_error_set(err, errno,
 				     "the catalogue cannot be read: %s",
-				     strerror(errno));
+				     mrmr_catalog_why(errno));
 	}
 	/* what was in the trash is in that of others now */
 	for (i = 0; i < r->pool->num_members; i++) {
@@ -321,7 +321,7 @@ int mrmr_rebuild_forget(struct mrmr_engine *engine, size_t lost,
 	if (mrmr_catalog_begin(engine->catalog) == -1) {
 		return mrmr_error_set(err, errno,
 				      "the catalogue cannot be changed: %s",
-				      strerror(errno));
+				      mrmr_catalog_why(errno));
 	}
 	if (mrmr_catalog_forget_part(engine->catalog, number) == -1 ||
 	    relocated_forget(engine->catalog) == -1) {
@@ -330,7 +330,7 @@ int mrmr_rebuild_forget(struct mrmr_engine *engine, size_t lost,
 		mrmr_catalog_cancel(engine->catalog);
 		return mrmr_error_set(err, error,
 				      "the catalogue cannot be changed: %s",
-				      strerror(error));
+				      mrmr_catalog_why(error));
 	}
 	if (mrmr_catalog_commit(engine->catalog, err) == -1) {
 		return -1;
@@ -383,7 +383,7 @@ int mrmr_recover_spine(struct mrmr_engine *engine, struct mrmr_error *err)
 	}
 	if (errno != ENOENT) {
 		mrmr_error_set(err, errno, "the catalogue cannot be read: %s",
-			       strerror(errno));
+			       mrmr_catalog_why(errno));
 		talloc_free(r);
 		return -1;
 	}

@@ -302,7 +302,7 @@ int rebuild_family(struct rebuild *r, uint64_t id, struct mrmr_error *err)
 	if (rebuild_gather(r, family, id, &ids, &num) == -1) {
 		return mrmr_error_set(err, errno,
 				      "the catalogue cannot be read: %s",
-				      strerror(errno));
+				      mrmr_catalog_why(errno));
 	}
 	family->files = talloc_zero_array(family, struct rebuild_file *, num);
 	if (family->files == NULL) {

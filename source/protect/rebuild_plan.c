@@ -305,7 +305,7 @@ int mrmr_rebuild_plan(struct mrmr_engine *engine,
 	if (ret == 0 && plan(r) == -1) {
 		ret = mrmr_error_set(err, errno,
 				     "the catalogue cannot be read: %s",
-				     strerror(errno));
+				     mrmr_catalog_why(errno));
 	}
 	saved_errno = errno;
 	talloc_free(r);

@@ -58,7 +58,7 @@ static int fail_catalog(struct mrmr_error *err)
 	int error = errno;
 
 	return mrmr_error_set(err, error, "the catalogue cannot be changed: %s",
-			      strerror(error));
+			      mrmr_catalog_why(error));
 }
 
 static uint16_t target_number(const struct rebuild *r,

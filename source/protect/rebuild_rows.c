@@ -130,7 +130,7 @@ static int take_back(struct mending *m, struct row_job *row)
 					   NULL) == -1) {
 		ret = mrmr_error_set(m->err, errno,
 				     "the catalogue cannot be changed: %s",
-				     strerror(errno));
+				     mrmr_catalog_why(errno));
 	}
 	talloc_free(row);
 	return ret;
@@ -233,7 +233,7 @@ static int mend(struct rebuild *r, const uint64_t *ids, size_t num,
 	if (mrmr_catalog_begin(catalog) == -1) {
 		return mrmr_error_set(err, errno,
 				      "the catalogue cannot be changed: %s",
-				      strerror(errno));
+				      mrmr_catalog_why(errno));
 	}
 	work = mrmr_stripes_new(r, r->engine, NULL);
 	ret = work != NULL ? mend_all(r, work, ids, num, err)
@@ -426,7 +426,7 @@ static int narrow(struct rebuild *r, uint64_t id, struct mrmr_error *err)
 	if (mrmr_catalog_begin(catalog) == -1) {
 		return mrmr_error_set(err, errno,
 				      "the catalogue cannot be changed: %s",
-				      strerror(errno));
+				      mrmr_catalog_why(errno));
 	}
 	n.mem_ctx = talloc_new(r);
 	n.work = mrmr_stripes_new(n.mem_ctx, r->engine, NULL);
@@ -508,7 +508,7 @@ int rebuild_rows(struct rebuild *r, struct mrmr_error *err)
 			return mrmr_error_set(err, errno,
 					      "the catalogue cannot be read: "
 					      "%s",
-					      strerror(errno));
+					      mrmr_catalog_why(errno));
 		}
 		if (num == 0) {
 			return 0;

@@ -95,6 +95,9 @@ static struct mrmr_catalog *open_part(struct recover *rc,
 				       MRMR_CATALOG_READ, err);
 	int error = mrmr_fault("recover-part");
 
+	if (rc->is_left_out[member->index]) {
+		error = EILSEQ;
+	}
 	if (error != 0) {
 		TALLOC_FREE(part);
 		mrmr_error_set(err, error, "%s", strerror(error));
@@ -501,37 +504,71 @@ static int recover(struct recover *rc)
 	return make_in_folder(rc);
 }
 
-int mrmr_recover(struct mrmr_pool *pool,
-		 const struct mrmr_recover_options *options,
-		 struct mrmr_recover_result *result, struct mrmr_error *err)
+/* Each record is whole, but what they say does not fit together. Is there such a part?
+   It is left out from now on. */
+static bool leave_out_nonsense(const struct recover *rc, bool *is_left_out)
+{
+	bool any = false;
+	size_t i;
+
+	for (i = 0; i < rc->num_parts; i++) {
+		if (mrmr_catalog_is_damaged(rc->parts[i].part)) {
+			is_left_out[rc->parts[i].member->index] = true;
+			any = true;
+		}
+	}
+	return any;
+}
+
+/* 1: it is to be tried again, without some parts. */
+static int try(struct mrmr_pool *pool,
+	       const struct mrmr_recover_options *options, bool *is_left_out,
+	       struct mrmr_recover_result *result, struct mrmr_error *err)
 {
 	struct recover *rc = talloc_zero(NULL, struct recover);
-	int saved_errno;
-	int lock_fd;
 	int ret;
 
 	*result = (struct mrmr_recover_result){0};
+	*err = (struct mrmr_error){0};
 	if (rc == NULL) {
 		return mrmr_error_set(err, ENOMEM, "not enough memory");
 	}
 	rc->pool = pool;
 	rc->options = options;
+	rc->is_left_out = is_left_out;
 	rc->result = result;
 	rc->err = err;
+	ret = recover(rc);
+	if (ret == -1 && err->code == EILSEQ &&
+	    leave_out_nonsense(rc, is_left_out)) {
+		ret = 1;
+	}
+	talloc_free(rc);
+	return ret;
+}
+
+int mrmr_recover(struct mrmr_pool *pool,
+		 const struct mrmr_recover_options *options,
+		 struct mrmr_recover_result *result, struct mrmr_error *err)
+{
+	bool is_left_out[MRMR_MEMBERS_MAX] = {false};
+	int lock_fd;
+	int ret;
+
+	*result = (struct mrmr_recover_result){0};
 	lock_fd = mrmr_catalog_lock(pool->state_fd, false);
 	if (lock_fd == -1) {
-		ret = mrmr_error_set(err, errno,
-				     errno == EAGAIN
-					     ? "another mrmr-admin is working "
-					       "on this pool's parity"
-					     : "the state directory cannot be "
-					       "locked");
-	} else {
-		ret = recover(rc);
-		close(lock_fd);
+		return mrmr_error_set(err, errno,
+				      errno == EAGAIN
+					      ? "another mrmr-admin is working "
+						"on this pool's parity"
+					      : "the state directory cannot be "
+						"locked");
 	}
-	saved_errno = errno;
-	talloc_free(rc);
-	errno = saved_errno;
+	do {
+		ret = try(pool, options, is_left_out, result, err);
+	} while (ret == 1);
+	close(lock_fd);
+	errno = ret == -1 ? err->code : errno;
 	return ret;
 }

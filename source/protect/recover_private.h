@@ -51,6 +51,7 @@ struct recover {
 	size_t num_parts;
 	struct recover_last last;
 	uint64_t done;
+	const bool *is_left_out; /* of members: their parts make no sense */
 };
 
 /* -1 with *err by errno. */

@@ -288,7 +288,7 @@ static int fail_commit(struct repair *r)
 {
 	return mrmr_error_set(r->err, errno,
 			      "the catalogue cannot be changed: %s",
-			      strerror(errno));
+			      mrmr_catalog_why(errno));
 }
 
 static int commit_note(struct repair *r, bool is_begun)

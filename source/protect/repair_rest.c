@@ -162,7 +162,7 @@ static int commit(struct mrmr_engine *engine, const struct mrmr_node *node,
 	if (mrmr_catalog_begin(engine->catalog) == -1) {
 		return mrmr_error_set(err, errno,
 				      "the catalogue cannot be changed: %s",
-				      strerror(errno));
+				      mrmr_catalog_why(errno));
 	}
 	if ((node != NULL &&
 	     mrmr_catalog_put(engine->catalog, node, NULL) == -1) ||
@@ -172,7 +172,7 @@ static int commit(struct mrmr_engine *engine, const struct mrmr_node *node,
 		mrmr_catalog_cancel(engine->catalog);
 		return mrmr_error_set(err, error,
 				      "the catalogue cannot be changed: %s",
-				      strerror(error));
+				      mrmr_catalog_why(error));
 	}
 	return mrmr_catalog_commit(engine->catalog, err);
 }

@@ -48,7 +48,7 @@ static int fail_catalog(const struct looking *l)
 	int error = errno;
 
 	return mrmr_error_set(l->err, error, "the catalogue cannot be read: %s",
-			      strerror(error));
+			      mrmr_catalog_why(error));
 }
 
 /* --- by name -------------------------------------------------------------------- */

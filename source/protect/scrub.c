@@ -101,7 +101,8 @@ static int fail_catalog(struct scrub *s)
 	}
 	return mrmr_error_set(s->err, errno,
 			      "the catalogue in %s cannot be used: %s",
-			      s->pool->config->state_dir, strerror(errno));
+			      s->pool->config->state_dir,
+			      mrmr_catalog_why(errno));
 }
 
 static int make_list(struct scrub *s)

@@ -153,7 +153,7 @@ static int share_some(struct mrmr_catalog *catalog, struct wanted *wanted,
 	if (mrmr_catalog_begin(catalog) == -1) {
 		return mrmr_error_set(err, errno,
 				      "the catalogue cannot be changed: %s",
-				      strerror(errno));
+				      mrmr_catalog_why(errno));
 	}
 	ret = only_note ? 0
 			: mrmr_catalog_share_again(catalog, &wanted->after,
@@ -162,7 +162,7 @@ static int share_some(struct mrmr_catalog *catalog, struct wanted *wanted,
 				   : note_done(catalog, wanted)) == -1) {
 		mrmr_error_set(err, errno,
 			       "the catalogue cannot be changed: %s",
-			       strerror(errno));
+			       mrmr_catalog_why(errno));
 		mrmr_catalog_cancel(catalog);
 		return -1;
 	}
@@ -186,7 +186,7 @@ int shares_look(struct mrmr_engine *engine, size_t without,
 	if (found == -1 || resume(catalog, &wanted) == -1) {
 		return mrmr_error_set(err, errno,
 				      "the catalogue cannot be read: %s",
-				      strerror(errno));
+				      mrmr_catalog_why(errno));
 	}
 	while (ret == 1 && !should_stop(private_data)) {
 		ret = share_some(catalog, &wanted, found == 1, err);

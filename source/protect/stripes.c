@@ -38,7 +38,7 @@ int stripes_fail_catalog(struct mrmr_error *err)
 	int error = errno;
 
 	return mrmr_error_set(err, error, "the catalogue cannot be used: %s",
-			      strerror(error));
+			      mrmr_catalog_why(error));
 }
 
 /* --- beginning ----------------------------------------------------------------- */

@@ -267,7 +267,7 @@ static int fail_catalog(struct batch *b)
 {
 	return mrmr_error_set(b->err, errno,
 			      "the catalogue cannot be changed: %s",
-			      strerror(errno));
+			      mrmr_catalog_why(errno));
 }
 
 static int leave_catalog(struct batch *b)

@@ -9,10 +9,13 @@
 #include <stdint.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <talloc.h>
 
+#include "../../source/catalog/catalog_private.h"
 #include "hidden.h"
 
 /* tdb_private.h: a header of 168 bytes, with the number of chains at 36; then, 4 bytes
@@ -44,11 +47,34 @@ bool hide_chain(struct world *w, uint32_t *at)
 
 		found = number_at(fd, chain) != 0;
 		if (found) {
-			assert_int_equal(
-				pwrite(fd, &none, sizeof(none), chain),
-				sizeof(none));
+			assert_int_equal(pwrite(fd, &none, sizeof(none), chain),
+					 sizeof(none));
 		}
 	}
 	close(fd);
 	return found;
+}
+
+void remove_record(struct world *w, size_t member, const char *key_bytes,
+		   size_t len)
+{
+	struct mrmr_catalog *part = NULL;
+	struct key key = {.len = (uint8_t)len};
+	struct mrmr_error err = {0};
+	int fd = open(world_member(w, member, ".mrmr"), O_RDONLY);
+
+	assert_return_code(fd, errno);
+	part = mrmr_catalog_open_part(NULL, fd, &w->pool->config->pool_id,
+				      MRMR_CATALOG_WRITE, &err);
+	if (part == NULL) {
+		fail_msg("%s", err.text);
+	}
+	memcpy(key.byte, key_bytes, len);
+	assert_return_code(mrmr_catalog_begin(part), errno);
+	assert_return_code(record_delete(part, &key), errno);
+	if (mrmr_catalog_commit(part, &err) == -1) {
+		fail_msg("%s", err.text);
+	}
+	talloc_free(part);
+	close(fd);
 }

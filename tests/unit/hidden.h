@@ -18,4 +18,9 @@
  */
 bool hide_chain(struct world *w, uint32_t *at);
 
+/* A record is removed from a member's part, by its key
+   (docs/catalogue.md). All that is left is sound. */
+void remove_record(struct world *w, size_t member, const char *key_bytes,
+		   size_t len);
+
 #endif

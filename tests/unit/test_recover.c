@@ -27,6 +27,7 @@
 #include <mrmr/rebuild.h>
 #include <mrmr/recover.h>
 
+#include "hidden.h"
 #include "killed.h"
 #include "lossy.h"
 #include "protecting.h"
@@ -243,6 +244,39 @@ static void test_damaged_part(void **state)
 	lossy_open(l);
 	check_dump(l->p->engine->catalog, before);
 	lossy_free(l);
+}
+
+/* A record is missing in a part, of which each other one is sound: what leads there makes
+   no sense. The others' parts are enough. */
+static void test_part_without_sense(void **state)
+{
+	static const struct {
+		const char *key;
+		size_t len;
+	} records[] = {
+		{"d\1\0", 3},   /* the names in the root, */
+		{"d\x10\0", 3}, /* and in d, which was the first one made */
+		{"i\0", 2},     /* where the first nodes are */
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(records) / sizeof(records[0]); i++) {
+		struct world *w = recover_busy_world();
+		struct mrmr_recover_result result;
+
+		remove_record(w, 1, records[i].key, records[i].len);
+		world_close(w);
+		lose_catalogue(w, false);
+		world_open(w);
+		result = recover_well(w);
+		assert_int_equal(result.num_damaged, 1);
+		protect_and_scan(w);
+		verify(w, "d/f5", 6, 3500, 1);
+		verify(w, "d/f6", 7, 3600, 1);
+		verify_decodable(w);
+		world_free(w);
+	}
 }
 
 /* A directory is removed, and the state directory is lost before the protector has
@@ -643,6 +677,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_all_members),
 	cmocka_unit_test(test_and_a_member),
 	cmocka_unit_test(test_damaged_part),
+	cmocka_unit_test(test_part_without_sense),
 	cmocka_unit_test(test_removed_directory),
 	cmocka_unit_test(test_empty_directories),
 	cmocka_unit_test(test_sound),

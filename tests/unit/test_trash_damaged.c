@@ -110,8 +110,9 @@ static void purge_leaves_them(void **state)
 /* Who asks what is protected is not told that nothing ever was. */
 static void lost_is_not_new(void **state)
 {
-	static const enum mrmr_engine_mode modes[] = {
-		MRMR_ENGINE_READ, MRMR_ENGINE_TRY, MRMR_ENGINE_WRITE};
+	static const enum mrmr_engine_mode modes[] = {MRMR_ENGINE_READ,
+						      MRMR_ENGINE_TRY,
+						      MRMR_ENGINE_WRITE};
 	struct world *w = with_trash();
 	struct mrmr_error err = {0};
 	size_t i;
