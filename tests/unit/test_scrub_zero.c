@@ -20,6 +20,7 @@
 
 #include <mrmr/scrub.h>
 
+#include "killed.h"
 #include "protecting.h"
 
 #define GRID 65536
@@ -125,6 +126,17 @@ static struct mrmr_scrub_result scrub(struct world *w,
 	}
 	return result;
 }
+
+#ifdef MRMR_WITH_FAULTS
+static void scrub_all(struct world *w, void *private_data)
+{
+	const struct mrmr_scrub_options options = {.deep = true};
+	struct mrmr_scrub_result result;
+	struct mrmr_error err = {0};
+
+	mrmr_scrub(w->pool, &options, &result, &err);
+}
+#endif
 
 static void test_found_and_repaired(void **state)
 {
@@ -243,12 +255,64 @@ static void test_written(void **state)
 	world_free(w);
 }
 
+#ifdef MRMR_WITH_FAULTS
+
+/* Where it has come to cannot be noted, or it is killed there: it says so, and the next
+   one finds what is wrong again. */
+static void test_not_noted(void **state)
+{
+	static const char *const faults[] = {"catalog-commit#%u=EIO",
+					     "catalog-prepare#%u=ENOSPC",
+					     "catalog-store#%u=EIO",
+					     "catalog-commit#%u=kill"};
+	struct world *w = with_zeros();
+	unsigned int num_failed[4] = {0};
+	unsigned int i;
+
+	turn(w, 2 * GRID);
+	for (i = 0; i < 16; i++) {
+		const struct mrmr_scrub_options options = {.deep = true};
+		struct mrmr_scrub_result result;
+		struct mrmr_error err = {0};
+		struct seen seen = {.num = 0};
+		char fault[64];
+
+		snprintf(fault, sizeof(fault), faults[i % 4], 1 + i / 4);
+		if (strstr(fault, "kill") != NULL) {
+			num_failed[i % 4] +=
+				killed_at(w, fault, scrub_all, NULL);
+		} else {
+			setenv("MRMR_FAULT", fault, 1);
+			if (mrmr_scrub(w->pool, &options, &result, &err) ==
+			    -1) {
+				num_failed[i % 4]++;
+				assert_true(err.text[0] != '\0');
+			}
+			unsetenv("MRMR_FAULT");
+		}
+		result = scrub(w, options, &seen);
+		assert_true(result.is_complete);
+		assert_int_equal(result.wrong_blocks, 1);
+		assert_int_equal(seen.num, 1);
+	}
+	for (i = 0; i < 4; i++) {
+		assert_true(num_failed[i] > 0);
+	}
+	verify_decodable(w);
+	world_free(w);
+}
+
+#endif
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_found_and_repaired),
 	cmocka_unit_test(test_several),
 	cmocka_unit_test(test_in_parts),
 	cmocka_unit_test(test_stopped),
 	cmocka_unit_test(test_written),
+#ifdef MRMR_WITH_FAULTS
+	cmocka_unit_test(test_not_noted),
+#endif
 };
 
 int main(void)

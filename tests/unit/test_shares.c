@@ -168,6 +168,35 @@ static void test_killed(void **state)
 	shares_per_transaction = 8192;
 }
 
+/* The state directory is full, or cannot be read or written for a moment: what was done
+   by then stays, and the next one goes on. */
+static void test_failing(void **state)
+{
+	static const char *const faults[] = {"catalog-commit#%u=EIO",
+					     "catalog-commit#%u=ENOSPC",
+					     "catalog-prepare#%u=ENOSPC",
+					     "catalog-store#%u=EIO"};
+	bool was_begun = false;
+	unsigned int i;
+
+	shares_per_transaction = 7;
+	for (i = 0; i < 32; i++) {
+		struct world *w = full_of_names("1");
+		char fault[32];
+
+		world_configure(w, "2", NULL);
+		snprintf(fault, sizeof(fault), faults[i % 4], 1 + i / 4);
+		protect_disturbed(w, fault, false);
+		was_begun = was_begun || has_begun(w);
+		protect(w);
+		assert_false(has_begun(w));
+		world_unplug(w, 1);
+		lose_too(w, 2 + i % 3);
+	}
+	assert_true(was_begun);
+	shares_per_transaction = 8192;
+}
+
 #endif
 
 static const struct CMUnitTest tests[] = {
@@ -176,6 +205,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_nothing_to_do),
 #ifdef MRMR_WITH_FAULTS
 	cmocka_unit_test(test_killed),
+	cmocka_unit_test(test_failing),
 #endif
 };
 
