@@ -13,6 +13,7 @@
 #ifndef MRMR_DIGEST_H
 #define MRMR_DIGEST_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -43,6 +44,8 @@ uint64_t mrmr_checksum_end(struct mrmr_checksum *checksum);
 /* Of bytes that are all there. */
 void mrmr_sha256(const void *data, size_t len, uint8_t sha256[MRMR_SHA256_LEN]);
 uint64_t mrmr_checksum(const void *data, size_t len);
+/* Is each byte zero? Such a block needs no parity. */
+bool mrmr_is_all_zero(const void *data, size_t len);
 
 /* Both, of bytes that come in parts: each part is taken from memory once. */
 struct mrmr_hashes;

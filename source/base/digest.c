@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <openssl/evp.h>
 #include <xxhash.h>
@@ -86,6 +87,14 @@ void mrmr_sha256(const void *data, size_t len, uint8_t sha256[MRMR_SHA256_LEN])
 uint64_t mrmr_checksum(const void *data, size_t len)
 {
 	return XXH3_64bits(data, len);
+}
+
+bool mrmr_is_all_zero(const void *data, size_t len)
+{
+	const uint8_t *byte = data;
+
+	return len == 0 ||
+	       (byte[0] == 0 && memcmp(byte, byte + 1, len - 1) == 0);
 }
 
 /* An XXH3_state_t by another name. */

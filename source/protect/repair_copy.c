@@ -24,18 +24,12 @@
 
 #include "repair_private.h"
 
-static bool is_zero(const uint8_t *bytes, size_t len)
-{
-	return len == 0 ||
-	       (bytes[0] == 0 && memcmp(bytes, bytes + 1, len - 1) == 0);
-}
-
 static bool is_right(const struct mrmr_extent *extent, const uint8_t *bytes)
 {
 	uint8_t sha256[MRMR_SHA256_LEN];
 
 	if (extent->state == MRMR_EXTENT_ZERO) {
-		return is_zero(bytes, extent->len_bytes);
+		return mrmr_is_all_zero(bytes, extent->len_bytes);
 	}
 	mrmr_sha256(bytes, extent->len_bytes, sha256);
 	return memcmp(sha256, extent->sha256, sizeof(sha256)) == 0;

@@ -2,8 +2,8 @@
  * MRMR: reading everything that is protected (see mrmr/scrub.h).
  *
  * Two states take turns. Reading: the catalogue is open for reading, stripes are
- * handed to the readers. Recording, every few seconds: the catalogue is open for
- * writing, with its lock; days are set, suspects are judged. If another process
+ * handed to the readers. Recording (scrub_record.c), every few seconds: the catalogue
+ * is open for writing, with its lock; days are set, suspects are judged. If another process
  * has the lock, reading goes on, and what is to be recorded is kept until the
  * next turn.
  *
@@ -36,43 +36,6 @@
 #define RETRY_NS (100 * 1000 * 1000)
 #define STOPPED_RETRIES 20
 
-/* A block that should be all zero. */
-struct zero {
-	uint64_t file;
-	uint32_t index;
-};
-
-struct scrub {
-	struct mrmr_pool *pool;
-	const struct mrmr_scrub_options *options;
-	struct mrmr_scrub_result *result;
-	struct mrmr_error *err;
-	struct mrmr_engine *engine;
-	struct scrub_readers *readers;
-	uint16_t today;
-	struct mrmr_scrub_state state;
-	struct scrub_choice choice;
-	size_t next;
-	uint64_t skipped_bytes; /* of stripes that are gone */
-	struct scrub_zeros zeros;
-	int64_t turn_ends_ns;
-
-	/* Of this turn. */
-	struct mrmr_live_member **members;
-	struct scrub_stripe *stripes;
-	size_t num_stripes;
-
-	/* To be recorded. */
-	uint64_t *clean;
-	size_t num_clean;
-	size_t size_clean;
-	uint64_t *suspects;
-	size_t num_suspects;
-	size_t size_suspects;
-	struct zero *zeros_bad; /* a talloc array */
-	size_t num_zeros_bad;
-};
-
 static int64_t now_ns(void)
 {
 	struct timespec ts;
@@ -81,18 +44,18 @@ static int64_t now_ns(void)
 	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
 }
 
-static bool should_stop(const struct scrub *s)
+bool scrub_should_stop(const struct scrub *s)
 {
 	return s->options->should_stop != NULL &&
 	       s->options->should_stop(s->options->private_data);
 }
 
-static int fail_memory(struct scrub *s)
+int scrub_fail_memory(struct scrub *s)
 {
 	return mrmr_error_set(s->err, ENOMEM, "not enough memory");
 }
 
-static int fail_catalog(struct scrub *s)
+int scrub_fail_catalog(struct scrub *s)
 {
 	if (mrmr_is_shortage(errno)) {
 		return mrmr_error_set(s->err, errno,
@@ -110,12 +73,12 @@ static int make_list(struct scrub *s)
 	struct mrmr_catalog *catalog = s->engine->catalog;
 
 	if (mrmr_scrub_state(catalog, &s->state) == -1 && errno != ENOENT) {
-		return fail_catalog(s);
+		return scrub_fail_catalog(s);
 	}
 	if (scrub_choose(s, catalog, s->options, s->today, &s->state,
 			 &s->choice) == -1 ||
 	    scrub_zeros_begin(&s->zeros, catalog, s->options->percent) == -1) {
-		return fail_catalog(s);
+		return scrub_fail_catalog(s);
 	}
 	s->result->is_resumed = s->choice.is_resumed;
 	if (!s->choice.is_resumed) {
@@ -336,8 +299,8 @@ static void show_progress(struct scrub *s)
 	}
 }
 
-static int remember(struct scrub *s, uint64_t **list, size_t *num, size_t *size,
-		    uint64_t id)
+int scrub_remember(struct scrub *s, uint64_t **list, size_t *num, size_t *size,
+		   uint64_t id)
 {
 	if (*num == *size) {
 		*size = *size != 0 ? 2 * *size : 1024;
@@ -361,14 +324,14 @@ static int sort_out(struct scrub *s)
 		int ret = 0;
 
 		if (stripe->is_suspect) {
-			ret = remember(s, &s->suspects, &s->num_suspects,
-				       &s->size_suspects, stripe->id);
+			ret = scrub_remember(s, &s->suspects, &s->num_suspects,
+					     &s->size_suspects, stripe->id);
 		} else if (!stripe->is_partial) {
-			ret = remember(s, &s->clean, &s->num_clean,
-				       &s->size_clean, stripe->id);
+			ret = scrub_remember(s, &s->clean, &s->num_clean,
+					     &s->size_clean, stripe->id);
 		}
 		if (ret == -1) {
-			return fail_memory(s);
+			return scrub_fail_memory(s);
 		}
 	}
 	return 0;
@@ -378,12 +341,12 @@ static bool turn_ends(void *private_data)
 {
 	const struct scrub *s = private_data;
 
-	return now_ns() >= s->turn_ends_ns || should_stop(s);
+	return now_ns() >= s->turn_ends_ns || scrub_should_stop(s);
 }
 
 static bool stops(void *private_data)
 {
-	return should_stop(private_data);
+	return scrub_should_stop(private_data);
 }
 
 static int remember_zero(uint64_t file, uint32_t index, void *private_data)
@@ -392,15 +355,16 @@ static int remember_zero(uint64_t file, uint32_t index, void *private_data)
 	size_t size = talloc_array_length(s->zeros_bad);
 
 	if (s->num_zeros_bad == size) {
-		s->zeros_bad = talloc_realloc(s, s->zeros_bad, struct zero,
-					      size > 0 ? 2 * size : 64);
+		s->zeros_bad =
+			talloc_realloc(s, s->zeros_bad, struct scrub_zero,
+				       size > 0 ? 2 * size : 64);
 		if (s->zeros_bad == NULL) {
 			errno = ENOMEM;
 			return -1;
 		}
 	}
 	s->zeros_bad[s->num_zeros_bad++] =
-		(struct zero){.file = file, .index = index};
+		(struct scrub_zero){.file = file, .index = index};
 	return 0;
 }
 
@@ -437,7 +401,7 @@ static int read_for_a_turn(struct scrub *s)
 		ret = read_zeros(s);
 	}
 	if (ret == -1) {
-		fail_catalog(s);
+		scrub_fail_catalog(s);
 	}
 	look_for_missed(s, true);
 	close_members(s);
@@ -446,113 +410,7 @@ static int read_for_a_turn(struct scrub *s)
 	return ret == 0 ? sort_out(s) : -1;
 }
 
-/* --- recording ------------------------------------------------------------------------ */
-
-static int judge_suspects(struct scrub *s)
-{
-	struct scrub_judge judge = {
-		.engine = s->engine,
-		.options = s->options,
-		.result = s->result,
-	};
-	size_t i;
-
-	for (i = 0; i < s->num_suspects; i++) {
-		bool is_right = false;
-
-		/* those that are left out keep their day */
-		if (i > 0 && should_stop(s)) {
-			s->result->is_complete = false;
-			break;
-		}
-
-		if (scrub_judge_stripe(&judge, s->suspects[i], &is_right) ==
-		    -1) {
-			return fail_catalog(s);
-		}
-		if (is_right &&
-		    remember(s, &s->clean, &s->num_clean, &s->size_clean,
-			     s->suspects[i]) == -1) {
-			return fail_memory(s);
-		}
-	}
-	s->num_suspects = 0;
-	return 0;
-}
-
-static int judge_zeros(struct scrub *s)
-{
-	struct scrub_judge judge = {
-		.engine = s->engine,
-		.options = s->options,
-		.result = s->result,
-	};
-	size_t i;
-
-	for (i = 0; i < s->num_zeros_bad; i++) {
-		if (scrub_judge_zero(&judge, s->zeros_bad[i].file,
-				     s->zeros_bad[i].index) == -1) {
-			return fail_catalog(s);
-		}
-	}
-	s->num_zeros_bad = 0;
-	return 0;
-}
-
-static void count_up(uint32_t *count, uint64_t by)
-{
-	*count = by < UINT32_MAX - *count ? *count + (uint32_t)by : UINT32_MAX;
-}
-
-static int put_records(struct scrub *s, const struct mrmr_scrub_result *before)
-{
-	const struct mrmr_scrub_result *now = s->result;
-	uint64_t wrong = now->wrong_blocks - before->wrong_blocks;
-	uint64_t repaired = now->repaired_blocks - before->repaired_blocks;
-	size_t i;
-
-	for (i = 0; i < s->num_clean; i++) {
-		if (mrmr_catalog_set_scrubbed(s->engine->catalog, s->clean[i],
-					      s->today) == -1 &&
-		    errno != ENOENT) {
-			return -1;
-		}
-	}
-	s->state.time_s = (int64_t)time(NULL);
-	s->state.is_unfinished = !now->is_complete && s->choice.can_resume;
-	count_up(&s->state.wrong_blocks, wrong);
-	count_up(&s->state.left_blocks, wrong - repaired);
-	count_up(&s->state.ever_wrong_blocks, wrong);
-	count_up(&s->state.ever_repaired_blocks, repaired);
-	return scrub_zeros_note(&s->zeros, s->engine->catalog) == -1
-		       ? -1
-		       : scrub_note_put(s->engine->catalog, &s->state);
-}
-
-static int record(struct scrub *s)
-{
-	struct mrmr_scrub_result before = *s->result;
-	const struct mrmr_scrub_state state = s->state;
-
-	if (judge_suspects(s) == -1 || judge_zeros(s) == -1) {
-		return -1;
-	}
-	if (mrmr_fault("scrub-record") != 0 ||
-	    mrmr_catalog_begin(s->engine->catalog) == -1) {
-		return fail_catalog(s);
-	}
-	if (put_records(s, &before) == -1) {
-		fail_catalog(s);
-		mrmr_catalog_cancel(s->engine->catalog);
-		s->state = state;
-		return -1;
-	}
-	if (mrmr_catalog_commit(s->engine->catalog, s->err) == -1) {
-		return -1;
-	}
-	s->num_clean = 0;
-	return 0;
-}
+/* --- all of it -------------------------------------------------------------------------- */
 
 static int open_engine(struct scrub *s, enum mrmr_engine_mode mode)
 {
@@ -571,14 +429,15 @@ static int take_turn(struct scrub *s, bool is_last)
 	TALLOC_FREE(s->engine);
 	ret = open_engine(s, MRMR_ENGINE_TRY);
 	while (ret == -1 && s->err->code == EAGAIN && is_last &&
-	       (!should_stop(s) || retries++ < STOPPED_RETRIES)) {
+	       (!scrub_should_stop(s) || retries++ < STOPPED_RETRIES)) {
 		nanosleep(&pause, NULL);
 		ret = open_engine(s, MRMR_ENGINE_TRY);
 	}
 	if (ret == 0) {
-		ret = record(s);
+		ret = scrub_record(s);
 		TALLOC_FREE(s->engine);
-	} else if (s->err->code == EAGAIN && (!is_last || should_stop(s))) {
+	} else if (s->err->code == EAGAIN &&
+		   (!is_last || scrub_should_stop(s))) {
 		ret = 0; /* later; or it will be done again */
 	}
 	if (ret == 0 && !is_last) {
@@ -586,8 +445,6 @@ static int take_turn(struct scrub *s, bool is_last)
 	}
 	return ret;
 }
-
-/* --- all of it -------------------------------------------------------------------------- */
 
 static int scrub(struct scrub *s)
 {
@@ -602,7 +459,7 @@ static int scrub(struct scrub *s)
 		}
 		s->result->is_complete =
 			s->next == s->choice.num && s->zeros.left == 0;
-		is_last = s->result->is_complete || should_stop(s);
+		is_last = s->result->is_complete || scrub_should_stop(s);
 		if (take_turn(s, is_last) == -1) {
 			return -1;
 		}
@@ -632,11 +489,11 @@ int mrmr_scrub(struct mrmr_pool *pool, const struct mrmr_scrub_options *options,
 				       pool->num_members);
 	s->stripes = talloc_array(s, struct scrub_stripe, TURN_STRIPES);
 	if (s->members == NULL || s->stripes == NULL) {
-		fail_memory(s);
+		scrub_fail_memory(s);
 	} else {
 		s->readers =
 			scrub_readers_new(s, pool->num_members, options->deep);
-		ret = s->readers != NULL ? scrub(s) : fail_memory(s);
+		ret = s->readers != NULL ? scrub(s) : scrub_fail_memory(s);
 	}
 	saved_errno = errno;
 	/* before the members and the engine that its blocks need */

@@ -1,7 +1,7 @@
 /*
  * MRMR: scrubbing: which stripes (scrub_choose.c), and when (scrub.c); reading
  * them (scrub_read.c), and what is in none (scrub_zero.c); what is to be made of
- * suspects (scrub_judge.c).
+ * suspects (scrub_judge.c), and noted (scrub_record.c).
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
@@ -125,5 +125,57 @@ struct scrub_judge {
 int scrub_judge_stripe(struct scrub_judge *judge, uint64_t id, bool *is_right);
 /* A block that should be all zero. */
 int scrub_judge_zero(struct scrub_judge *judge, uint64_t file, uint32_t index);
+
+/* --- all of it ------------------------------------------------------------------- */
+
+/* A block that should be all zero. */
+struct scrub_zero {
+	uint64_t file;
+	uint32_t index;
+};
+
+struct scrub {
+	struct mrmr_pool *pool;
+	const struct mrmr_scrub_options *options;
+	struct mrmr_scrub_result *result;
+	struct mrmr_error *err;
+	struct mrmr_engine *engine;
+	struct scrub_readers *readers;
+	uint16_t today;
+	struct mrmr_scrub_state state;
+	struct scrub_choice choice;
+	size_t next;
+	uint64_t skipped_bytes; /* of stripes that are gone */
+	struct scrub_zeros zeros;
+	int64_t turn_ends_ns;
+
+	/* Of this turn. */
+	struct mrmr_live_member **members;
+	struct scrub_stripe *stripes;
+	size_t num_stripes;
+
+	/* To be recorded. */
+	uint64_t *clean;
+	size_t num_clean;
+	size_t size_clean;
+	uint64_t *suspects;
+	size_t num_suspects;
+	size_t size_suspects;
+	struct scrub_zero *zeros_bad; /* a talloc array */
+	size_t num_zeros_bad;
+};
+
+/* scrub.c */
+
+bool scrub_should_stop(const struct scrub *s);
+/* -1 with *s->err, of errno. */
+int scrub_fail_catalog(struct scrub *s);
+int scrub_fail_memory(struct scrub *s);
+/* An id more in a list. -1 with ENOMEM. */
+int scrub_remember(struct scrub *s, uint64_t **list, size_t *num, size_t *size,
+		   uint64_t id);
+
+/* scrub_record.c: with the catalogue open for writing. -1 with *s->err. */
+int scrub_record(struct scrub *s);
 
 #endif

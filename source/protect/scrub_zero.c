@@ -15,6 +15,7 @@
 
 #include <talloc.h>
 
+#include <mrmr/digest.h>
 #include <mrmr/shortage.h>
 
 #include "scrub_private.h"
@@ -72,12 +73,6 @@ static bool is_hole(int fd, uint64_t offset, uint32_t len)
 	return data == -1 ? errno == ENXIO : (uint64_t)data >= offset + len;
 }
 
-static bool is_zero(const uint8_t *bytes, size_t len)
-{
-	return len == 0 ||
-	       (bytes[0] == 0 && memcmp(bytes, bytes + 1, len - 1) == 0);
-}
-
 /* 1: it is to stop. */
 static int read_extent(const struct mrmr_extent *extent, uint32_t index,
 		       void *private_data)
@@ -99,7 +94,7 @@ static int read_extent(const struct mrmr_extent *extent, uint32_t index,
 				    POSIX_FADV_DONTNEED);
 	}
 	if (mrmr_live_read(r->live, r->buf, extent->len_bytes, offset) == 0) {
-		if (is_zero(r->buf, extent->len_bytes)) {
+		if (mrmr_is_all_zero(r->buf, extent->len_bytes)) {
 			return 0;
 		}
 	} else if (mrmr_is_shortage(errno)) {

@@ -260,8 +260,6 @@ struct buffer {
 int buffer_need(struct buffer *buffer, size_t len);
 void buffer_free(struct buffer *buffer);
 
-bool is_all_zero(const uint8_t *data, size_t len);
-
 /* Read protected bytes and compare them with their hash: 0, or -1 with errno;
    EILSEQ if they are others. */
 int read_right(struct mrmr_live *live, uint8_t *data, uint32_t len_bytes,

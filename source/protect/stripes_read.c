@@ -60,12 +60,6 @@ void buffer_free(struct buffer *buffer)
 	*buffer = (struct buffer){0};
 }
 
-bool is_all_zero(const uint8_t *data, size_t len)
-{
-	return len == 0 ||
-	       (data[0] == 0 && memcmp(data, data + 1, len - 1) == 0);
-}
-
 /* --- changes of this call --------------------------------------------------------- */
 
 struct mrmr_change *stripes_find_change(struct mrmr_stripes *work,
@@ -147,7 +141,8 @@ int reading_go_on(struct reading *reading, uint8_t *data, uint32_t len_bytes)
 		return -1;
 	}
 	mrmr_hashes_add(reading->hashes, data, len_bytes);
-	reading->is_zero = reading->is_zero && is_all_zero(data, len_bytes);
+	reading->is_zero =
+		reading->is_zero && mrmr_is_all_zero(data, len_bytes);
 	reading->done_bytes += len_bytes;
 	return 0;
 }

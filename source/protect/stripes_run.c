@@ -255,8 +255,8 @@ static bool ends_in_zeros(struct run *run)
 	uint32_t i;
 
 	for (i = 0; i < run->num_rows; i++) {
-		if (!is_all_zero(run_row_data(run, i) + len,
-				 run->len_bytes - len)) {
+		if (!mrmr_is_all_zero(run_row_data(run, i) + len,
+				      run->len_bytes - len)) {
 			return false;
 		}
 	}
