@@ -8,6 +8,8 @@
 
 #include <talloc.h>
 
+#include <mrmr/protector.h>
+
 #include "engine.h"
 #include "progress.h"
 
@@ -107,5 +109,26 @@ void admin_engine_close(struct mrmr_engine *engine)
 		pool = engine->pool;
 		talloc_free(engine);
 		talloc_free(pool);
+	}
+}
+
+void admin_engine_hear(struct admin *admin, struct mrmr_engine *engine,
+		       bool (*should_stop)(void *private_data),
+		       void *private_data)
+{
+	const struct mrmr_protect_options options = {
+		.names_only = true,
+		.should_stop = should_stop,
+		.private_data = private_data,
+	};
+	struct mrmr_protect_result result;
+	struct mrmr_error err = {0};
+
+	if (!mrmr_queue_is_empty(engine->queue) &&
+	    mrmr_protect(engine, &options, &result, &err) == -1) {
+		admin_note(admin,
+			   "what has happened in the share is not known yet: "
+			   "%s",
+			   err.text);
 	}
 }

@@ -32,4 +32,10 @@ struct mrmr_engine *admin_engine_wait(struct admin *admin,
 				      struct mrmr_pool *pool,
 				      struct mrmr_error *err);
 
+/* The protector hears what has happened in the share, and protects nothing, for a verb
+   that must not go by what was before. If it cannot, that is noted. */
+void admin_engine_hear(struct admin *admin, struct mrmr_engine *engine,
+		       bool (*should_stop)(void *private_data),
+		       void *private_data);
+
 #endif

@@ -12,6 +12,7 @@
 #include <mrmr/shared.h>
 #include <mrmr/size.h>
 
+#include "engine.h"
 #include "rebuild_work.h"
 
 #define NS_PER_S INT64_C(1000000000)
@@ -151,24 +152,9 @@ static int protect_for_a_while(struct mrmr_error *err, void *private_data)
 
 void rebuild_work_hear(struct rebuild_work *work)
 {
-	const struct mrmr_protect_options options = {
-		.names_only = true,
-		.should_stop = should_stop_protecting,
-		.private_data = work,
-	};
-	struct mrmr_protect_result result;
-	struct mrmr_error err = {0};
-
-	if (mrmr_queue_is_empty(work->engine->queue)) {
-		return;
-	}
 	work->protected_ns = mrmr_now_ns();
-	if (mrmr_protect(work->engine, &options, &result, &err) == -1) {
-		admin_note(work->admin,
-			   "what has happened in the share is not known yet: "
-			   "%s",
-			   err.text);
-	}
+	admin_engine_hear(work->admin, work->engine, should_stop_protecting,
+			  work);
 }
 
 struct mrmr_rebuild_options rebuild_work_options(struct rebuild_work *work)

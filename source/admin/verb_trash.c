@@ -372,26 +372,6 @@ static int report_purge(struct admin *admin,
 							    : ADMIN_OK;
 }
 
-/* What was deleted just now, the protector has to hear of: until then others of its
-   stripes may need it. */
-static void hear(struct trash *t)
-{
-	const struct mrmr_protect_options options = {
-		.names_only = true,
-		.should_stop = admin_should_stop,
-	};
-	struct mrmr_protect_result result;
-	struct mrmr_error err = {0};
-
-	if (t->engine != NULL && !mrmr_queue_is_empty(t->engine->queue) &&
-	    mrmr_protect(t->engine, &options, &result, &err) == -1) {
-		admin_note(t->admin,
-			   "what has happened in the share is not known yet: "
-			   "%s",
-			   err.text);
-	}
-}
-
 static int purge(struct trash *t)
 {
 	struct mrmr_purge_options options = {
@@ -429,7 +409,11 @@ static int purge(struct trash *t)
 	if (status != ADMIN_GO_ON) {
 		return status;
 	}
-	hear(t);
+	/* What was deleted just now, others of its stripes need until the protector has
+	   heard of it. */
+	if (t->engine != NULL) {
+		admin_engine_hear(t->admin, t->engine, admin_should_stop, NULL);
+	}
 	options.private_data = admin_progress_begin(t->admin, "Removing",
 						    ADMIN_PROGRESS_COUNT);
 	ret = mrmr_trash_purge(t->pool, t->engine, t->items, t->num, &options,
