@@ -149,6 +149,44 @@ def flip_records(trial):
     check(trial)
 
 
+def hide_chain(trial, path):
+    """Bits turn where a tdb file leads to a chain of records: they are lost. (Its
+    header has the number of chains at 36; a free list, then the chains, begin at
+    168.)"""
+    with open(path, 'r+b') as data:
+        num = int.from_bytes(data.read(40)[36:40], 'little')
+        data.seek(172)
+        heads = data.read(4 * num)
+        chain = trial.rng.choice([i for i in range(num)
+                                  if any(heads[4 * i:4 * i + 4])])
+        data.seek(172 + 4 * chain)
+        data.write(bytes(4))
+    trial.say('chain %d of %s is lost' % (chain, path))
+
+
+def lose_records(trial):
+    """The catalogue does not know any more what it knew, and nobody is told; whatever
+    goes on with it, recover brings back all that was protected."""
+    return_all(trial)
+    check(trial)
+    hide_chain(trial, os.path.join(trial.pool.directory, 'state', 'catalogue',
+                                   '0.tdb'))
+    trial.disturbed = True
+    for verb in trial.rng.sample(
+            (('check',), ('sync',), ('sync', '--scan'), ('status',), ('scan',),
+             ('scrub', '--repair'), ('--yes', 'trash', 'purge')), 3):
+        for _ in range(trial.rng.randrange(4)):
+            trial.operate()
+        trial.admin(*verb, allowed=(0, 1, 2))
+    check_content(trial)
+    trial.drop_all()
+    trial.pool.down()
+    run_recover(trial)
+    trial.untold = True
+    trial.start()
+    check(trial)
+
+
 # --- a program on the server ------------------------------------------------------
 
 def edit_behind(trial):

@@ -13,7 +13,7 @@ import smb2
 import trial_clients
 from trial_bits import (cut_much, edit_behind, flip_and_repair,
                         flip_parity_and_leave, flip_records,
-                        flip_what_was_kept, prune, twice)
+                        flip_what_was_kept, lose_records, prune, twice)
 from trial_check import check, check_content
 from trial_members import (add, arm, arm_another, arm_choice, brink,
                            change_parity, disarm, give_up, killed_and_gone,
@@ -354,7 +354,8 @@ STEPS = [(kill_smbd, 5), (kill_protector, 3), (go_wrong, 12), (provoke, 12),
          (aim, 8),
          (run_verb, 6), (together, 5), (where, 1), (restore, 2), (purge, 1),
          (leave, 4), (brink, 2), (killed_and_gone, 2), (return_all, 2),
-         (flip_and_repair, 2), (flip_what_was_kept, 2), (flip_records, 1),
+         (flip_and_repair, 2), (flip_what_was_kept, 2), (flip_records, 1.5),
+         (lose_records, 1.5),
          (flip_parity_and_leave, 1), (edit_behind, 2), (lose, 1),
          (give_up, 1), (recover, 1), (add, 1), (change_parity, 1),
          (twice, 1), (cut_much, 0.5), (fill, 0.4),
