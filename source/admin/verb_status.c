@@ -186,6 +186,25 @@ static void say_bytes(struct status *status, const char *what, uint64_t bytes,
 	}
 }
 
+/* What was changed may also be kept from leaving its stripe: while others of it are
+   away, and cannot be computed, it would take their parity with it. */
+static void say_no_room(struct status *status,
+			const struct mrmr_hindered *hindered)
+{
+	bool all_online = status->pool->all_online;
+
+	say_bytes(status, "Not", hindered->no_room_bytes,
+		  all_online ? "in no stripe: there is no room for their parity"
+			     : "in no stripe: there is no room for their "
+			       "parity, or others need what it takes while "
+			       "members are away");
+	admin_say(status->admin,
+		  "           (%llu files; %smake room, or add a drive, then: "
+		  "mrmr-admin sync)",
+		  (unsigned long long)hindered->no_room_files,
+		  all_online ? "" : "bring the members back, ");
+}
+
 /* What is in no stripe, why, and what to do. */
 static void say_unprotected(struct status *status,
 			    const struct mrmr_survey *survey)
@@ -198,12 +217,7 @@ static void say_unprotected(struct status *status,
 		rest -= rest < hindered->no_room_bytes
 				? rest
 				: hindered->no_room_bytes;
-		say_bytes(status, "Not", hindered->no_room_bytes,
-			  "in no stripe: there is no room for their parity");
-		admin_say(admin,
-			  "           (%llu files; make room, or add a drive, "
-			  "then: mrmr-admin sync)",
-			  (unsigned long long)hindered->no_room_files);
+		say_no_room(status, hindered);
 	}
 	if (hindered->unreadable_files > 0) {
 		admin_say(admin,
