@@ -72,6 +72,14 @@ bool mrmr_dir_reconcile(struct mrmr_dir *dir, size_t member, int clone_fd);
  */
 void mrmr_dir_mirror(struct mrmr_dir *dir, const char *name);
 
+/*
+ * Gives the spine directory's attributes to each clone of it that has other extended
+ * ones, as root: that of a directory made by hand on a member has none, and would be
+ * what is left if the spine and all others were lost. Rights are seen to whenever a
+ * clone is looked up.
+ */
+void mrmr_dir_align(struct mrmr_dir *dir);
+
 /* The same for its times. */
 void mrmr_dir_mirror_times(struct mrmr_dir *dir, const struct timespec ts[2]);
 

@@ -12,6 +12,8 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <talloc.h>
+
 #include <mrmr/absent.h>
 #include <mrmr/dirattr.h>
 #include <mrmr/fault.h>
@@ -400,6 +402,45 @@ void mrmr_dir_mirror(struct mrmr_dir *dir, const char *name)
 	}
 	pool->identity.unbecome_root();
 	free(value);
+}
+
+/* False also if it cannot be told. */
+static bool has_other_xattrs(const struct mrmr_dir *dir, int clone_fd)
+{
+	void *frame = talloc_new(NULL);
+	uint8_t *spine = NULL;
+	uint8_t *clone = NULL;
+	size_t spine_len = 0;
+	size_t clone_len = 0;
+	bool other = false;
+
+	if (mrmr_xattrs_read(frame, dir->spine_fd, &spine, &spine_len) == 0 &&
+	    mrmr_xattrs_read(frame, clone_fd, &clone, &clone_len) == 0) {
+		other = spine_len != clone_len ||
+			(spine_len > 0 && memcmp(spine, clone, spine_len) != 0);
+	}
+	talloc_free(frame);
+	return other;
+}
+
+void mrmr_dir_align(struct mrmr_dir *dir)
+{
+	struct mrmr_pool *pool = dir->pool;
+	size_t i;
+
+	mrmr_dir_forget(dir, SIZE_MAX);
+	for (i = 0; i < pool->num_members; i++) {
+		const struct mrmr_member *member = &pool->members[i];
+		int fd = -1;
+
+		if (member->state == MRMR_MEMBER_ONLINE && !member->read_only &&
+		    !member->no_owners) {
+			fd = mrmr_dir_on_member(dir, i);
+		}
+		if (fd != -1 && has_other_xattrs(dir, fd)) {
+			mrmr_dir_reconcile(dir, i, fd);
+		}
+	}
 }
 
 void mrmr_dir_mirror_times(struct mrmr_dir *dir, const struct timespec ts[2])

@@ -24,6 +24,7 @@
 #include <talloc.h>
 
 #include <mrmr/dir.h>
+#include <mrmr/dirattr.h>
 #include <mrmr/fault.h>
 #include <mrmr/listing.h>
 #include <mrmr/log.h>
@@ -362,6 +363,9 @@ static int scan_directory(struct scan *scan, const char *path)
 			       : -1;
 	}
 	dir->pins++;
+	if (path[0] != '\0') {
+		mrmr_dir_align(dir); /* the roots of members are their own */
+	}
 	ret = scan_entries(scan, dir, node->id, path);
 	dir->pins--;
 	saved_errno = errno;

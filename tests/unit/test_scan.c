@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -51,6 +52,38 @@ static struct world *make(void)
 	}
 	protect(w);
 	return w;
+}
+
+/* A directory that somebody has made on a member, of which the pool has one: it gets the
+   attributes. */
+static void test_a_directory_made_by_hand(void **state)
+{
+	struct world *w = make();
+	char value[8];
+
+	(void)state;
+	assert_return_code(setxattr(world_spine(w, "d1"), "user.probe", "x", 1,
+				    0),
+			   errno);
+	assert_return_code(mkdir(world_drive(w, 2, "d1"), 0755), errno);
+	assert_return_code(setxattr(world_drive(w, 2, "d1"), "user.other", "y",
+				    1, 0),
+			   errno);
+	protect(w);
+	assert_int_equal(getxattr(world_drive(w, 2, "d1"), "user.probe", value,
+				  sizeof(value)),
+			 -1);
+	protect_and_scan(w);
+	assert_int_equal(getxattr(world_drive(w, 2, "d1"), "user.probe", value,
+				  sizeof(value)),
+			 1);
+	assert_int_equal(getxattr(world_drive(w, 2, "d1"), "user.other", value,
+				  sizeof(value)),
+			 -1);
+	assert_int_equal(getxattr(world_spine(w, "d1"), "user.other", value,
+				  sizeof(value)),
+			 -1);
+	world_free(w);
 }
 
 static int run(struct world *w, bool scan, const bool *accept, bool names_only,
@@ -573,6 +606,7 @@ static void test_failing(void **state)
 #endif
 
 static const struct CMUnitTest tests[] = {
+	cmocka_unit_test(test_a_directory_made_by_hand),
 	cmocka_unit_test(test_few_are_believed),
 	cmocka_unit_test(test_a_name_given_on),
 	cmocka_unit_test(test_names_go_round),
