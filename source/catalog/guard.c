@@ -138,12 +138,13 @@ static int distrust(struct mrmr_guard *guard)
 	if (bound != 0) {
 		return 0; /* it is known to have protected bytes */
 	}
-	if (guard_write_bound(guard->state_fd, GUARD_BOUND_LOST) == -1 ||
-	    guard_make_new(guard, GUARD_SLOTS_MIN, GUARD_NOT_READY,
-			   GUARD_BOUND_LOST, &table) == -1) {
+	/* The bound comes last: it says that the table is believed to know. */
+	if (guard_make_new(guard, GUARD_SLOTS_MIN, GUARD_NOT_READY,
+			   GUARD_BOUND_LOST, &table) == -1 ||
+	    guard_put_in_place(guard, &table) == -1) {
 		return -1;
 	}
-	return guard_put_in_place(guard, &table);
+	return guard_write_bound(guard->state_fd, GUARD_BOUND_LOST);
 }
 
 int mrmr_guard_distrust(struct mrmr_guard *guard, struct mrmr_error *err)

@@ -357,6 +357,50 @@ static void test_distrusted(void **state)
 	assert_true(mrmr_guard_is_ready(f->guard));
 }
 
+#ifdef MRMR_WITH_FAULTS
+
+/* That fails, or is killed: nobody believes the old one after the next try. */
+static void test_distrusted_in_vain(void **state)
+{
+	static const char *const faults[] = {"guard-replace=EIO",
+					     "guard-replace=kill",
+					     "guard-bound=ENOSPC",
+					     "guard-bound=kill"};
+	struct fixture *f = *state;
+	struct mrmr_error err = {0};
+	size_t i;
+
+	for (i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+		struct mrmr_guard *other = NULL;
+		pid_t pid;
+		int status;
+
+		assert_true(mrmr_guard_is_ready(f->guard));
+		pid = fork();
+		assert_int_not_equal(pid, -1);
+		if (pid == 0) {
+			setenv("MRMR_FAULT", faults[i], 1);
+			_exit(mrmr_guard_distrust(f->guard, &err) == 0);
+		}
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_int_not_equal(status, 1 << 8); /* it did not succeed */
+		other = open_guard(f);
+		assert_int_equal(mrmr_guard_distrust(other, &err), 0);
+		assert_false(mrmr_guard_is_ready(other));
+		assert_false(mrmr_guard_is_ready(f->guard));
+		assert_guards_all(f, 1);
+		talloc_free(other);
+		/* as new */
+		f->shared->num = 0;
+		TALLOC_FREE(f->guard);
+		unlinkat(f->fd, MRMR_GUARD_NAME, 0);
+		unlinkat(f->fd, MRMR_GUARD_NAME ".bound", 0);
+		reopen(f);
+	}
+}
+
+#endif
+
 /* --- several processes -------------------------------------------------------------- */
 
 /* Looks up what is declared, until it is stopped. Generations only go up, so
@@ -576,6 +620,7 @@ int main(void)
 		TEST(test_readers_see_it_grow_and_be_rebuilt),
 		TEST(test_killed_at_random),
 #ifdef MRMR_WITH_FAULTS
+		TEST(test_distrusted_in_vain),
 		TEST(test_killed_at_each_point),
 		TEST(test_failing),
 #endif
