@@ -405,31 +405,29 @@ void mrmr_dir_mirror(struct mrmr_dir *dir, const char *name)
 }
 
 /* False also if it cannot be told. */
-static bool has_other_xattrs(const struct mrmr_dir *dir, int clone_fd)
+static bool has_other_xattrs(void *frame, int fd, const uint8_t *blob,
+			     size_t len)
 {
-	void *frame = talloc_new(NULL);
-	uint8_t *spine = NULL;
-	uint8_t *clone = NULL;
-	size_t spine_len = 0;
-	size_t clone_len = 0;
-	bool other = false;
+	uint8_t *its_blob = NULL;
+	size_t its_len = 0;
 
-	if (mrmr_xattrs_read(frame, dir->spine_fd, &spine, &spine_len) == 0 &&
-	    mrmr_xattrs_read(frame, clone_fd, &clone, &clone_len) == 0) {
-		other = spine_len != clone_len ||
-			(spine_len > 0 && memcmp(spine, clone, spine_len) != 0);
-	}
-	talloc_free(frame);
-	return other;
+	return mrmr_xattrs_read(frame, fd, &its_blob, &its_len) == 0 &&
+	       (its_len != len ||
+		(len > 0 && memcmp(its_blob, blob, len) != 0));
 }
 
 void mrmr_dir_align(struct mrmr_dir *dir)
 {
 	struct mrmr_pool *pool = dir->pool;
+	void *frame = talloc_new(NULL);
+	uint8_t *blob = NULL;
+	size_t len = 0;
 	size_t i;
+	int ret;
 
 	mrmr_dir_forget(dir, SIZE_MAX);
-	for (i = 0; i < pool->num_members; i++) {
+	ret = mrmr_xattrs_read(frame, dir->spine_fd, &blob, &len);
+	for (i = 0; ret == 0 && i < pool->num_members; i++) {
 		const struct mrmr_member *member = &pool->members[i];
 		int fd = -1;
 
@@ -437,10 +435,11 @@ void mrmr_dir_align(struct mrmr_dir *dir)
 		    !member->no_owners) {
 			fd = mrmr_dir_on_member(dir, i);
 		}
-		if (fd != -1 && has_other_xattrs(dir, fd)) {
+		if (fd != -1 && has_other_xattrs(frame, fd, blob, len)) {
 			mrmr_dir_reconcile(dir, i, fd);
 		}
 	}
+	talloc_free(frame);
 }
 
 void mrmr_dir_mirror_times(struct mrmr_dir *dir, const struct timespec ts[2])
