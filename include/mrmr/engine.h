@@ -60,6 +60,14 @@ struct mrmr_engine *mrmr_engine_open(void *mem_ctx, struct mrmr_pool *pool,
    that are there show? 0, or -1 with *err, EILSEQ: it was lost. Needs root. */
 int mrmr_engine_check_new(const struct mrmr_pool *pool, struct mrmr_error *err);
 
+/*
+ * For writing: reads all of a member's part of the catalogue, if it has one. If that is
+ * damaged, which nobody may have met, *was_damaged is true, and it is put aside and made
+ * anew, as when one is opened that is. -1 with *err: that cannot be done now.
+ */
+int mrmr_engine_check_part(struct mrmr_engine *engine, size_t member,
+			   bool *was_damaged, struct mrmr_error *err);
+
 /* Index of a member in the pool by its number, SIZE_MAX if it has left the
    pool for good. */
 size_t mrmr_engine_member(const struct mrmr_engine *engine, uint16_t number);

@@ -88,8 +88,9 @@ struct mrmr_scrub_result {
 	uint64_t changed_blocks;
 	uint64_t repaired_blocks;
 	uint64_t lost_blocks;
-	bool is_resumed;  /* went on where the last one had stopped */
-	bool is_complete; /* not stopped */
+	uint64_t damaged_parts; /* of the catalogue, on members; made anew */
+	bool is_resumed;        /* went on where the last one had stopped */
+	bool is_complete;       /* not stopped */
 };
 
 /*

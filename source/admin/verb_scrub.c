@@ -182,6 +182,7 @@ static int report(struct scrub_run *run, const struct mrmr_scrub_result *result)
 	set_number(admin, "changed_blocks", result->changed_blocks);
 	set_number(admin, "repaired_blocks", result->repaired_blocks);
 	set_number(admin, "lost_blocks", result->lost_blocks);
+	set_number(admin, "damaged_parts", result->damaged_parts);
 
 	admin_say(admin, "%s read in %llu blocks of %llu stripes%s",
 		  mrmr_size_format(result->num_bytes, size),
@@ -203,6 +204,9 @@ static int report(struct scrub_run *run, const struct mrmr_scrub_result *result)
 		  "bad blocks are left: mrmr-admin scrub --repair");
 	say_count(admin, result->lost_blocks, "block is lost",
 		  "blocks are lost");
+	say_count(admin, result->damaged_parts,
+		  "member's records were damaged, and are made anew",
+		  "members' records were damaged, and are made anew");
 	if (!result->is_complete) {
 		admin_note(admin, "interrupted; the next scrub goes on there");
 	}

@@ -300,6 +300,30 @@ static int refresh(struct mrmr_engine *engine, size_t index,
 	return 0;
 }
 
+int mrmr_engine_check_part(struct mrmr_engine *engine, size_t member,
+			   bool *was_damaged, struct mrmr_error *err)
+{
+	struct mrmr_engine_part *p = &engine->parts[member];
+	struct mrmr_error why = {0};
+
+	*was_damaged = false;
+	if (p->part == NULL || mrmr_catalog_check(p->part, &why) == 0) {
+		return 0;
+	}
+	if (why.code != EILSEQ) {
+		return mrmr_error_set(err, why.code,
+				      "member %s: its records: %s",
+				      mrmr_member_name(
+					      &engine->pool->members[member]),
+				      why.text);
+	}
+	*was_damaged = true;
+	mrmr_catalog_doubt_part(p->part);
+	detach(engine, member);
+	attach(engine, member);
+	return p->part != NULL ? refresh(engine, member, err) : 0;
+}
+
 static void attach_all(struct mrmr_engine *engine)
 {
 	struct mrmr_pool *pool = engine->pool;

@@ -418,21 +418,29 @@ static int open_engine(struct scrub *s, enum mrmr_engine_mode mode)
 	return s->engine != NULL ? 0 : -1;
 }
 
-/* A turn of recording. At the end it is waited for the lock, and if somebody
-   wants us to stop, for a moment. */
-static int take_turn(struct scrub *s, bool is_last)
+/* With the lock. At the end it is waited for it, and if somebody wants us to stop, for a
+   moment. */
+static int open_for_turn(struct scrub *s, bool is_last)
 {
 	const struct timespec pause = {.tv_nsec = RETRY_NS};
 	unsigned int retries = 0;
-	int ret;
+	int ret = open_engine(s, MRMR_ENGINE_TRY);
 
-	TALLOC_FREE(s->engine);
-	ret = open_engine(s, MRMR_ENGINE_TRY);
 	while (ret == -1 && s->err->code == EAGAIN && is_last &&
 	       (!scrub_should_stop(s) || retries++ < STOPPED_RETRIES)) {
 		nanosleep(&pause, NULL);
 		ret = open_engine(s, MRMR_ENGINE_TRY);
 	}
+	return ret;
+}
+
+/* A turn of recording. */
+static int take_turn(struct scrub *s, bool is_last)
+{
+	int ret;
+
+	TALLOC_FREE(s->engine);
+	ret = open_for_turn(s, is_last);
 	if (ret == 0) {
 		ret = scrub_record(s);
 		TALLOC_FREE(s->engine);
@@ -444,6 +452,35 @@ static int take_turn(struct scrub *s, bool is_last)
 		ret = open_engine(s, MRMR_ENGINE_READ);
 	}
 	return ret;
+}
+
+/* All of the catalogue, then each part: nobody may have read what is in them since it was
+   written. */
+static int check_records(struct scrub *s)
+{
+	size_t i;
+
+	for (i = 0; i < s->pool->num_members && !scrub_should_stop(s); i++) {
+		bool was_damaged = false;
+		int ret = open_for_turn(s, true);
+
+		if (ret == 0 && i == 0) {
+			ret = mrmr_catalog_check(s->engine->catalog, s->err);
+		}
+		if (ret == 0) {
+			ret = mrmr_engine_check_part(s->engine, i, &was_damaged,
+						     s->err);
+			TALLOC_FREE(s->engine);
+		} else if (s->err->code == EAGAIN) {
+			break; /* it is to stop */
+		}
+		if (ret == -1) {
+			return -1;
+		}
+		s->result->damaged_parts += was_damaged;
+	}
+	s->result->is_complete = i == s->pool->num_members;
+	return 0;
 }
 
 static int scrub(struct scrub *s)
@@ -464,7 +501,7 @@ static int scrub(struct scrub *s)
 			return -1;
 		}
 	}
-	return 0;
+	return s->result->is_complete ? check_records(s) : 0;
 }
 
 int mrmr_scrub(struct mrmr_pool *pool, const struct mrmr_scrub_options *options,

@@ -127,6 +127,8 @@ def flip_records(trial):
         for _ in range(trial.rng.randrange(4)):
             trial.operate()
         trial.admin('sync', allowed=(0, 1))
+        # what nobody has met of it, a scrub does
+        trial.admin('scrub', allowed=(0, 1))
         # the damaged one is put aside for a person to see
         aside = trial.pool.on(member, '.mrmr/mrmr.db.damaged')
         if os.path.exists(aside):

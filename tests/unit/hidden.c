@@ -32,14 +32,14 @@ static uint32_t number_at(int fd, off_t at)
 	return number;
 }
 
-bool hide_chain(struct world *w, uint32_t *at)
+static bool hide(const char *path, uint32_t *at)
 {
 	const uint32_t none = 0;
 	uint32_t num_chains;
 	bool found = false;
 	int fd;
 
-	fd = open(world_path(w, "state/catalogue/0.tdb"), O_RDWR | O_CLOEXEC);
+	fd = open(path, O_RDWR | O_CLOEXEC);
 	assert_return_code(fd, errno);
 	num_chains = number_at(fd, AT_NUM_CHAINS);
 	for (; !found && *at < num_chains; (*at)++) {
@@ -53,6 +53,16 @@ bool hide_chain(struct world *w, uint32_t *at)
 	}
 	close(fd);
 	return found;
+}
+
+bool hide_chain(struct world *w, uint32_t *at)
+{
+	return hide(world_path(w, "state/catalogue/0.tdb"), at);
+}
+
+bool hide_chain_of_part(struct world *w, size_t member, uint32_t *at)
+{
+	return hide(world_drive(w, member, ".mrmr/mrmr.db"), at);
 }
 
 void remove_record(struct world *w, size_t member, const char *key_bytes,

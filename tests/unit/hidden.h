@@ -17,6 +17,8 @@
  * False: there is none.
  */
 bool hide_chain(struct world *w, uint32_t *at);
+/* The same of a member's part of it. */
+bool hide_chain_of_part(struct world *w, size_t member, uint32_t *at);
 
 /* A record is removed from a member's part, by its key
    (docs/catalogue.md). All that is left is sound. */
