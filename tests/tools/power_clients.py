@@ -68,9 +68,10 @@ class Writer(threading.Thread):
             what(*arguments)
 
     def data(self):
+        """No two are the same: what is reported could not be told apart."""
         size = self.rng.choice(SIZES)
-        return bytes(size) if self.rng.random() < 0.05 else \
-            self.rng.randbytes(size)
+        return bytes(size + self.rng.randrange(1 << 16)) \
+            if self.rng.random() < 0.05 else self.rng.randbytes(size)
 
     # --- operations -----------------------------------------------------------------
 
