@@ -121,16 +121,23 @@ static void run(struct filling *f,
 	}
 }
 
-static bool has_error(const struct mrmr_catalog *cat)
+/* Not because of its drive. */
+static bool does_not_fit(const struct attached *a)
+{
+	return a->error == EILSEQ || a->error == ENOENT || a->error == EEXIST ||
+	       a->error == ENOTDIR;
+}
+
+static bool all_fit(const struct mrmr_catalog *cat)
 {
 	size_t i;
 
 	for (i = 0; i < cat->num_attached; i++) {
-		if (cat->attached[i].error != 0) {
-			return true;
+		if (does_not_fit(&cat->attached[i])) {
+			return false;
 		}
 	}
-	return false;
+	return true;
 }
 
 int parts_fill(struct mrmr_catalog *cat, const struct seen_node *seen)
@@ -142,7 +149,7 @@ int parts_fill(struct mrmr_catalog *cat, const struct seen_node *seen)
 	run(&f, fill_part);
 	/* what does not fit into a part may be wrong here */
 	if (!cat->is_damaged &&
-	    (!has_error(cat) || catalog_check_once(cat) == 0)) {
+	    (all_fit(cat) || catalog_check_once(cat) == 0)) {
 		run(&f, save_part);
 		return 0;
 	}
