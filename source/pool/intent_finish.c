@@ -151,6 +151,21 @@ static bool meets_done(const struct finishing *f,
 	return f->num_done >= DONE_MAX;
 }
 
+/* A member that is in use could not follow: its old names must not count, for no
+   process. Each holds it off when it has looked. */
+static void tell_of_those_left(struct mrmr_pool *pool, const size_t *left,
+			       size_t num_left)
+{
+	size_t i;
+
+	for (i = 0; i < num_left; i++) {
+		if (pool->members[left[i]].state == MRMR_MEMBER_ONLINE) {
+			atomic_fetch_add(&pool->shared->members_gen, 1);
+			return;
+		}
+	}
+}
+
 /* -1: those before it could not be brought to their end. */
 static int finish_locked(struct finishing *f, const char *name)
 {
@@ -171,12 +186,16 @@ static int finish_locked(struct finishing *f, const char *name)
 	if (num_left == 0) {
 		f->done[f->num_done++] = intent;
 	} else if (intent->committed && num_left != num_before &&
-		   sync_members(f->pool) &&
-		   intent_keep_for(f->pool, intent, left, num_left) == -1) {
-		mrmr_log(MRMR_LOG_ERROR,
-			 "intents/%s in the state directory "
-			 "cannot be written: %s",
-			 name, strerror(errno));
+		   sync_members(f->pool)) {
+		if (intent_keep_for(f->pool, intent, left, num_left) == -1) {
+			mrmr_log(MRMR_LOG_ERROR,
+				 "intents/%s in the state directory "
+				 "cannot be written: %s",
+				 name, strerror(errno));
+		}
+		if (num_before == SIZE_MAX) {
+			tell_of_those_left(f->pool, left, num_left);
+		}
 	}
 	return 0;
 }

@@ -160,8 +160,9 @@ static bool is_caught_up(const struct mrmr_pool *pool)
 
 /*
  * What was renamed or replaced while a member was away is done on it before
- * its names count again. Nothing is looked at if nobody has left a record
- * since the last time, and no member was away.
+ * its names count again; so is what a process that died had begun. Nothing is
+ * looked at if nobody has left a record since the last time, and no member was
+ * away.
  */
 static void catch_up(struct mrmr_pool *pool)
 {
@@ -181,10 +182,11 @@ static void catch_up(struct mrmr_pool *pool)
 		member->caught_up = !member->is_waited_for;
 		if (!member->caught_up) {
 			mrmr_local_hold_off(member,
-					    "what was renamed while it "
-					    "was away could not be done on it; "
-					    "see the log");
+					    "what was renamed could not be "
+					    "done on it; see the log");
 			member->held_off_until_ns = mrmr_now_ns() + HOLD_OFF_NS;
+			pool->looks++;
+			mrmr_trash_let_go(pool);
 		}
 	}
 	pool->seen_intents_gen = gen;
@@ -261,6 +263,9 @@ void mrmr_pool_look(struct mrmr_pool *pool)
 		mrmr_trash_let_go(pool);
 	}
 	if (came_online || atomic_load(&pool->shared->num_intents) > 0 ||
+	    (members_gen != pool->seen_members_gen &&
+	     atomic_load(&pool->shared->intents_gen) !=
+		     pool->seen_intents_gen) ||
 	    (pool->has_intents_left &&
 	     mrmr_now_ns() >= pool->finish_again_ns)) {
 		catch_up(pool);
@@ -301,10 +306,7 @@ void mrmr_pool_use(struct mrmr_pool *pool)
 	    mrmr_intents_are_stale(pool)) {
 		/* A process died in the middle of something: its share lives
 		   on with us, so it is finished before anything else. */
-		pool->identity.become_root();
-		mrmr_intents_finish(pool);
-		mrmr_dir_cache_clear(pool);
-		pool->identity.unbecome_root();
+		mrmr_pool_look(pool);
 	}
 }
 
