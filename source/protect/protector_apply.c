@@ -12,6 +12,7 @@
 
 #include <talloc.h>
 
+#include <mrmr/dir.h>
 #include <mrmr/log.h>
 
 #include "protector_apply.h"
@@ -143,6 +144,45 @@ static int changed(struct protector *p, const struct event *e)
 	return promise(p, e, e->of->path);
 }
 
+/* Has the file its name for good? Who moved it may be about to take that back,
+   until he gives up the lock that he holds. 1, 0, or -1 with errno. */
+static int has_moved(struct protector *p, const struct event *e)
+{
+	struct look look;
+
+	if (look_for(p, e, e->of->path, &look) == -1) {
+		return -1;
+	}
+	if (!look.is_there) {
+		return 0;
+	}
+	if (mrmr_tree_lock(p->pool, true) == -1) {
+		return -1;
+	}
+	mrmr_tree_unlock(p->pool);
+	return look_for(p, e, e->of->path, &look) == -1 ? -1 : look.is_there;
+}
+
+/* What the file was gives its name to it, also if whoever moved it was killed
+   before he told of that. */
+static int give_way_to_moved(struct protector *p, const struct event *e,
+			     uint64_t was)
+{
+	struct mrmr_node *node = NULL;
+	int ret;
+
+	if (find_path(p, e, e->of->path, &node) == -1) {
+		return -1;
+	}
+	if (node == NULL || node->id != was ||
+	    mrmr_engine_online(p->engine, node->member) != NULL) {
+		return 0;
+	}
+	ret = has_moved(p, e);
+	return ret == 1 ? names_detach(p, node->dir_id, node->name, NAMES_TAKEN)
+			: ret;
+}
+
 /* From a member that is away: until the file is protected where it is now, what
    is protected of it is what was there. */
 static int moved(struct protector *p, const struct event *e)
@@ -151,6 +191,9 @@ static int moved(struct protector *p, const struct event *e)
 	struct mrmr_node *node = NULL;
 	int is_protected;
 
+	if (was != MRMR_ID_NONE && give_way_to_moved(p, e, was) == -1) {
+		return -1;
+	}
 	if (changed(p, e) == -1) {
 		return -1;
 	}
