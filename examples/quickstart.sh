@@ -274,17 +274,37 @@ prepare_root() {
 		"read-only there"
 }
 
+# The sockets that listen on a port.
+listeners() {
+	local hex file lines line fields
+	listeners=()
+	printf -v hex ':%04X' "$1"
+	for file in /proc/net/tcp /proc/net/tcp6; do
+		[ -e "$file" ] || continue
+		mapfile -t lines <"$file"
+		for line in "${lines[@]}"; do
+			[[ $line == *"$hex "* ]] || continue
+			read -r -a fields <<<"$line"
+			# 0A: listening
+			[[ ${fields[1]} != *"$hex" || ${fields[3]} != 0A ]] ||
+				listeners+=("socket:[${fields[9]}]")
+		done
+	done
+}
+
 port_in_use() {
-	# local address, ADDRESS:PORT in hex; that of the other side, none; 0A:
-	# listening
-	local hex sockets
-	printf -v hex ':%04X 00000000:0000 0A ' "$1"
-	mapfile -t sockets </proc/net/tcp
-	[[ ${sockets[*]} != *$hex* ]] || return 0
-	[ -e /proc/net/tcp6 ] || return 1
-	printf -v hex ':%04X %032d:0000 0A ' "$1" 0
-	mapfile -t sockets </proc/net/tcp6
-	[[ ${sockets[*]} == *$hex* ]]
+	listeners "$1"
+	[ ${#listeners[@]} -gt 0 ]
+}
+
+smbd_listens() {
+	local listener open
+	listeners "$port"
+	open=$(ls -l "/proc/$main_pid/fd" 2>/dev/null) || return 1
+	for listener in "${listeners[@]}"; do
+		[[ $open != *"$listener"* ]] || return 0
+	done
+	return 1
 }
 
 choose_port() {
@@ -553,7 +573,7 @@ start_smbd() {
 	disown $!
 	find_start_time $!
 	echo "$! $start_time" >"$dir/run/smbd"
-	until port_in_use "$port"; do
+	until smbd_listens; do
 		if ! is_running || [ "$tries" -eq 0 ]; then
 			give_up "smbd did not start"
 		fi
@@ -754,10 +774,18 @@ cmd_up() {
 	if [ -z "$asked_port" ] && [ -n "$port" ] && port_in_use "$port"; then
 		port=
 	fi
-	choose_port
-	write_smb_conf
-	save_options
-	start_smbd
+	while :; do
+		choose_port
+		write_smb_conf
+		save_options
+		start_smbd
+		# smbd lets others listen on its port as well: one that was
+		# started at the same time may have found it free, too
+		[ ${#listeners[@]} -gt 1 ] || break
+		stop_smbd
+		[ -z "$asked_port" ] || fail "port $port is in use: say another --port"
+		port=
+	done
 	try_share pool "$pool_path"
 	[ -z "$plain" ] || try_share plain "$plain"
 	write_env
