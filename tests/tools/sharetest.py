@@ -284,8 +284,10 @@ class Pool(testpool.Pool):
         return found
 
     def smbd_of(self, client):
-        """The process that serves a client."""
+        """The process that serves a client; looked for once, as that takes long."""
         port = client.sock.getsockname()[1]
+        if getattr(client, 'served_by', (0, 0))[0] == port:
+            return client.served_by[1]
         inode = None
         with open('/proc/net/tcp') as table:
             for line in table:
@@ -298,7 +300,8 @@ class Pool(testpool.Pool):
         for fd in glob.glob('/proc/[0-9]*/fd/*'):
             try:
                 if os.readlink(fd) == target:
-                    return int(fd.split('/')[2])
+                    client.served_by = (port, int(fd.split('/')[2]))
+                    return client.served_by[1]
             except OSError:
                 pass
         raise RuntimeError('no smbd has the socket')
