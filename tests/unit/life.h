@@ -14,6 +14,7 @@
 #define LIFE_MEMBERS 6
 #define LIFE_ROWS 2
 #define LIFE_TRIED_MAX 4
+#define LIFE_LOST_MAX 2
 
 struct life {
 	struct world *w;
@@ -27,7 +28,7 @@ struct life {
 	struct tree *left[LIFE_MEMBERS];
 	struct tree *returned; /* when the last one had left that returned */
 	size_t last;           /* that left */
-	bool has_lost;         /* one that was rebuilt, and does not return */
+	unsigned int num_lost; /* that were rebuilt, and do not return */
 	bool is_hiding;        /* what no protector had heard of left with it */
 };
 
@@ -78,7 +79,8 @@ bool life_accept_loss(const struct mrmr_rebuild_result *result,
 void life_tell(enum mrmr_rebuild_trouble kind, const char *path,
 	       uint64_t size_bytes, const char *why, void *private_data);
 
-/* May the last one that left be lost? It is the only one, and the first. */
+/* May the last one that left be lost? Another one may be away, and return, or be lost
+   as well. */
 bool life_may_lose(const struct life *l);
 /* It is rebuilt, if it may. All that was protected of it is on others then, as it was
    protected. */

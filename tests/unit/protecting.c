@@ -427,7 +427,10 @@ void verify_bytes(struct world *w, const char *path, const uint8_t *bytes,
 	    -1) {
 		fail_msg("%s is not known: %s", path, strerror(errno));
 	}
-	assert_int_equal(node->size_bytes, len);
+	if (node->size_bytes != len) {
+		fail_msg("%s has %zu bytes, and is known with %llu", path, len,
+			 (unsigned long long)node->size_bytes);
+	}
 	member = mrmr_engine_member(engine, node->member);
 	assert_true(member != SIZE_MAX);
 	for (away = 1; away < 1u << w->pool->num_members; away++) {
