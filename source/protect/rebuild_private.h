@@ -320,6 +320,15 @@ int rebuild_record(struct rebuild *r, struct rebuild_file **files, size_t num,
 
 /* The parity blocks that were on the lost member. */
 int rebuild_rows(struct rebuild *r, struct mrmr_error *err);
+/* Has this stripe no row there any more? */
+bool rebuild_row_is_mended(struct rebuild *r, uint64_t id);
+
+/* --- rebuild_narrow.c -------------------------------------------------------- */
+
+/* Make those of these stripes narrower that have a row on the lost member still.
+   0 also where it can't be done: they stay as they are. */
+int rebuild_narrow(struct rebuild *r, const uint64_t *ids, size_t num,
+		   struct mrmr_error *err);
 
 /* --- rebuild_give_up.c ------------------------------------------------------- */
 

@@ -152,26 +152,30 @@ static void test_onto_a_unit_of_the_stripes(void **state)
 	lossy_free(l);
 }
 
-/* A stripe with data on all members but the lost one, which has its parity. */
-static struct lossy new_too_wide(const struct pfile **shortest)
+/* Some stripes with data on all members but the lost one, which has their parity. */
+static struct lossy new_too_wide(size_t num, const struct pfile **shortest)
 {
 	const struct world_shape shape = {.num_members = 4, .parity = "1"};
 	const struct prow rows[1] = {{0, LOSSY_LOST}};
 	struct lossy l = {.p = protected_new(&shape)};
-	struct pslot slots[4] = {{0}};
-	size_t i;
+	size_t n, i;
 
-	for (i = 0; i < 3; i++) {
-		char path[16];
+	for (n = 0; n < num; n++) {
+		struct pslot slots[4] = {{0}};
 
-		snprintf(path, sizeof(path), "f%zu", i);
-		slots[i].slot = (unsigned int)i;
-		slots[i].pieces[0].file =
-			protected_file(l.p, i + 1, path, (unsigned int)i + 1,
-				       30000 + 1000 * i, 65536);
+		for (i = 0; i < 3; i++) {
+			char path[16];
+
+			snprintf(path, sizeof(path), "%zu/f%zu", n, i);
+			slots[i].slot = (unsigned int)i;
+			slots[i].pieces[0].file =
+				protected_file(l.p, i + 1, path,
+					       (unsigned int)(3 * n + i + 1),
+					       30000 + 1000 * i, 65536);
+		}
+		*shortest = slots[0].pieces[0].file;
+		protected_stripe(l.p, slots, rows, 1);
 	}
-	*shortest = slots[0].pieces[0].file;
-	protected_stripe(l.p, slots, rows, 1);
 	protected_unplug(l.p, 1 << LOSSY_LOST);
 	protected_reopen(l.p);
 	return l;
@@ -181,7 +185,7 @@ static struct lossy new_too_wide(const struct pfile **shortest)
 static void test_stripe_is_too_wide(void **state)
 {
 	const struct pfile *shortest = NULL;
-	struct lossy l = new_too_wide(&shortest);
+	struct lossy l = new_too_wide(1, &shortest);
 	struct mrmr_rebuild_result result;
 	struct mrmr_catalog_sums sums;
 	struct told told = {0};
@@ -218,7 +222,7 @@ static struct mrmr_extent first_extent(struct lossy *l,
 static void test_too_wide_and_rotten(void **state)
 {
 	const struct pfile *shortest = NULL;
-	struct lossy l = new_too_wide(&shortest);
+	struct lossy l = new_too_wide(1, &shortest);
 	const struct mrmr_extent before = first_extent(&l, shortest);
 	struct mrmr_extent after;
 	struct told told = {0};
@@ -230,6 +234,27 @@ static void test_too_wide_and_rotten(void **state)
 	assert_memory_equal(after.sha256, before.sha256, sizeof(before.sha256));
 	protected_flip(protected_where(l.p, shortest), 9, 1);
 	assert_true(run(&l, &told, MRMR_REBUILD_SPREAD).is_complete);
+	lossy_check_stripes(&l);
+	protected_free(l.p);
+}
+
+/* Those that can become narrower do, whatever is wrong with another one. */
+static void test_some_are_too_wide(void **state)
+{
+	const struct pfile *shortest = NULL;
+	struct lossy l = new_too_wide(6, &shortest);
+	struct mrmr_rebuild_result result;
+	struct told told = {0};
+
+	protected_flip(protected_where(l.p, shortest), 9, 1);
+	result = run(&l, &told, MRMR_REBUILD_SPREAD);
+	assert_int_equal(result.stripes, 5);
+	assert_int_equal(result.stripes_left, 1);
+	assert_int_equal(result.bare_extents, 0);
+	protected_flip(protected_where(l.p, shortest), 9, 1);
+	result = run(&l, &told, MRMR_REBUILD_SPREAD);
+	assert_true(result.is_complete);
+	assert_int_equal(result.stripes, 1);
 	lossy_check_stripes(&l);
 	protected_free(l.p);
 }
@@ -1153,6 +1178,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_onto_a_unit_of_the_stripes),
 	cmocka_unit_test(test_stripe_is_too_wide),
 	cmocka_unit_test(test_too_wide_and_rotten),
+	cmocka_unit_test(test_some_are_too_wide),
 	cmocka_unit_test(test_plan),
 	cmocka_unit_test(test_online),
 	cmocka_unit_test(test_forget),
