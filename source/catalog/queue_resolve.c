@@ -10,8 +10,10 @@
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <talloc.h>
 #include <xxhash.h>
@@ -111,11 +113,16 @@ static int read_names(struct mrmr_queue *queue, struct queue_names *names,
 		      const char *file, uint64_t *offset)
 {
 	struct mrmr_event event;
+	struct stat st;
 	char *data = NULL;
 	size_t len = 0;
 	size_t at = 0;
 	int ret = 0;
 
+	if (fstatat(queue->dir_fd, file, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    (uint64_t)st.st_size <= *offset) {
+		return 0; /* as mostly */
+	}
 	data = queue_read_file(queue, NULL, file, *offset, &len);
 	if (data == NULL) {
 		return errno == ENOENT ? 0 : -1;
