@@ -19,7 +19,8 @@
 
 #include "rebuild_private.h"
 
-#define NARROW_TOGETHER 4 /* stripes, whose parity threads compute side by side */
+/* Stripes to a commit: threads compute their parity side by side. */
+#define NARROW_TOGETHER 4
 
 struct narrowing {
 	struct rebuild *r;
