@@ -5,7 +5,8 @@
  * blocks. On a drive of which the last block is taken, nothing could be deleted for
  * that. So there is a file `.mrmr/reserve`, which holds nothing: who has no room for
  * a folder removes it, and the next protector that finds enough room makes it again.
- * So does who gives a file the attributes that it got while its drive was away.
+ * So does who gives a file the attributes that it got while its drive was away, and who
+ * renames there what was renamed elsewhere.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */

@@ -26,6 +26,7 @@
 #include <mrmr/log.h>
 #include <mrmr/names.h>
 #include <mrmr/protection.h>
+#include <mrmr/reserve.h>
 #include <mrmr/staging.h>
 #include <mrmr/trash.h>
 
@@ -328,6 +329,10 @@ int replay_rename_logged(struct mrmr_pool *pool, size_t member,
 {
 	int ret = rename_path(pool, member, from, to, directories);
 
+	if (ret == -1 && errno == ENOSPC &&
+	    mrmr_reserve_give(&pool->members[member])) {
+		ret = rename_path(pool, member, from, to, directories);
+	}
 	if (ret == -1) {
 		mrmr_log(MRMR_LOG_ERROR,
 			 "member %s: '%s' was renamed to '%s' "

@@ -173,11 +173,29 @@ static void held_off_at_open(void **state)
 	world_free(w);
 }
 
+/* It is full, and has a little room for such things. */
+static void follows_into_the_reserve(void **state)
+{
+	struct world *w = three();
+
+	world_write(world_member(w, LAST, ".mrmr/reserve"), "room");
+	killed_in_rename(w);
+	setenv("MRMR_FAULT", "replay-rename#1=ENOSPC", 1);
+	world_use(w);
+	unsetenv("MRMR_FAULT");
+	assert_string_equal(do_list(w, ""), "b/");
+	assert_string_equal(do_list(w, "b"), "f0 f1 f2");
+	assert_int_equal(access(world_member(w, LAST, ".mrmr/reserve"), F_OK),
+			 -1);
+	world_free(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(held_off_by_all),
 		cmocka_unit_test(held_off_at_open),
+		cmocka_unit_test(follows_into_the_reserve),
 	};
 
 #ifndef MRMR_WITH_FAULTS
