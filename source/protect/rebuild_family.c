@@ -100,12 +100,14 @@ static size_t count_left(const struct rebuild_family *family)
 static int try_next(struct rebuild *r, struct rebuild_family *family,
 		    const char *why, struct mrmr_error *err);
 
-/* On the first member that has room for all of them. */
-static int begin(struct rebuild *r, struct rebuild_family *family,
-		 struct mrmr_error *err)
+/* Those that have room for all of them. */
+static int find_targets(struct rebuild *r, struct rebuild_family *family,
+			struct mrmr_error *err)
 {
 	size_t order[MRMR_MEMBERS_MAX];
 
+	talloc_free(family->targets);
+	family->num_tried = 0;
 	family->num_targets =
 		rebuild_targets(r, family->files, family->num, order);
 	family->targets = talloc_array(family, size_t, family->num_targets);
@@ -113,6 +115,15 @@ static int begin(struct rebuild *r, struct rebuild_family *family,
 		return mrmr_error_set(err, ENOMEM, "not enough memory");
 	}
 	memcpy(family->targets, order, family->num_targets * sizeof(order[0]));
+	return 0;
+}
+
+static int begin(struct rebuild *r, struct rebuild_family *family,
+		 struct mrmr_error *err)
+{
+	if (find_targets(r, family, err) == -1) {
+		return -1;
+	}
 	family->lacks_room = true;
 	family->next = NULL;
 	*r->families_end = family;
@@ -246,6 +257,16 @@ static int settle(struct rebuild *r, struct rebuild_family *family,
 	r->progress.done_bytes -= family->done_bytes;
 	family->done_bytes = 0;
 	unstage_all(r, family->files, family->num);
+	if (family->num_tried == family->num_targets && family->lacks_room &&
+	    !family->is_alone) {
+		/* Others were on their way to the same members, and may have
+		   gone elsewhere. Nothing is under way now. */
+		family->is_alone = true;
+		mrmr_pool_look_at_space(r->pool);
+		if (find_targets(r, family, err) == -1) {
+			return -1;
+		}
+	}
 	return try_next(r, family, why.text, err);
 }
 

@@ -70,6 +70,7 @@ struct rebuild_family {
 	uint64_t done_bytes; /* of the progress */
 	bool is_stopped;     /* not all jobs were made */
 	bool lacks_room;     /* on the member that was tried last, or on all */
+	bool is_alone;       /* with the members: others are done */
 };
 
 struct rebuild_work; /* threads */

@@ -177,7 +177,7 @@ static void test_parity_fails(void **state)
 #define HALF 200000u /* bytes of each of two files in one slot */
 
 /* No member has room for both files of a slot. */
-static void test_room_for_one_each(void **state)
+static void room_for_one_each(const char *fault)
 {
 	const struct world_shape shape = {
 		.num_members = 5,
@@ -200,7 +200,9 @@ static void test_room_for_one_each(void **state)
 	protected_stripe(l.p, slots, rows, 1);
 	protected_unplug(l.p, 1 << LOSSY_LOST);
 	protected_reopen(l.p);
+	setenv("MRMR_FAULT", fault, 1);
 	result = run(&l, MRMR_REBUILD_SPREAD, &told);
+	unsetenv("MRMR_FAULT");
 	if (result.failed_files > 0) {
 		fail_msg("%s", told.names);
 	}
@@ -211,10 +213,28 @@ static void test_room_for_one_each(void **state)
 	protected_free(l.p);
 }
 
+static void test_room_for_one_each(void **state)
+{
+	room_for_one_each("");
+}
+
+#ifdef MRMR_WITH_FAULTS
+
+/* They are written to the same one at the same time, and neither finds room. */
+static void test_both_at_once(void **state)
+{
+	room_for_one_each("rebuild-write#1=ENOSPC,rebuild-write#2=ENOSPC");
+}
+
+#endif
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_short_of_descriptors),
 	cmocka_unit_test(test_no_room_for_parity),
 	cmocka_unit_test(test_room_for_one_each),
+#ifdef MRMR_WITH_FAULTS
+	cmocka_unit_test(test_both_at_once),
+#endif
 #ifdef MRMR_WITH_FAULTS
 	cmocka_unit_test(test_parity_fails),
 #endif
