@@ -88,6 +88,10 @@ bool mrmr_intents_are_stale(struct mrmr_pool *pool);
 /* True if an intent waits for this member. */
 bool mrmr_intents_wait_for(struct mrmr_pool *pool, size_t member);
 
+/* True if an intent is to give a directory this path, or to take it away. Needs
+   root. */
+bool mrmr_intents_rename(struct mrmr_pool *pool, const char *path);
+
 /* True for some time after what waits for a member could not be done on it, but
    not once others have done it: they use the member. Needs root. */
 bool mrmr_intents_hold_off(struct mrmr_pool *pool,

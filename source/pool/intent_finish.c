@@ -375,10 +375,14 @@ bool mrmr_intents_are_stale(struct mrmr_pool *pool)
 	return atomic_load(&pool->shared->num_intents) > 0;
 }
 
-bool mrmr_intents_wait_for(struct mrmr_pool *pool, size_t member)
+/* Is there one of which this is true? */
+static bool any_intent(struct mrmr_pool *pool,
+		       bool (*is_it)(const struct mrmr_intent *intent,
+				     const void *private_data),
+		       const void *private_data)
 {
 	struct dirent **names = NULL;
-	bool waits = false;
+	bool found = false;
 	int folder;
 	int n, i;
 
@@ -387,23 +391,52 @@ bool mrmr_intents_wait_for(struct mrmr_pool *pool, size_t member)
 		return false;
 	}
 	n = intent_list(folder, &names);
-	for (i = 0; i < n && !waits; i++) {
+	for (i = 0; i < n && !found; i++) {
 		void *frame = talloc_new(NULL);
 		struct mrmr_intent *intent =
 			intent_load(frame, pool, folder, names[i]->d_name);
-		size_t m;
 
-		for (m = 0; intent != NULL && m < intent->num_members; m++) {
-			waits = waits || (intent->committed &&
-					  intent->members[m] == member);
-		}
+		found = intent != NULL && is_it(intent, private_data);
 		talloc_free(frame);
 	}
 	if (n >= 0) {
 		intent_free_list(names, n);
 	}
 	close(folder);
+	return found;
+}
+
+static bool waits_for(const struct mrmr_intent *intent,
+		      const void *private_data)
+{
+	const size_t *member = private_data;
+	bool waits = false;
+	size_t m;
+
+	for (m = 0; m < intent->num_members; m++) {
+		waits = waits ||
+			(intent->committed && intent->members[m] == *member);
+	}
 	return waits;
+}
+
+bool mrmr_intents_wait_for(struct mrmr_pool *pool, size_t member)
+{
+	return any_intent(pool, waits_for, &member);
+}
+
+static bool renames(const struct mrmr_intent *intent, const void *private_data)
+{
+	const char *path = private_data;
+
+	return intent->kind == MRMR_INTENT_RENAME_DIR &&
+	       (strcmp(intent->from, path) == 0 ||
+		strcmp(intent->to, path) == 0);
+}
+
+bool mrmr_intents_rename(struct mrmr_pool *pool, const char *path)
+{
+	return any_intent(pool, renames, path);
 }
 
 bool mrmr_intents_hold_off(struct mrmr_pool *pool,

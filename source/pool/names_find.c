@@ -11,10 +11,13 @@
 
 #include <mrmr/absent.h>
 #include <mrmr/dirattr.h>
+#include <mrmr/intent.h>
 #include <mrmr/listing.h>
 #include <mrmr/log.h>
 #include <mrmr/marker.h>
 #include <mrmr/names.h>
+#include <mrmr/protection.h>
+#include <mrmr/shared.h>
 #include <mrmr/staging.h>
 
 #include "names_private.h"
@@ -64,6 +67,23 @@ static bool is_its_name(int dir_fd, const char *name, const struct stat *st)
 }
 
 /*
+ * Is it what a rename that was broken off has left on the member? Whoever was killed
+ * there, or has finished it as far as he could, did so after we had looked at the
+ * members: the next operation does. With the directory locked.
+ */
+static bool is_being_renamed(struct mrmr_dir *dir, const char *name)
+{
+	struct mrmr_pool *pool = dir->pool;
+	char path[MRMR_PATH_MAX];
+
+	return (atomic_load(&pool->shared->num_intents) > 0 ||
+		atomic_load(&pool->shared->members_gen) !=
+			pool->seen_members_gen) &&
+	       mrmr_name_path(dir, name, path) == 0 &&
+	       mrmr_intents_rename(pool, path);
+}
+
+/*
  * A directory that appeared on a member behind our back becomes part of the
  * spine, with its attributes. ENOENT if it has gone, or has another name.
  */
@@ -82,6 +102,10 @@ static int bring_in(struct mrmr_dir *dir, const char *name, int member_dir_fd)
 	pool->identity.become_root();
 	if (fstatat(dir->spine_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
 		ret = 0; /* somebody else was faster */
+		goto out;
+	}
+	if (is_being_renamed(dir, name)) {
+		errno = ENOENT;
 		goto out;
 	}
 	from_fd = openat(member_dir_fd, name,

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -173,6 +174,38 @@ static void held_off_at_open(void **state)
 	world_free(w);
 }
 
+/* Who is in the middle of an operation meanwhile does not bring the old name in
+   again. */
+static void not_seen_in_between(void **state)
+{
+	struct world *w = three();
+	struct mrmr_dir *dir = do_dir(w, "");
+	size_t member;
+	struct stat st;
+	pid_t pid;
+	int status;
+
+	killed_in_rename(w);
+	assert_int_equal(mrmr_name_find(dir, "a", &member, &st), -1);
+	assert_int_equal(errno, ENOENT);
+	/* another one finishes it as far as he can */
+	pid = fork();
+	assert_return_code(pid, errno);
+	if (pid == 0) {
+		setenv("MRMR_FAULT", "replay-rename=ENOSPC", 1);
+		world_open_in_child(w);
+		_exit(look_around(w));
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_int_equal(mrmr_name_find(dir, "a", &member, &st), -1);
+	assert_int_equal(errno, ENOENT);
+	world_use(w);
+	assert_string_equal(do_list(w, ""), "b/");
+	assert_string_equal(do_list(w, "b"), "f0 f1 f2");
+	world_free(w);
+}
+
 /* It is full, and has a little room for such things. */
 static void follows_into_the_reserve(void **state)
 {
@@ -195,6 +228,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(held_off_by_all),
 		cmocka_unit_test(held_off_at_open),
+		cmocka_unit_test(not_seen_in_between),
 		cmocka_unit_test(follows_into_the_reserve),
 	};
 
