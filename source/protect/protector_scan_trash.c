@@ -5,7 +5,8 @@
  * of several names, one in the trash that is not there any more is forgotten: it
  * was purged before the protector had heard of it, say. If it was the last one, it
  * was removed by hand: it is to leave its stripes, which lack it
- * (protector_target.c).
+ * (protector_target.c). One that has not got what is protected of it, as somebody
+ * had changed it by hand before it was deleted, is protected as it is.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
@@ -15,10 +16,78 @@
 
 #include <talloc.h>
 
+#include <mrmr/marker.h>
+#include <mrmr/staging.h>
+
 #include "protector_private.h"
 #include "trash_private.h"
 
 /* --- what is there ------------------------------------------------------------- */
+
+#define EXTENTS_AT_ONCE 64
+
+/* By sizes, times and names, as mrmr_live_has(). 1, 0, or -1 with errno. */
+static int lacks_bytes(struct protector *p, const struct mrmr_node *node,
+		       struct mrmr_live *live)
+{
+	struct mrmr_extent extents[EXTENTS_AT_ONCE];
+	uint32_t first = 0;
+	uint32_t got = EXTENTS_AT_ONCE;
+	uint32_t i;
+
+	while (got == EXTENTS_AT_ONCE) {
+		if (mrmr_catalog_get_extents(p->catalog, node->id, first,
+					     extents, EXTENTS_AT_ONCE,
+					     &got) == -1) {
+			return errno == ENOENT ? 0 : -1;
+		}
+		for (i = 0; i < got; i++) {
+			uint64_t offset =
+				(uint64_t)(first + i) * node->grid_bytes;
+
+			if (extents[i].state == MRMR_EXTENT_IN_STRIPE &&
+			    !mrmr_live_has(live, extents[i].len_bytes,
+					   offset)) {
+				return 1;
+			}
+		}
+		first += got;
+	}
+	return 0;
+}
+
+/* One that is known to be there. */
+static int see_bytes(struct protector *p, void *frame, uint64_t id,
+		     const char *path, const struct stat *st)
+{
+	struct mrmr_live_member *member = NULL;
+	struct mrmr_live *live = NULL;
+	struct mrmr_node *node = NULL;
+	int ret;
+
+	if (mrmr_catalog_get(p->catalog, frame, id, &node) == -1) {
+		return errno == ENOENT ? 0 : -1;
+	}
+	if (node->size_bytes == (uint64_t)st->st_size &&
+	    node->mtime_ns == look_mtime_ns(st)) {
+		return 0;
+	}
+	member = mrmr_live_member_open(frame, p->engine, node->member);
+	path = talloc_asprintf(frame, MRMR_DIR "/" MRMR_TRASH "/%s", path);
+	if (path == NULL) {
+		errno = ENOMEM;
+		return -1;
+	}
+	if (member == NULL ||
+	    mrmr_live_at(frame, member, node, path, &live) == -1) {
+		return errno == ENOMEM ? -1 : 0;
+	}
+	ret = lacks_bytes(p, node, live);
+	talloc_free(live);
+	return ret == 1 ? pending_add(p->pending, id, node->member,
+				      (uint64_t)st->st_size, PENDING_LOST)
+			: ret;
+}
 
 /* A file in the trash that is known under a name has lost that. */
 static int see_trashed(struct protector *p, void *frame, uint16_t number,
@@ -45,7 +114,7 @@ static int see_trashed(struct protector *p, void *frame, uint16_t number,
 	for (i = 0; i < num; i++) {
 		if (links[i].dir_id == MRMR_ID_TRASH &&
 		    strcmp(links[i].name, name) == 0) {
-			return 0;
+			return see_bytes(p, frame, id, path, st);
 		}
 	}
 	for (i = 0; i < num; i++) {

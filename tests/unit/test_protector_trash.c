@@ -363,6 +363,27 @@ static void what_is_kept_in_the_trash_goes_bad(void **state)
 	}
 }
 
+/* It was changed by hand, of which the pool had not heard when a client wrote to it,
+   and deleted it: what was kept is not what was protected. */
+static void changed_by_hand_before_it_was_deleted(void **state)
+{
+	struct world *w = two_each_new("1", "");
+
+	two_each_make(w);
+	protect(w);
+	assert_return_code(truncate(world_member(w, 0, "f0"), 100), errno);
+	client_overwrite(w, "f0", 77, 1000, 200);
+	assert_int_equal(do_unlink(w, "f0"), 0);
+	protect_and_scan(w);
+	assert_int_equal(pending_of(w), 0);
+	assert_int_equal(world_trashed(w, 0, "f0"), 1);
+	assert_int_equal(sums_of(w).trash_bytes, 1200);
+	two_each_verify(w, 1, 1);
+	verify_decodable(w);
+	verify_tidy(w);
+	world_free(w);
+}
+
 #ifdef MRMR_WITH_FAULTS
 
 static void killed_while_the_trash_is_emptied(void **state)
@@ -413,6 +434,7 @@ int main(void)
 		cmocka_unit_test(room_on_a_read_only_member_is_not_waited_for),
 		cmocka_unit_test(a_link_in_the_trash_is_no_file),
 		cmocka_unit_test(what_is_kept_in_the_trash_goes_bad),
+		cmocka_unit_test(changed_by_hand_before_it_was_deleted),
 #ifdef MRMR_WITH_FAULTS
 		cmocka_unit_test(killed_while_the_trash_is_emptied),
 #endif
