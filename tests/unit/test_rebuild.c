@@ -164,7 +164,7 @@ static struct lossy new_too_wide(size_t num, const struct pfile **shortest)
 		struct pslot slots[4] = {{0}};
 
 		for (i = 0; i < 3; i++) {
-			char path[16];
+			char path[48];
 
 			snprintf(path, sizeof(path), "%zu/f%zu", n, i);
 			slots[i].slot = (unsigned int)i;
