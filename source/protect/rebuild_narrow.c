@@ -30,7 +30,7 @@ struct narrowing {
 	size_t num_ids;
 	struct mrmr_change *changes;
 	size_t num;
-	size_t least_rows; /* that a stripe has left */
+	size_t most_rows; /* that one of the stripes has left */
 	struct mrmr_error *err;
 };
 
@@ -123,7 +123,7 @@ static int check_changes(struct narrowing *n)
 					      "have the bytes that it should",
 					      (unsigned long long)n->ids[0]);
 		}
-		if (error != 0 && (error != ENOSPC || n->least_rows > 1)) {
+		if (error != 0 && (error != ENOSPC || n->most_rows > 1)) {
 			return mrmr_error_set(n->err, error,
 					      "what leaves stripe %llu finds "
 					      "no "
@@ -181,8 +181,8 @@ static int add_stripe(struct narrowing *n, uint64_t id)
 	slot = choose_slot(n->r, stripe);
 	if (slot == NULL || list_changes(n, slot) == -1) {
 		n->num = before;
-	} else if (stripe->num_rows < n->least_rows) {
-		n->least_rows = stripe->num_rows;
+	} else if (stripe->num_rows > n->most_rows) {
+		n->most_rows = stripe->num_rows;
 	}
 	return 0;
 }
@@ -208,7 +208,6 @@ static int narrow(struct rebuild *r, const uint64_t *ids, size_t num,
 		.r = r,
 		.ids = ids,
 		.num_ids = num,
-		.least_rows = SIZE_MAX,
 		.err = err,
 	};
 	uint64_t bare_extents = r->result->bare_extents;
