@@ -307,6 +307,39 @@ def twice(trial):
     check(trial)
 
 
+def undone(trial):
+    """The removal of a file is undone, as a power cut may do, and another one has
+    its name by now: it goes to the trash again."""
+    return_all(trial)
+    check(trial)
+    path = trial.maker.any_file(trial.model, trial.may_use)
+    if path is None:
+        return
+    here = trial.pool.where(path)[0]
+    behind = [i for i in present(trial) if comes_first(trial, here, i)]
+    inode = os.stat(trial.pool.on(here, path)).st_ino
+    remove(trial, path)
+    if not behind or path in trial.model.files:
+        return
+    data = trial.rng.randbytes(5000)
+    trial.pool.make(trial.rng.choice(behind), path, data)
+    trial.model.write(path, data)
+    trial.admin('sync', '--scan', allowed=(0, 1))
+    for trashed in found_below(trial.pool.on(here, '.mrmr/trash')):
+        if os.stat(trashed).st_ino == inode:
+            os.rename(trashed, trial.pool.on(here, path))
+            trial.say('%s is back on %d' % (path, here))
+            break
+    trial.is_odd = True
+    arm(trial, ('back-',))
+    trial.admin('scan', allowed=(0, 1))
+    disarm(trial)
+    trial.drop_dead()
+    trial.untold = True
+    time.sleep(LEAVE_SECONDS)
+    check(trial)
+
+
 def rename(trial, old, new):
     for _ in range(3):
         try:

@@ -13,12 +13,12 @@ import smb2
 import trial_clients
 from trial_bits import (cut_much, edit_behind, flip_and_repair,
                         flip_parity_and_leave, flip_records,
-                        flip_what_was_kept, lose_records, prune, twice)
+                        flip_what_was_kept, lose_records, prune, twice, undone)
 from trial_check import check, check_content
 from trial_members import (add, arm, arm_another, arm_choice, brink,
-                           change_parity, disarm, give_up, killed_and_gone,
-                           leave, lose, recover, remove_dir_while_away,
-                           return_all)
+                           change_parity, come_back, disarm, give_up, go,
+                           is_present, killed_and_gone, leave, lose, present,
+                           recover, remove_dir_while_away, return_all)
 from trial_model import difference
 from trial_run import Finding
 
@@ -311,6 +311,36 @@ def set_trash_days(trial, days):
             config['trash_days'] = days
 
 
+def anew_and_gone(trial):
+    """Files of a member that is away are written to, so they are on others, one of
+    which leaves before they are protected there; the first is back. What the
+    files were stays in its trash."""
+    return_all(trial)
+    check(trial)
+    first = trial.rng.choice(present(trial))
+    go(trial, first)
+    for _ in range(4):
+        trial.operate(op=trial.maker.overwrite(
+            trial.model, lambda path: trial.may_use(path) and
+            not is_present(trial, path)))
+    if trial.rows > 1:
+        go(trial, trial.rng.choice(present(trial)))
+    left, unsure = dict(trial.away), set(trial.unsure)
+    trial.away = {first: left.pop(first)}
+    come_back(trial)
+    trial.away, trial.unsure = left, unsure
+    time.sleep(1.1)    # the trash is older than now
+    set_trash_days(trial, 0)
+    arm(trial, ('was-',))
+    trial.admin('sync', allowed=(0, 1))
+    set_trash_days(trial, None)
+    disarm(trial)
+    trial.drop_dead()
+    check_content(trial)
+    return_all(trial)
+    check(trial)
+
+
 # --- fault points that one step leads to --------------------------------------------
 
 def there_and_back(trial):
@@ -329,7 +359,8 @@ LEADS = {'absent-': leave, 'ghosts-': leave, 'ghost-': there_and_back,
          'move-': move_on, 'purge-': purge,
          'trash-left': purge, 'trash-committed': purge,
          'trash-unlink': purge, 'undo-lost': cut_much,
-         'unlink-loser': twice, 'rename-loser': twice, 'prune': prune}
+         'unlink-loser': twice, 'rename-loser': twice, 'prune': prune,
+         'back-': undone, 'was-': anew_and_gone}
 
 
 def aim(trial):
@@ -358,7 +389,8 @@ STEPS = [(kill_smbd, 5), (kill_protector, 3), (go_wrong, 12), (provoke, 12),
          (lose_records, 1.5),
          (flip_parity_and_leave, 1), (edit_behind, 2), (lose, 1),
          (give_up, 1), (recover, 1), (add, 1), (change_parity, 1),
-         (twice, 1), (cut_much, 0.5), (fill, 0.4),
+         (twice, 1), (undone, 0.5), (anew_and_gone, 0.5), (cut_much, 0.5),
+         (fill, 0.4),
          (move_on, 0.7), (check, 4)]
 
 
