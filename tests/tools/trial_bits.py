@@ -317,16 +317,18 @@ def undone(trial):
         return
     here = trial.pool.where(path)[0]
     behind = [i for i in present(trial) if comes_first(trial, here, i)]
-    inode = os.stat(trial.pool.on(here, path)).st_ino
+    st = os.stat(trial.pool.on(here, path))
+    if st.st_nlink > 1 or not behind:
+        return    # with further names, in the trash say, it is a person's business
     remove(trial, path)
-    if not behind or path in trial.model.files:
+    if path in trial.model.files:
         return
     data = trial.rng.randbytes(5000)
     trial.pool.make(trial.rng.choice(behind), path, data)
     trial.model.write(path, data)
     trial.admin('sync', '--scan', allowed=(0, 1))
     for trashed in found_below(trial.pool.on(here, '.mrmr/trash')):
-        if os.stat(trashed).st_ino == inode:
+        if os.stat(trashed).st_ino == st.st_ino:
             os.rename(trashed, trial.pool.on(here, path))
             trial.say('%s is back on %d' % (path, here))
             break
