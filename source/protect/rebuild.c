@@ -39,6 +39,30 @@
 #define BATCH_BYTES_DEFAULT (UINT64_C(256) << 20)
 #define BATCH_FILES 1000
 
+/* --- a transaction ------------------------------------------------------------ */
+
+int rebuild_end_change(struct rebuild *r, struct mrmr_stripes *work, int ret,
+		       struct mrmr_error *err)
+{
+	int saved_errno;
+
+	if (ret == 0) {
+		ret = mrmr_catalog_commit(r->engine->catalog, err);
+	} else {
+		saved_errno = errno;
+		mrmr_catalog_cancel(r->engine->catalog);
+		errno = saved_errno;
+	}
+	saved_errno = errno;
+	if (work != NULL && ret == 0) {
+		mrmr_stripes_finish(work);
+	} else if (work != NULL) {
+		mrmr_stripes_abort(work);
+	}
+	errno = saved_errno;
+	return ret;
+}
+
 /* --- all of them ----------------------------------------------------------------- */
 
 bool rebuild_should_stop(const struct rebuild *r)

@@ -299,29 +299,13 @@ static void let_go(struct giving *g)
 
 static int give_up_some(struct giving *g, struct mrmr_error *err)
 {
-	struct mrmr_catalog *catalog = g->r->engine->catalog;
-	int saved_errno;
 	int ret;
 
-	if (mrmr_catalog_begin(catalog) == -1) {
+	if (mrmr_catalog_begin(g->r->engine->catalog) == -1) {
 		return fail_catalog(err);
 	}
 	ret = change_catalog(g, err);
-	if (ret == 0) {
-		ret = mrmr_catalog_commit(catalog, err);
-	} else {
-		saved_errno = errno;
-		mrmr_catalog_cancel(catalog);
-		errno = saved_errno;
-	}
-	saved_errno = errno;
-	if (g->work != NULL && ret == 0) {
-		mrmr_stripes_finish(g->work);
-	} else if (g->work != NULL) {
-		mrmr_stripes_abort(g->work);
-	}
-	errno = saved_errno;
-	return ret;
+	return rebuild_end_change(g->r, g->work, ret, err);
 }
 
 /* --- all of them ------------------------------------------------------------------- */

@@ -203,7 +203,6 @@ static int narrow_in_transaction(struct narrowing *n)
 static int narrow(struct rebuild *r, const uint64_t *ids, size_t num,
 		  struct mrmr_error *err)
 {
-	struct mrmr_catalog *catalog = r->engine->catalog;
 	struct narrowing n = {
 		.r = r,
 		.ids = ids,
@@ -215,7 +214,7 @@ static int narrow(struct rebuild *r, const uint64_t *ids, size_t num,
 	int saved_errno;
 	int ret;
 
-	if (mrmr_catalog_begin(catalog) == -1) {
+	if (mrmr_catalog_begin(r->engine->catalog) == -1) {
 		return mrmr_error_set(err, errno,
 				      "the catalogue cannot be changed: %s",
 				      mrmr_catalog_why(errno));
@@ -226,19 +225,8 @@ static int narrow(struct rebuild *r, const uint64_t *ids, size_t num,
 			     : mrmr_error_set(err, ENOMEM, "not enough memory");
 	is_left = ret == -1 && (err->code == EIO || err->code == ENOSPC ||
 				err->code == EILSEQ);
-	if (ret == 0) {
-		ret = mrmr_catalog_commit(catalog, err);
-	} else {
-		saved_errno = errno;
-		mrmr_catalog_cancel(catalog);
-		errno = saved_errno;
-	}
+	ret = rebuild_end_change(r, n.work, ret, err);
 	saved_errno = errno;
-	if (n.work != NULL && ret == 0) {
-		mrmr_stripes_finish(n.work);
-	} else if (n.work != NULL) {
-		mrmr_stripes_abort(n.work);
-	}
 	talloc_free(n.mem_ctx);
 	if (is_left) {
 		r->result->bare_extents = bare_extents;

@@ -11,6 +11,7 @@
 
 #include <mrmr/dir.h>
 #include <mrmr/rebuild.h>
+#include <mrmr/stripes.h>
 
 /* One name of a node, where it is by now. */
 struct rebuild_name {
@@ -125,6 +126,11 @@ struct rebuild {
 };
 
 /* --- rebuild.c --------------------------------------------------------------- */
+
+/* A transaction comes to its end: it is committed if ret is 0, else taken back, and
+   with it what `work` (NULL: nothing) has written. 0 or -1. */
+int rebuild_end_change(struct rebuild *r, struct mrmr_stripes *work, int ret,
+		       struct mrmr_error *err);
 
 /* NULL with *err filled. A talloc child of engine. */
 struct rebuild *rebuild_begin(struct mrmr_engine *engine,

@@ -582,19 +582,10 @@ int rebuild_record(struct rebuild *r, struct rebuild_file **files, size_t num,
 	if (ret == 0 && mrmr_fault("rebuild-commit") != 0) {
 		ret = fail_catalog(err);
 	}
-	if (ret == 0) {
-		ret = mrmr_catalog_commit(r->engine->catalog, err);
-	} else {
-		saved_errno = errno;
-		mrmr_catalog_cancel(r->engine->catalog);
-		errno = saved_errno;
-	}
+	ret = rebuild_end_change(r, rec.work, ret, err);
 	saved_errno = errno;
-	if (rec.work != NULL && ret == 0) {
-		mrmr_stripes_finish(rec.work);
-	} else if (rec.work != NULL) {
-		mrmr_stripes_abort(rec.work);
-		ret = mrmr_stripes_kept(rec.work) ? 1 : -1;
+	if (ret == -1 && rec.work != NULL && mrmr_stripes_kept(rec.work)) {
+		ret = 1;
 	}
 	if (ret == 0) {
 		forget_inodes(&rec);

@@ -222,12 +222,11 @@ static int mend_all(struct rebuild *r, struct mrmr_stripes *work,
 static int mend(struct rebuild *r, const uint64_t *ids, size_t num,
 		struct mrmr_error *err)
 {
-	struct mrmr_catalog *catalog = r->engine->catalog;
 	struct mrmr_stripes *work = NULL;
 	int saved_errno;
 	int ret;
 
-	if (mrmr_catalog_begin(catalog) == -1) {
+	if (mrmr_catalog_begin(r->engine->catalog) == -1) {
 		return mrmr_error_set(err, errno,
 				      "the catalogue cannot be changed: %s",
 				      mrmr_catalog_why(errno));
@@ -235,19 +234,8 @@ static int mend(struct rebuild *r, const uint64_t *ids, size_t num,
 	work = mrmr_stripes_new(r, r->engine, NULL);
 	ret = work != NULL ? mend_all(r, work, ids, num, err)
 			   : mrmr_error_set(err, ENOMEM, "not enough memory");
-	if (ret == 0) {
-		ret = mrmr_catalog_commit(catalog, err);
-	} else {
-		saved_errno = errno;
-		mrmr_catalog_cancel(catalog);
-		errno = saved_errno;
-	}
+	ret = rebuild_end_change(r, work, ret, err);
 	saved_errno = errno;
-	if (work != NULL && ret == 0) {
-		mrmr_stripes_finish(work);
-	} else if (work != NULL) {
-		mrmr_stripes_abort(work);
-	}
 	talloc_free(work);
 	errno = saved_errno;
 	return ret;

@@ -1155,6 +1155,66 @@ static void test_failing(void **state)
 	at_each_point(run_failing, "EIO");
 }
 
+static void killed_with_many(struct lossy *l, const char *fault)
+{
+	struct told told = {0};
+	int status = 0;
+	pid_t pid;
+
+	lossy_close(l);
+	pid = fork();
+	assert_return_code(pid, errno);
+	if (pid == 0) {
+		lossy_open_in_child(l);
+		setenv("MRMR_FAULT", fault, 1);
+		run(l, &told, MRMR_REBUILD_SPREAD);
+		_exit(0);
+	}
+	assert_return_code(waitpid(pid, &status, 0), errno);
+	if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL) {
+		fail_msg("%s: was not killed: %x", fault, (unsigned int)status);
+	}
+	lossy_open(l);
+}
+
+/* While some stripes become narrower together, in each of the two steps, and when
+   that is committed: each is as it was, or narrower. */
+static void test_narrowing_is_broken_off(void **state)
+{
+	static const char *const places[] = {"stripes-write", "blob-rename",
+					     "stripes-sync", "catalog-commit",
+					     "catalog-prepare"};
+	static const char *const actions[] = {"kill", "EIO", "ENOSPC"};
+	const struct pfile *shortest = NULL;
+	struct told told = {0};
+	char fault[64];
+	size_t i, n;
+
+	for (i = 0; i < 15; i++) {
+		for (n = 1; n <= 3; n++) {
+			struct lossy l = new_too_wide(6, &shortest);
+			const struct mrmr_rebuild_options o =
+				options(&told, MRMR_REBUILD_SPREAD);
+			struct mrmr_rebuild_result result;
+			struct mrmr_error err = {0};
+
+			snprintf(fault, sizeof(fault), "%s#%zu=%s",
+				 places[i / 3], n, actions[i % 3]);
+			if (i % 3 == 0) {
+				killed_with_many(&l, fault);
+			} else {
+				setenv("MRMR_FAULT", fault, 1);
+				mrmr_rebuild(l.p->engine, &o, &result, &err);
+				unsetenv("MRMR_FAULT");
+			}
+			assert_true(run(&l, &told, MRMR_REBUILD_SPREAD)
+					    .is_complete);
+			lossy_check_stripes(&l);
+			protected_free(l.p);
+		}
+	}
+}
+
 /* A sibling that cannot be read: with two rows there is another way. */
 static void test_sibling_fails(void **state)
 {
@@ -1204,6 +1264,7 @@ static const struct CMUnitTest tests[] = {
 #ifdef MRMR_WITH_FAULTS
 	cmocka_unit_test(test_sibling_fails),
 	cmocka_unit_test(test_killed),
+	cmocka_unit_test(test_narrowing_is_broken_off),
 	cmocka_unit_test(test_failing),
 #endif
 };
